@@ -1,0 +1,122 @@
+//! What a route does to a request and to its response.
+//!
+//! The order, and the only place that says it:
+//!
+//! 1. the redirect to TLS, when the route asks for it (in `proxy::exchange`, since it needs the listener);
+//! 2. the rule's filters on the request, in their declared order; an early answer ends the chain;
+//! 3. the chosen backend's filters on the request, in their declared order;
+//! 4. the exchange with the endpoint;
+//! 5. the backend's filters on the response, then the rule's, both in their declared order.
+
+mod headers;
+mod redirect;
+mod rewrite;
+mod template;
+
+use http::{HeaderMap, HeaderValue, StatusCode};
+
+pub use headers::{HeaderRules, HeaderTemplate};
+pub use redirect::{DirectResponse, Redirect, RedirectPath};
+pub use rewrite::{PathRewrite, Rewrite};
+pub use template::{Template, TemplateError};
+
+use bytes::Bytes;
+
+use crate::table::Params;
+
+/// One step.
+#[derive(Clone, Debug)]
+pub enum Filter {
+    /// Changes the request's headers.
+    RequestHeaders(HeaderRules),
+    /// Changes the response's headers.
+    ResponseHeaders(HeaderRules),
+    /// Changes the request's path or host.
+    Rewrite(Rewrite),
+    /// Answers with a redirect.
+    Redirect(Redirect),
+    /// Answers with a fixed response.
+    Respond(DirectResponse),
+    /// Answers for a rule that was refused: its declaration is not served as if it said something else.
+    Refuse(StatusCode),
+}
+
+/// What a filter sees of a request, and may change of it.
+#[derive(Debug)]
+pub struct RequestParts<'a> {
+    /// The headers, changed in place.
+    pub headers: &'a mut HeaderMap,
+    /// Whether the request came over TLS.
+    pub secure: bool,
+    /// The host that was asked for, lower-case and without its port.
+    pub host: &'a str,
+    /// The port of the listener as the client knows it, taken from the authority; `None` is the scheme's default.
+    pub port: Option<u16>,
+    /// The normalised path that was matched.
+    pub path: &'a str,
+    /// The query as sent, without its question mark.
+    pub query: Option<&'a str>,
+    /// What filters made of path and host so far.
+    pub rewritten: &'a mut Rewritten,
+}
+
+/// What goes upstream in place of the request's own path and host.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Rewritten {
+    /// The path, normalised.
+    pub path: Option<String>,
+    /// The authority.
+    pub host: Option<HeaderValue>,
+}
+
+/// Whether the chain goes on.
+#[derive(Debug)]
+pub enum Flow {
+    /// On to the next step.
+    Continue,
+    /// This is the response.
+    Respond(Reply),
+}
+
+/// A response that a filter makes.
+#[derive(Debug)]
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers, `Content-Length` and the like aside.
+    pub headers: Vec<(http::HeaderName, HeaderValue)>,
+    /// Its body.
+    pub body: Bytes,
+    /// What the access log and the metrics call it.
+    pub reason: ReplyReason,
+}
+
+/// Why a filter answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyReason {
+    /// It is a redirect.
+    Redirect,
+    /// It is a fixed response.
+    DirectResponse,
+    /// The rule is refused.
+    Refused,
+}
+
+impl Filter {
+    /// The step on the request.
+    pub fn on_request(&self, _parts: &mut RequestParts<'_>, _matched: &Matched<'_>) -> Flow {
+        Flow::Continue
+    }
+
+    /// The step on the response's headers.
+    pub fn on_response(&self, _headers: &mut HeaderMap, _matched: &Matched<'_>) {}
+}
+
+/// What was matched, for steps that insert parts of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Matched<'a> {
+    /// Parameters of the path template.
+    pub params: Params<'a>,
+    /// How many bytes of the path the rule's prefix covers; 0 when it has none.
+    pub prefix: usize,
+}

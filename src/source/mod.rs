@@ -1,0 +1,209 @@
+//! Where declared resources come from.
+//!
+//! A source turns what it watches into [`Change`]s on one channel and promises three things: a [`Change::Replace`] is the
+//! whole truth for its kind at that moment; every kind it is in charge of is eventually either synced or reported as
+//! unavailable; an object that cannot be decoded becomes a [`Change::Invalid`] of its own and costs no other object
+//! anything.
+
+pub mod file;
+pub mod kubernetes;
+
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::api::{GatewayRoute, RateLimitPolicy, ReferenceGrant};
+
+/// The kinds of objects that Headgate reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// `networking.k8s.io/v1`
+    IngressClass,
+    /// `networking.k8s.io/v1`
+    Ingress,
+    /// `headgate.dev/v1alpha1`
+    GatewayRoute,
+    /// `headgate.dev/v1alpha1`
+    RateLimitPolicy,
+    /// `v1`
+    Service,
+    /// `discovery.k8s.io/v1`
+    EndpointSlice,
+    /// `v1`, only of type `kubernetes.io/tls`
+    Secret,
+    /// `gateway.networking.k8s.io/v1beta1`
+    ReferenceGrant,
+}
+
+impl Kind {
+    /// Every kind, in the order in which problems are listed.
+    pub const ALL: [Self; 8] = [
+        Self::IngressClass,
+        Self::Ingress,
+        Self::GatewayRoute,
+        Self::RateLimitPolicy,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Secret,
+        Self::ReferenceGrant,
+    ];
+
+    /// The name as users write it in `kind:`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::IngressClass => "IngressClass",
+            Self::Ingress => "Ingress",
+            Self::GatewayRoute => "GatewayRoute",
+            Self::RateLimitPolicy => "RateLimitPolicy",
+            Self::Service => "Service",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Secret => "Secret",
+            Self::ReferenceGrant => "ReferenceGrant",
+        }
+    }
+
+    /// The value of `apiVersion:` that goes with it.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::IngressClass | Self::Ingress => "networking.k8s.io/v1",
+            Self::GatewayRoute | Self::RateLimitPolicy => "headgate.dev/v1alpha1",
+            Self::Service | Self::Secret => "v1",
+            Self::EndpointSlice => "discovery.k8s.io/v1",
+            Self::ReferenceGrant => "gateway.networking.k8s.io/v1beta1",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which object: kind, namespace (empty for a cluster-wide kind), name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectKey {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for an IngressClass.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+impl ObjectKey {
+    /// The key of an object of `kind` in `namespace`.
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    /// `Service shop/orders`, or `IngressClass headgate`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace.is_empty() {
+            write!(f, "{} {}", self.kind, self.name)
+        } else {
+            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+/// One declared resource.
+#[derive(Clone, Debug)]
+pub enum Object {
+    /// A class of ingresses and who serves it.
+    IngressClass(Arc<IngressClass>),
+    /// Kubernetes' own routes.
+    Ingress(Arc<Ingress>),
+    /// Our routes.
+    GatewayRoute(Arc<GatewayRoute>),
+    /// Our limits.
+    RateLimitPolicy(Arc<RateLimitPolicy>),
+    /// A backend's name and ports.
+    Service(Arc<Service>),
+    /// A backend's addresses.
+    EndpointSlice(Arc<EndpointSlice>),
+    /// A certificate and its key.
+    Secret(Arc<Secret>),
+    /// A namespace's consent to be referred to.
+    ReferenceGrant(Arc<ReferenceGrant>),
+}
+
+impl Object {
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::IngressClass(_) => Kind::IngressClass,
+            Self::Ingress(_) => Kind::Ingress,
+            Self::GatewayRoute(_) => Kind::GatewayRoute,
+            Self::RateLimitPolicy(_) => Kind::RateLimitPolicy,
+            Self::Service(_) => Kind::Service,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Secret(_) => Kind::Secret,
+            Self::ReferenceGrant(_) => Kind::ReferenceGrant,
+        }
+    }
+
+    /// Its metadata.
+    pub fn metadata(&self) -> &ObjectMeta {
+        match self {
+            Self::IngressClass(object) => &object.metadata,
+            Self::Ingress(object) => &object.metadata,
+            Self::GatewayRoute(object) => &object.metadata,
+            Self::RateLimitPolicy(object) => &object.metadata,
+            Self::Service(object) => &object.metadata,
+            Self::EndpointSlice(object) => &object.metadata,
+            Self::Secret(object) => &object.metadata,
+            Self::ReferenceGrant(object) => &object.metadata,
+        }
+    }
+
+    /// Which object this is.
+    pub fn key(&self) -> ObjectKey {
+        let metadata = self.metadata();
+        ObjectKey::new(
+            self.kind(),
+            metadata.namespace.as_deref().unwrap_or_default(),
+            metadata.name.as_deref().unwrap_or_default(),
+        )
+    }
+}
+
+/// Something wrong with a declared object that the source itself saw: it does not decode, or it breaks a rule of its
+/// schema. The compiler turns it into a problem of the report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The path of the field, such as `spec.rules[0].backendRefs[1].port`; empty when the object as a whole is meant.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+    /// Where it stands, `routes/shop.yaml:41:17`, when it came from a file.
+    pub place: Option<String>,
+    /// Whether the object can still be used: an unknown field is told, and the rest is served.
+    pub fatal: bool,
+}
+
+/// What a source tells the store.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// The object is now this; with what the source found wrong in it.
+    Upsert(Object, Vec<Finding>),
+    /// The object exists and cannot be used; the metadata is what could be read of it.
+    Invalid(ObjectKey, Box<ObjectMeta>, Vec<Finding>),
+    /// The object is gone.
+    Delete(ObjectKey),
+    /// These are all the objects of the kind: whatever else the store holds of it is gone.
+    Replace(Kind, Vec<Self>),
+    /// The first complete list of the kind has been sent.
+    Synced(Kind),
+    /// The kind cannot be watched now; the reason is for people. What was known of it stays.
+    Unavailable(Kind, String),
+    /// Something that is no object of ours is wrong, such as a file that does not parse: what was read from it before
+    /// stays. The key is the place, and the findings replace those told before under it; an empty list clears them.
+    Place(String, Vec<Finding>),
+}

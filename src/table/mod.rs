@@ -1,0 +1,59 @@
+//! The compiled, immutable route table of one generation: what a worker reads.
+
+mod certificate;
+mod explain;
+mod host;
+mod matcher;
+mod params;
+mod route;
+mod specificity;
+mod trie;
+
+use std::sync::Arc;
+
+pub use certificate::{Certificate, Certificates, TlsVersion};
+pub use explain::{Candidate, Explanation, Verdict};
+pub use host::{HostKey, HostRouter, Hosts};
+pub use matcher::{HeaderMatch, Matcher, QueryMatch, RequestHead, ValueMatch};
+pub use params::{MAX_PARAMS, Params};
+pub use route::{Backend, Backends, HashOn, Listeners, Route, RouteId, Target, Timeouts};
+pub use specificity::{Precedence, Specificity};
+pub use trie::{PathMatch, PathMatchError};
+
+use crate::upstream::Cluster;
+
+/// Everything a worker needs to serve, as of one generation.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// The number of this table; it grows with every published one, from 1.
+    pub generation: u64,
+    /// The routes by host.
+    pub hosts: Hosts,
+    /// The certificates by host.
+    pub certificates: Certificates,
+    /// Every route, by its slot's index, for metrics and descriptions.
+    pub routes: Arc<[Arc<Route>]>,
+    /// Every cluster some route refers to, by name.
+    pub clusters: Arc<[Arc<Cluster>]>,
+}
+
+/// A route that matched, and with what.
+#[derive(Clone, Copy, Debug)]
+pub struct Match<'t, 'r> {
+    /// The route.
+    pub route: &'t Arc<Route>,
+    /// The parameters of its path template.
+    pub params: Params<'r>,
+    /// How many bytes of the path its prefix covers; 0 when it has none.
+    pub prefix: usize,
+}
+
+impl Table {
+    /// The route for a request; `host` is lower-case, without port and without a final dot.
+    pub fn find<'t, 'r>(&'t self, host: &str, head: &RequestHead<'r>) -> Option<Match<'t, 'r>>
+    where
+        't: 'r,
+    {
+        self.hosts.find(host)?.find(head)
+    }
+}
