@@ -54,6 +54,14 @@ fn simplify(schema: &mut JSONSchemaProps) {
     }
     // Optional fields may be absent, not null: like that, the API server drops a null instead of keeping it.
     schema.nullable = None;
+    // Doc comments are wrapped for the width of a source file; kubectl wraps for the width of the terminal.
+    if let Some(description) = &mut schema.description {
+        *description = description
+            .split("\n\n")
+            .map(|it| it.replace('\n', " "))
+            .collect::<Vec<_>>()
+            .join("\n\n");
+    }
     // The name of a Rust type.
     schema.title = None;
     for property in schema.properties.iter_mut().flat_map(|it| it.values_mut()) {

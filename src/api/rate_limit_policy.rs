@@ -96,3 +96,10 @@ pub struct RateLimitPolicySpec {
 pub fn validate(object: &Value) -> Vec<Violation> {
     schema::RATE_LIMIT_POLICY.validate(object)
 }
+
+/// The object as the API server would store it, if it can be read at all, and every violation.
+///
+/// See [`schema::Validator::read`] for what is dropped; without an object there is at least one violation.
+pub fn read(object: &Value) -> (Option<RateLimitPolicy>, Vec<Violation>) {
+    schema::RATE_LIMIT_POLICY.read(object)
+}
