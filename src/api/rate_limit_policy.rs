@@ -42,7 +42,6 @@ pub use self::{
         type_ = "string",
         json_path = ".spec.targetRefs[0].name"
     ),
-    printcolumn(name = "Limits", type_ = "string", json_path = ".spec.limits[*].name"),
     printcolumn(
         name = "Accepted",
         type_ = "string",
