@@ -53,12 +53,11 @@ pub struct Validator {
     rules: CompiledSchema,
 }
 
-pub(super) static GATEWAY_ROUTE: LazyLock<Validator> =
-    LazyLock::new(|| Validator::of::<GatewayRoute>());
+pub(super) static GATEWAY_ROUTE: LazyLock<Validator> = LazyLock::new(Validator::of::<GatewayRoute>);
 pub(super) static RATE_LIMIT_POLICY: LazyLock<Validator> =
-    LazyLock::new(|| Validator::of::<RateLimitPolicy>());
+    LazyLock::new(Validator::of::<RateLimitPolicy>);
 pub(super) static REFERENCE_GRANT: LazyLock<Validator> =
-    LazyLock::new(|| Validator::of::<ReferenceGrant>());
+    LazyLock::new(Validator::of::<ReferenceGrant>);
 
 /// Every way in which `value` differs from the structural part of `schema`. CEL rules are not looked at.
 ///
