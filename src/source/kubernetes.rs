@@ -1,0 +1,1 @@
+//! Declared resources from a cluster.
