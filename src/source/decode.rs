@@ -51,7 +51,10 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub fn kind_of(document: &Value) -> Result<Kind, Finding> {
     let text = |name| document.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let Some(kind) = text("kind") else {
-        return Err(fatal("kind", "is missing; a document needs apiVersion and kind, such as headgate.dev/v1alpha1 and GatewayRoute"));
+        return Err(fatal(
+            "kind",
+            "is missing; a document needs apiVersion and kind, such as headgate.dev/v1alpha1 and GatewayRoute",
+        ));
     };
     let Some(version) = text("apiVersion") else {
         return Err(fatal("apiVersion", "is missing; a document needs apiVersion and kind"));
@@ -61,7 +64,10 @@ pub fn kind_of(document: &Value) -> Result<Kind, Finding> {
             Ok(known)
         } else {
             let right = known.api_version();
-            Err(fatal("apiVersion", &format!("{version} has no {kind} that Headgate reads; it reads {kind} of {right}")))
+            Err(fatal(
+                "apiVersion",
+                &format!("{version} has no {kind} that Headgate reads; it reads {kind} of {right}"),
+            ))
         };
     }
     if let Some(meant) = Kind::ALL.into_iter().find(|known| known.as_str().eq_ignore_ascii_case(kind)) {
@@ -160,7 +166,9 @@ fn drop_nulls(value: &mut Value) {
 
 /// The metadata, or as much as tells which object it is, and a finding when that is not all.
 fn metadata(document: &Value) -> (ObjectMeta, Option<Finding>) {
-    let Some(value) = document.get("metadata") else { return (ObjectMeta::default(), None) };
+    let Some(value) = document.get("metadata") else {
+        return (ObjectMeta::default(), None);
+    };
     let error = match serde_json::from_value(value.clone()) {
         Ok(metadata) => return (metadata, None),
         Err(error) => error,
@@ -241,7 +249,9 @@ fn object(kind: Kind, document: Value, findings: &mut Vec<Finding>) -> Option<Ob
 }
 
 fn typed<T: DeserializeOwned>(kind: Kind, document: Value, object: fn(Arc<T>) -> Object) -> Result<Object, String> {
-    let Value::Object(mut fields) = document else { return Err("is no mapping".to_owned()) };
+    let Value::Object(mut fields) = document else {
+        return Err("is no mapping".to_owned());
+    };
     // The items of a list come without them.
     insert_if_absent(&mut fields, "apiVersion", kind.api_version());
     insert_if_absent(&mut fields, "kind", kind.as_str());
@@ -263,7 +273,9 @@ impl From<Violation> for Finding {
     fn from(violation: Violation) -> Self {
         let Violation { path, message, cause } = violation;
         match cause {
-            Cause::UnknownField => Self { field: path, message: message + " (it is ignored)", place: None, fatal: false },
+            Cause::UnknownField => {
+                Self { field: path, message: message + " (it is ignored)", place: None, fatal: false }
+            }
             Cause::Schema | Cause::Rule => Self { field: path, message, place: None, fatal: true },
         }
     }

@@ -81,7 +81,9 @@ pub async fn run(folder: PathBuf, sender: mpsc::Sender<Vec<Change>>) -> Result<(
             let reading = state.refresh();
             (state, reading)
         });
-        let Ok((back, reading)) = look.await else { return Err(Error::CutShort { path: folder }) };
+        let Ok((back, reading)) = look.await else {
+            return Err(Error::CutShort { path: folder });
+        };
         state = back;
         let mut doubtful = false;
         let changes = match reading {
@@ -98,7 +100,9 @@ pub async fn run(folder: PathBuf, sender: mpsc::Sender<Vec<Change>>) -> Result<(
                 }
                 changes
             }
-            Err(source) if first => return Err(Error::Unreadable { path: folder, source }),
+            Err(source) if first => {
+                return Err(Error::Unreadable { path: folder, source });
+            }
             Err(_) if lost => Vec::new(),
             Err(error) => {
                 lost = true;

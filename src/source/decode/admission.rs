@@ -19,7 +19,9 @@ const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Fills in what the API server would: the namespace, and a Secret's `data` from its `stringData`.
 pub(super) fn fill_in(kind: Kind, document: &mut Value) {
-    let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
     if kind.is_namespaced() {
         metadata.entry("namespace").or_insert_with(|| DEFAULT_NAMESPACE.into());
     } else {
@@ -68,7 +70,9 @@ impl Check {
     fn metadata(&mut self, kind: Kind, document: &Value) {
         let name = text(document, "/metadata/name");
         let (sound, rule) = match kind {
-            Kind::Service => (is_service_name(name), "a letter, then letters, digits and '-', at most 63, all lower case"),
+            Kind::Service => {
+                (is_service_name(name), "a letter, then letters, digits and '-', at most 63, all lower case")
+            }
             Kind::IngressClass
             | Kind::Ingress
             | Kind::GatewayRoute
@@ -97,7 +101,9 @@ impl Check {
         }
         for (index, rule) in rules.iter().enumerate() {
             self.host(&format!("spec.rules[{index}].host"), rule.get("host"));
-            let Some(http) = rule.get("http") else { continue };
+            let Some(http) = rule.get("http") else {
+                continue;
+            };
             let paths = list(http, "paths");
             if paths.is_empty() {
                 self.refuse(&format!("spec.rules[{index}].http.paths"), "is empty; it needs at least one path");
@@ -119,9 +125,12 @@ impl Check {
     }
 
     fn host(&mut self, field: &str, host: Option<&Value>) {
-        let Some(host) = host.and_then(Value::as_str).filter(|host| !host.is_empty()) else { return };
+        let Some(host) = host.and_then(Value::as_str).filter(|host| !host.is_empty()) else {
+            return;
+        };
         if !is_host(host) {
-            let right = "a DNS name in lower case such as shop.example.com or *.example.com, without a port; no IP address";
+            let right =
+                "a DNS name in lower case such as shop.example.com or *.example.com, without a port; no IP address";
             self.refuse(field, &format!("{host:?} is no host; it takes {right}"));
         }
     }
@@ -210,7 +219,10 @@ impl Check {
         for (index, port) in ports.iter().enumerate() {
             self.port(&format!("spec.ports[{index}].port"), port.get("port").unwrap_or(&Value::Null));
             if ports.len() > 1 && text(port, "/name").is_empty() {
-                self.refuse(&format!("spec.ports[{index}].name"), "is missing; it is needed where there are several ports");
+                self.refuse(
+                    &format!("spec.ports[{index}].name"),
+                    "is missing; it is needed where there are several ports",
+                );
             }
         }
     }

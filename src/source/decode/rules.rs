@@ -13,7 +13,9 @@ use crate::api::gateway_route::{RouteMatch, RouteRule};
 pub(super) fn keep_readable(mut document: Value, findings: &mut Vec<Finding>) -> Value {
     let rules = document.get_mut("spec").and_then(|spec| spec.get_mut("rules")).and_then(Value::as_array_mut);
     for (index, rule) in rules.into_iter().flatten().enumerate() {
-        let Err(error) = serde_json::from_value::<RouteRule>(rule.clone()) else { continue };
+        let Err(error) = serde_json::from_value::<RouteRule>(rule.clone()) else {
+            continue;
+        };
         let path = format!("spec.rules[{index}]");
         let told = findings.iter().any(|finding| finding.fatal && is_at_or_below(&finding.field, &path));
         if !told {

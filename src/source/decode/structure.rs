@@ -38,7 +38,9 @@ pub(super) fn violations(kind: Kind, document: &Value) -> Vec<Violation> {
 
 /// How a document's metadata differs from the shape it has in every kind.
 pub(super) fn metadata_violations(document: &Value) -> Vec<Violation> {
-    let Some(metadata) = document.get("metadata") else { return Vec::new() };
+    let Some(metadata) = document.get("metadata") else {
+        return Vec::new();
+    };
     let mut violations = schema::violations(&METADATA, metadata);
     for it in &mut violations {
         it.path = if it.path.is_empty() { "metadata".to_owned() } else { format!("metadata.{}", it.path) };

@@ -108,7 +108,8 @@ impl Folder {
                 changed.insert(path);
             }
         }
-        let refused = unreadable.into_iter().map(|(path, reason)| (path, vec![refusal(format!("cannot be read: {reason}"))]));
+        let refused =
+            unreadable.into_iter().map(|(path, reason)| (path, vec![refusal(format!("cannot be read: {reason}"))]));
         let mut places: BTreeMap<PathBuf, Vec<Finding>> = refused.collect();
         self.settle(&changed, &mut places, &mut reading);
         self.tell(places, &mut reading);

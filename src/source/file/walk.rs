@@ -68,7 +68,8 @@ struct Walk {
 impl Walk {
     /// Looks through the folder that the user knows as `path` and that really is `real`.
     fn folder(&mut self, path: &Path, real: &Path, depth: usize) -> io::Result<()> {
-        let mut names = fs::read_dir(real)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()?;
+        let mut names =
+            fs::read_dir(real)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()?;
         names.sort();
         for name in names {
             if name.as_encoded_bytes().starts_with(b".") {
@@ -97,7 +98,9 @@ impl Walk {
             }
             return if self.seen.insert(real.clone()) { self.folder(path, &real, depth + 1) } else { Ok(()) };
         }
-        let Some(format) = format(name) else { return Ok(()) };
+        let Some(format) = format(name) else {
+            return Ok(());
+        };
         if !metadata.is_file() {
             return Err(io::Error::other("is no regular file"));
         }

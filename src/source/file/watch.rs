@@ -65,11 +65,9 @@ fn watcher(folder: &Path, changed: Arc<Notify>) -> notify::Result<RecommendedWat
         // Our own reading opens and closes files too. An error may hide events, so it counts as one.
         let only_read = event.is_ok_and(|event| match event.kind {
             EventKind::Access(access) => access != AccessKind::Close(AccessMode::Write),
-            EventKind::Any
-            | EventKind::Create(_)
-            | EventKind::Modify(_)
-            | EventKind::Remove(_)
-            | EventKind::Other => false,
+            EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => {
+                false
+            }
         });
         if !only_read {
             changed.notify_one();
