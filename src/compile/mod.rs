@@ -195,3 +195,6 @@ impl Compiled {
         self.table.hosts.with(built)
     }
 }
+
+#[cfg(test)]
+mod tests;
