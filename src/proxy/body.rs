@@ -62,9 +62,6 @@ pub(super) struct Streaming {
 impl RequestBody {
     /// The client's body; `upload` tells the exchange what becomes of it.
     pub(super) fn new(incoming: Incoming, upload: Rc<Upload>, idle: Duration, deadline: Deadline) -> Self {
-        if incoming.is_end_stream() {
-            return Self::Empty;
-        }
         Self::Streaming(Box::new(Streaming { incoming, upload, idle, deadline }))
     }
 

@@ -165,7 +165,9 @@ where
     .await;
     if let Err(error) = result {
         tracing::debug!(%error, client = %client.address, "client connection ended");
-        return;
+        if client.peer.refusal().is_none() {
+            return;
+        }
     }
     let parts = connection.into_parts();
     let (mut io, mut rest) = parts.io.into_inner().into_inner();

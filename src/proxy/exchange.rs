@@ -221,7 +221,7 @@ fn asterisk(record: &mut Record) -> Response<ResponseBody> {
 /// The same address over TLS. A client that named our clear port gets our TLS port, any other the default one.
 fn redirect_to_tls(worker: &Worker, asked: &Asked) -> Reply {
     let port = match (asked.port, worker.https_port()) {
-        (Some(port), Some(tls)) if port != 80 && tls != 443 => format!(":{tls}"),
+        (Some(port), tls) if port != 80 && tls != 443 => format!(":{tls}"),
         _ => String::new(),
     };
     let location = format!("https://{}{port}{}", asked.host(), asked.target);
