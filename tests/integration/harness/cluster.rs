@@ -94,29 +94,31 @@ impl Cluster {
         cluster.apply(
             &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}).to_string(),
         );
-        cluster.install_crds(&root.join("crds"));
+        cluster.install_crds(&root.join("crds"))?;
         Ok(cluster)
     }
 
     /// What an administrator would do, and with nothing to complain about: a warning of the API server
     /// means that a schema is not what it seems.
-    fn install_crds(&self, folder: &Path) {
-        let Some(folder) = folder.to_str().filter(|folder| Path::new(folder).is_dir()) else {
-            return;
-        };
+    fn install_crds(&self, folder: &Path) -> Result<(), String> {
+        if !folder.is_dir() {
+            return Ok(());
+        }
+        let folder = folder.to_str().expect("Cargo gave it as a string");
         let applied = self.kubectl(&["apply", "--server-side", "-f", folder]);
-        let stderr = String::from_utf8_lossy(&applied.stderr);
-        assert!(
-            applied.status.success() && stderr.is_empty(),
-            "applying {folder}: {stderr}"
-        );
-        self.kubectl_ok(&[
+        if !applied.status.success() || !applied.stderr.is_empty() {
+            let complaint = String::from_utf8_lossy(&applied.stderr);
+            return Err(format!("the API server on {folder}: {complaint}"));
+        }
+        let established = [
             "wait",
             "--for=condition=Established",
             "--timeout=60s",
             "-f",
             folder,
-        ]);
+        ];
+        self.kubectl_ok(&established);
+        Ok(())
     }
 
     /// An administrator's kubeconfig.
