@@ -1,7 +1,9 @@
 //! The composition root: build, spawn, wait, drain. Nobody may use this but the command line.
 
+mod problem;
 mod reconcile;
 mod signal;
+pub mod trust;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -196,6 +198,21 @@ impl Running {
                 () = drain.reached(Phase::Ended) => Ok(()),
             }
         });
+    }
+
+    /// Waits until the first table has been published and workers listen.
+    ///
+    /// # Errors
+    /// When it ends before that.
+    pub async fn published(&mut self) -> anyhow::Result<()> {
+        tokio::select! {
+            first = self.readiness.wait_for(|readiness| readiness.published) => {
+                first.map(|_| ()).context("nothing was ever published")
+            }
+            Some(ended) = self.tasks.join_next() => {
+                ended.context("a task failed")?.and_then(|()| Err(anyhow!("a task ended before anything was published")))
+            }
+        }
     }
 
     /// Waits for a signal to stop, then for the drain; a second signal ends it at once.

@@ -40,7 +40,7 @@ impl Check {
             None if self.in_cluster => self.cluster.compile_once()?,
             None => bail!("say what to check: -f DIR, or --in-cluster"),
         };
-        let problems: Vec<_> = compiled.report.problems().collect();
+        let problems = compiled.report.list();
         match self.output {
             Output::Json => {
                 let json = serde_json::json!({"version": "v1", "problems": problems});

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::{CLEAN, FINDINGS, Outcome, print, run};
 use crate::table::path::normalise;
-use crate::table::{Explanation, RequestHead, Verdict};
+use crate::table::{Candidate, Explanation, RequestHead, Verdict};
 
 /// Say which rule a request meets, and why every other one does not.
 #[derive(Args)]
@@ -75,17 +75,18 @@ fn show(explanation: &Explanation, asked: &str) -> String {
         let (mark, why) = match &candidate.verdict {
             Verdict::Won => ("yes", "<- matches".to_owned()),
             Verdict::Lost { why } => ("no ", why.clone()),
-            Verdict::NotReached => ("-- ", "not reached".to_owned()),
+            Verdict::NotReached { why } => ("-- ", format!("not reached: {why}")),
         };
-        text += &format!("  {mark}  {}   {}   {why}\n", candidate.route, candidate.conditions);
-        if candidate.verdict == Verdict::Won {
-            for step in &candidate.then {
-                text += &format!("       then  {step}\n");
-            }
-        }
+        let Candidate { route, path, conditions, .. } = candidate;
+        let conditions = if conditions.is_empty() { String::new() } else { format!("   {conditions}") };
+        text += &format!("  {mark}  {route}   {path}{conditions}   {why}\n");
+    }
+    text += "\n";
+    for step in &explanation.then {
+        text += &format!("  then  {step}\n");
     }
     if explanation.winner().is_none() {
-        text += "\n  no rule matches: 404\n";
+        text += "  no rule matches: 404\n";
     }
     text
 }

@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod admin_client;
 mod check;
 mod demo;
 mod echo;

@@ -1,7 +1,6 @@
 //! `headgate run`: serve a folder, or one URL, without a cluster.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -10,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::serving::{Serving, control_runtime};
 use super::{CLEAN, Outcome, print};
-use crate::app::{App, Running};
-use crate::compile;
+use crate::app::{App, Running, trust};
+use crate::compile::{self, ClassSelection};
 use crate::config::Listen;
 use crate::source::{Change, Kind, decode, file};
 use crate::telemetry::log;
@@ -83,8 +82,12 @@ pub(super) async fn serve_folder(folder: &Path, serving: &Serving) -> anyhow::Re
     Ok(running)
 }
 
+fn settings() -> anyhow::Result<compile::Settings> {
+    Ok(compile::Settings { class: ClassSelection::standalone(), backend_tls: trust::backends()? })
+}
+
 async fn standalone(serving: &Serving) -> anyhow::Result<App> {
-    App::build(serving.process(false), compile::Settings::standalone(), Kind::ALL, None).await
+    App::build(serving.process(false), settings()?, Kind::ALL, None).await
 }
 
 /// Says where to find it.
@@ -161,8 +164,8 @@ fn everything(objects: Vec<Value>) -> anyhow::Result<Vec<Change>> {
     Ok(batch)
 }
 
-/// The settings of a process without a cluster, shared with `check` and `explain`.
-pub(super) fn compile_folder(folder: &Path) -> anyhow::Result<Arc<compile::Compiled>> {
+/// What a folder compiles to, for `check` and `explain`.
+pub(super) fn compile_folder(folder: &Path) -> anyhow::Result<compile::Compiled> {
     if !folder.exists() {
         bail!("{} does not exist", folder.display());
     }
@@ -172,6 +175,6 @@ pub(super) fn compile_folder(folder: &Path) -> anyhow::Result<Arc<compile::Compi
         store.apply(change);
     }
     let dirty = store.take_dirty();
-    let settings = compile::Settings::standalone();
-    Ok(Arc::new(compile::compile(&store, &settings, &compile::Compiled::empty(), &dirty)))
+    let (compiled, _) = compile::compile(&store, &settings()?, compile::Compiled::empty(), &dirty);
+    Ok(compiled)
 }

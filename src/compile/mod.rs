@@ -27,6 +27,7 @@ mod endpoint;
 mod gateway_route;
 mod ingress;
 mod keyring;
+mod listing;
 mod lookup;
 mod lowered;
 mod objects;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 pub use class::{CONTROLLER, ClassSelection, DEFAULT_CLASS};
 pub use cluster::Move;
 pub use code::{Code, Reason, Severity};
+pub use listing::Listed;
 pub use report::{Condition, ConditionType, ObjectReport, Problem, Report};
 
 use self::certificate::TlsHosts;
