@@ -36,7 +36,7 @@ pub(super) struct Reconcile {
     settings: compile::Settings,
     compiled: Compiled,
     tables: Publisher<Table>,
-    reports: Publisher<Report>,
+    reports: watch::Sender<Arc<Report>>,
     metrics: Metrics,
     readiness: watch::Sender<Readiness>,
     changes: mpsc::Receiver<Vec<Change>>,
@@ -52,7 +52,7 @@ impl Reconcile {
         store: Store,
         settings: compile::Settings,
         tables: Publisher<Table>,
-        reports: Publisher<Report>,
+        reports: watch::Sender<Arc<Report>>,
         metrics: Metrics,
         readiness: watch::Sender<Readiness>,
         changes: mpsc::Receiver<Vec<Change>>,
@@ -164,7 +164,7 @@ impl Reconcile {
         }
         if !Arc::ptr_eq(&new_report, &report) {
             problem::tell(&report, &new_report);
-            self.reports.publish(new_report);
+            self.reports.send_replace(new_report);
         }
         self.want_secrets();
         let _ = began;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
+use super::serving::control_runtime;
 use super::{CLEAN, FINDINGS, Outcome, print, run};
 
 /// How to print.
@@ -30,14 +31,14 @@ pub(super) struct Check {
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
     #[command(flatten)]
-    cluster: super::serve::Cluster,
+    cluster: super::cluster::Cluster,
 }
 
 impl Check {
     pub(super) fn run(&self) -> Outcome {
         let compiled = match &self.folder {
             Some(folder) => run::compile_folder(folder)?,
-            None if self.in_cluster => self.cluster.compile_once()?,
+            None if self.in_cluster => control_runtime()?.block_on(self.cluster.compile_once())?,
             None => bail!("say what to check: -f DIR, or --in-cluster"),
         };
         let problems = compiled.report.list();

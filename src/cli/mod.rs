@@ -2,6 +2,7 @@
 
 mod admin_client;
 mod check;
+mod cluster;
 mod demo;
 mod echo;
 mod explain;
