@@ -47,8 +47,8 @@ fn a_node_with_many_children_finds_each() {
             assert_eq!(visited(&all[..count], &request), [wanted as u32], "{request}");
         }
     }
-    assert_eq!(visited(&all, "/long-segment-"), []);
-    assert_eq!(visited(&all, "/long-segment-long-segment-long"), []);
+    assert!(visited(&all, "/long-segment-").is_empty());
+    assert!(visited(&all, "/long-segment-long-segment-long").is_empty());
 }
 
 /// Two segments of up to eight bytes, one the other's with zero bytes behind, look alike but for their length.
