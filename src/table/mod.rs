@@ -12,6 +12,8 @@ mod path_match;
 pub mod query;
 mod route;
 mod router;
+#[cfg(test)]
+mod sample;
 mod specificity;
 mod trie;
 

@@ -109,7 +109,7 @@ impl Shares {
     /// An endpoint by chance, each as likely as its weight is large.
     fn random(&self, random: u64) -> usize {
         // The high half of the product spreads a random number over the total without a division.
-        self.owner((u128::from(random) * u128::from(self.total) >> 64) as u64)
+        self.owner(((u128::from(random) * u128::from(self.total)) >> 64) as u64)
     }
 
     fn owner(&self, place: u64) -> usize {
