@@ -1,0 +1,5 @@
+//! What Headgate tells about itself: logs and metrics.
+
+mod reason;
+
+pub use reason::Reason;
