@@ -7,18 +7,16 @@ use crate::store::Watch;
 
 /// Tells what is in `after` and was not in `before`.
 pub(super) fn tell(before: &Report, after: &Report) {
-    let known: BTreeSet<String> = before.problems().map(|(key, problem)| format!("{key}: {problem}")).collect();
+    let known: BTreeSet<String> = before.problems().map(|told| told.to_string()).collect();
     let mut left = 0;
-    for (key, problem) in after.problems() {
-        if known.contains(&format!("{key}: {problem}")) {
+    for told in after.problems() {
+        if known.contains(&told.to_string()) {
             left += 1;
             continue;
         }
-        let (code, field) = (problem.code.as_str(), problem.field.as_str());
-        let place = problem.place.as_deref();
-        match problem.severity() {
-            Severity::Error => tracing::warn!(code, object = %key, field, place, "{key}: {problem}"),
-            Severity::Warning => tracing::info!(code, object = %key, field, place, "{key}: {problem}"),
+        match told.problem.severity() {
+            Severity::Error => tracing::warn!("{told}"),
+            Severity::Warning => tracing::info!("{told}"),
         }
     }
     if known.len() > left {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::code::{Code, Severity};
-use super::report::Report;
+use super::report::{Report, Told};
 
 /// One problem with everything that says where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,10 +36,10 @@ pub struct Listed {
 impl Report {
     /// Every problem: those of objects, then those of places.
     pub fn list(&self) -> Vec<Listed> {
-        let of_objects = self.problems().map(|(key, problem)| Listed {
+        let of_objects = self.problems().map(|Told { object, problem }| Listed {
             code: problem.code.as_str(),
             severity: word(problem.severity()),
-            object: Some(key.to_string()),
+            object: Some(object.to_string()),
             rule: problem.rule.as_deref().map(str::to_owned),
             field: problem.field.clone(),
             what: problem.what.clone(),

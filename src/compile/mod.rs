@@ -24,6 +24,7 @@ mod cluster;
 mod code;
 mod conflict;
 mod endpoint;
+mod findings;
 mod gateway_route;
 mod ingress;
 mod keyring;
@@ -43,7 +44,7 @@ pub use class::{CONTROLLER, ClassSelection, DEFAULT_CLASS};
 pub use cluster::Move;
 pub use code::{Code, Reason, Severity};
 pub use listing::Listed;
-pub use report::{Condition, ConditionType, ObjectReport, Problem, Report};
+pub use report::{Condition, ConditionType, ObjectReport, Problem, Report, State, Told};
 
 use self::certificate::TlsHosts;
 use self::cluster::Clusters;
@@ -69,6 +70,10 @@ pub struct Compiled {
     pub table: Arc<Table>,
     /// What is wrong, and the conditions that follow.
     pub report: Arc<Report>,
+    /// The endpoints that existing clusters have from now on, to be published no later than the table. There are none
+    /// unless EndpointSlices were among what was compiled.
+    pub moves: Vec<Move>,
+    standalone: bool,
     objects: Objects,
     /// What those are told who lost a claim, by host.
     losses: BTreeMap<HostKey, BTreeMap<ObjectKey, Vec<Problem>>>,
@@ -80,16 +85,17 @@ pub struct Compiled {
 
 /// Compiles what has changed since `previous`; with [`Compiled::empty`] all there is.
 ///
-/// `dirty` are the keys of all objects that have changed, come or gone. The endpoints that existing clusters have from
-/// now on come back apart, to be published before the table: a route must not be found before its endpoints.
+/// `dirty` are the keys of all objects that have changed, come or gone. The previous one is used up, since what has a
+/// life of its own moves on into the next.
 pub fn compile(
     store: &Store,
     settings: &Settings,
     previous: Compiled,
     dirty: &BTreeSet<ObjectKey>,
-) -> (Compiled, Vec<Move>) {
+) -> Compiled {
     let mut next = previous;
     let is_first = next.table.generation == 0;
+    next.standalone = settings.class.standalone;
     let everything;
     let dirty = if is_first {
         everything = Kind::ALL.into_iter().flat_map(|kind| store.all(kind)).map(|(key, _)| key.clone()).collect();
@@ -98,7 +104,7 @@ pub fn compile(
         dirty
     };
 
-    let moves = next.move_endpoints(store, dirty);
+    next.moves = next.move_endpoints(store, dirty);
     for secret in dirty.iter().filter(|key| key.kind == Kind::Secret) {
         next.keyring.note(store, secret);
     }
@@ -128,8 +134,8 @@ pub fn compile(
             clusters: clusters.into(),
         });
     }
-    next.tell(store, settings, told);
-    (next, moves)
+    next.tell(store, told);
+    next
 }
 
 /// Whether a change concerns endpoints alone, so that [`Compiled::endpoints_changed`] does all that is to do.
@@ -145,17 +151,19 @@ impl Compiled {
 
     /// Takes in a change of EndpointSlices without touching a route: the endpoints that clusters have from now on, for
     /// those that have others than before. Keys of other kinds are not looked at.
-    pub fn endpoints_changed(
-        &mut self,
-        store: &Store,
-        settings: &Settings,
-        dirty: &BTreeSet<ObjectKey>,
-    ) -> Vec<Move> {
+    pub fn endpoints_changed(&mut self, store: &Store, dirty: &BTreeSet<ObjectKey>) -> Vec<Move> {
         let moves = self.move_endpoints(store, dirty);
         let mut told = self.clusters.take_changed();
         told.extend(dirty.iter().filter(|key| key.kind == Kind::EndpointSlice).cloned());
-        self.tell(store, settings, told);
+        self.tell(store, told);
         moves
+    }
+
+    /// The same, and makes them the endpoints from now on.
+    pub fn publish_endpoints(&mut self, store: &Store, dirty: &BTreeSet<ObjectKey>) {
+        for (cluster, endpoints) in self.endpoints_changed(store, dirty) {
+            cluster.publish(endpoints);
+        }
     }
 
     /// The Secrets that something of ours refers to and may, whether they exist or not.

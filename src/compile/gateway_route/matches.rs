@@ -15,6 +15,8 @@ pub(super) struct RuleMatch {
     pub(super) index: u32,
     pub(super) path: PathMatch,
     pub(super) matcher: Matcher,
+    /// Whether it is there because the rule has none.
+    pub(super) implied: bool,
     /// `spec.rules[0].matches[1]`, or the rule's own path when it has no matches.
     pub(super) field: Arc<str>,
 }
@@ -45,7 +47,7 @@ pub(super) fn lower(rule: &str, declared: &[RouteMatch], problems: &mut Vec<Prob
         {
             let matcher = Matcher { method: method.map(self::method), headers, queries };
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            matches.push(RuleMatch { index, path, matcher, field: field.into() });
+            matches.push(RuleMatch { index, path, matcher, implied, field: field.into() });
         }
     }
     matches
