@@ -1,0 +1,3 @@
+//! What the tests start, drive and look at.
+
+pub(crate) mod cluster;
