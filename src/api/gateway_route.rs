@@ -158,3 +158,10 @@ pub struct GatewayRouteStatus {
 pub fn validate(object: &Value) -> Vec<Violation> {
     schema::GATEWAY_ROUTE.validate(object)
 }
+
+/// The object as the API server would store it, if it can be read at all, and every violation.
+///
+/// See [`schema::Validator::read`] for what is dropped; without an object there is at least one violation.
+pub fn read(object: &Value) -> (Option<GatewayRoute>, Vec<Violation>) {
+    schema::GATEWAY_ROUTE.read(object)
+}

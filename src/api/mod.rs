@@ -12,6 +12,10 @@
     unreachable_pub,
     reason = "the copies of our types that KubeSchema derives live inside functions"
 )]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printer column has a type, and most have the same"
+)]
 
 mod byte_size;
 mod condition;

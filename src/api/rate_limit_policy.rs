@@ -42,7 +42,6 @@ pub use self::{
         type_ = "string",
         json_path = ".spec.targetRefs[0].name"
     ),
-    printcolumn(name = "Limits", type_ = "string", json_path = ".spec.limits[*].name"),
     printcolumn(
         name = "Accepted",
         type_ = "string",
@@ -95,4 +94,11 @@ pub struct RateLimitPolicySpec {
 /// See [`schema::Validator::validate`] for what is checked.
 pub fn validate(object: &Value) -> Vec<Violation> {
     schema::RATE_LIMIT_POLICY.validate(object)
+}
+
+/// The object as the API server would store it, if it can be read at all, and every violation.
+///
+/// See [`schema::Validator::read`] for what is dropped; without an object there is at least one violation.
+pub fn read(object: &Value) -> (Option<RateLimitPolicy>, Vec<Violation>) {
+    schema::RATE_LIMIT_POLICY.read(object)
 }

@@ -70,3 +70,10 @@ pub struct ReferenceGrantTo {
 pub fn validate(object: &Value) -> Vec<Violation> {
     schema::REFERENCE_GRANT.validate(object)
 }
+
+/// The object as the API server would store it, if it can be read at all, and every violation.
+///
+/// See [`schema::Validator::read`] for what is dropped; without an object there is at least one violation.
+pub fn read(object: &Value) -> (Option<ReferenceGrant>, Vec<Violation>) {
+    schema::REFERENCE_GRANT.read(object)
+}

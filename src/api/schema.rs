@@ -12,13 +12,9 @@ mod walk;
 
 use std::{fmt, sync::LazyLock};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps,
-};
-use kube::{
-    CustomResourceExt,
-    core::cel::{self, CompiledSchema, ErrorKind},
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
+use kube::core::cel::{self, CompiledSchema, ErrorKind};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -57,12 +53,11 @@ pub struct Validator {
     rules: CompiledSchema,
 }
 
-pub(super) static GATEWAY_ROUTE: LazyLock<Validator> =
-    LazyLock::new(|| Validator::of(GatewayRoute::crd()));
+pub(super) static GATEWAY_ROUTE: LazyLock<Validator> = LazyLock::new(Validator::of::<GatewayRoute>);
 pub(super) static RATE_LIMIT_POLICY: LazyLock<Validator> =
-    LazyLock::new(|| Validator::of(RateLimitPolicy::crd()));
+    LazyLock::new(Validator::of::<RateLimitPolicy>);
 pub(super) static REFERENCE_GRANT: LazyLock<Validator> =
-    LazyLock::new(|| Validator::of(ReferenceGrant::crd()));
+    LazyLock::new(Validator::of::<ReferenceGrant>);
 
 /// Every way in which `value` differs from the structural part of `schema`. CEL rules are not looked at.
 ///
@@ -76,16 +71,10 @@ pub fn violations(schema: &JSONSchemaProps, value: &Value) -> Vec<Violation> {
 // === impl Validator ===
 
 impl Validator {
-    /// The checks of the CRD's newest version, on all of an object but its metadata and status: the API server alone
-    /// writes the one, controllers the other.
-    fn of(crd: CustomResourceDefinition) -> Self {
-        let mut schema = crd::finish(crd)
-            .spec
-            .versions
-            .pop()
-            .and_then(|version| version.schema)
-            .and_then(|schema| schema.open_api_v3_schema)
-            .unwrap_or_default();
+    /// The checks of a kind, on all of an object but its metadata and status: the API server alone writes the one,
+    /// controllers the other.
+    fn of<T: JsonSchema>() -> Self {
+        let mut schema = crd::schema::<T>();
         let anything = JSONSchemaProps {
             x_kubernetes_preserve_unknown_fields: Some(true),
             ..JSONSchemaProps::default()

@@ -24,23 +24,29 @@ pub(super) fn nearest<'a>(
         .map(|(_, _, candidate)| candidate)
 }
 
-/// Levenshtein's distance, one row at a time.
+/// Insertions, deletions, replacements and swaps of neighbours that lead from one to the other (optimal string
+/// alignment), keeping two rows of the table.
 fn distance(a: &[char], b: &[char]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = i;
+    let mut before_last: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for (i, &x) in a.iter().enumerate() {
+        let mut row = vec![i + 1];
         let mut left = i + 1;
-        for (y, cell) in b.iter().zip(row.iter_mut().skip(1)) {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = *cell;
-            left = replaced.min(diagonal + 1).min(left + 1);
-            *cell = left;
+        for (j, &y) in b.iter().enumerate() {
+            let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
+            let mut best = (cell(&last, j) + usize::from(x != y))
+                .min(cell(&last, j + 1) + 1)
+                .min(left + 1);
+            let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(&y) && b.get(j - 1) == Some(&x);
+            if swapped {
+                best = best.min(cell(&before_last, j - 1) + 1);
+            }
+            row.push(best);
+            left = best;
         }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
+        before_last = std::mem::replace(&mut last, row);
     }
-    row.last().copied().unwrap_or(a.len())
+    last.last().copied().unwrap_or(a.len())
 }
 
 #[cfg(test)]
@@ -48,12 +54,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn measures_insertions_deletions_and_replacements() {
+    fn measures_insertions_deletions_replacements_and_swaps() {
         for (a, b, expected) in [
             ("", "", 0),
             ("", "abc", 3),
             ("abc", "", 3),
             ("kitten", "sitting", 3),
+            ("sepc", "spec", 1),
+            ("ab", "ba", 1),
+            ("abc", "cab", 2),
             ("bursts", "burst", 1),
         ] {
             let letters = |it: &str| it.chars().collect::<Vec<_>>();

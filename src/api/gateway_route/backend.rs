@@ -67,7 +67,7 @@ pub enum AppProtocol {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BackendTls {
-    /// Name sent as SNI and expected in the certificate; when omitted, <service>.<namespace>.svc.
+    /// Name sent as SNI and expected in the certificate; when omitted, that of the Service, as in app.shop.svc.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::PRECISE_HOSTNAME))]
     pub hostname: Option<String>,

@@ -52,28 +52,31 @@ pub struct Filter {
     /// RequestMirror, RequestRedirect or DirectResponse.
     #[serde(rename = "type")]
     pub filter_type: FilterType,
-    /// Settings of IPAccess: which addresses of clients may pass.
+    /// Settings of IPAccess: which addresses of clients may pass. An address in deny is refused even if it is in allow;
+    /// when allow has entries, an address outside them is refused too. Refused requests are answered 403.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ip_access: Option<IpAccess>,
     /// Settings of CORS: which pages of other origins may use the route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
-    /// Settings of ExternalAuth: a service that is asked about every request.
+    /// Settings of ExternalAuth: a service that is asked about every request. An answer of 2xx lets it pass; any other
+    /// is given to the client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_auth: Option<ExternalAuth>,
-    /// Settings of RequestHeaderModifier: headers changed on the way to the backend.
+    /// Settings of RequestHeaderModifier: headers changed on the way to the backend, first remove, then set, then add.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_header_modifier: Option<HeaderModifier>,
-    /// Settings of ResponseHeaderModifier: headers changed on the way to the client.
+    /// Settings of ResponseHeaderModifier: headers changed on the way to the client, first remove, then set, then add.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub response_header_modifier: Option<HeaderModifier>,
-    /// Settings of URLRewrite: host and path as the backend sees them.
+    /// Settings of URLRewrite: host and path as the backend sees them. What is omitted stays.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_rewrite: Option<UrlRewrite>,
-    /// Settings of RequestMirror: a second backend that gets a copy.
+    /// Settings of RequestMirror: a second backend that gets a copy. Its answers are thrown away and never delay the
+    /// client.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_mirror: Option<RequestMirror>,
-    /// Settings of RequestRedirect: sends the client elsewhere.
+    /// Settings of RequestRedirect: another address the client is sent to. What is omitted stays as in the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_redirect: Option<RequestRedirect>,
     /// Settings of DirectResponse: an answer without a backend.

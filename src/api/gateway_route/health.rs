@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Duration, pattern};
 
-/// Bounds on what is under way to each backend of the rule, counted on each replica.
+/// Bounds on what is under way to each backend of the rule.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CircuitBreaker {

@@ -38,7 +38,8 @@ pub struct JwtProvider {
     /// Keys held in the cluster.
     #[serde(rename = "localJWKS", skip_serializing_if = "Option::is_none")]
     pub local_jwks: Option<LocalJwks>,
-    /// Where tokens are looked for; when omitted, in the Authorization header after "Bearer ".
+    /// Where tokens are looked for; when omitted, in the Authorization header after "Bearer ". The first place that has
+    /// one counts, headers before cookies before params.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extract_from: Option<TokenSource>,
     /// Claims passed to the backend as headers. A header of the same name sent by the client is always removed.
@@ -130,7 +131,7 @@ pub struct JwksObjectRef {
     pub key: String,
 }
 
-/// Where a token may be. The first place that has one counts, headers before cookies before parameters.
+/// Where a token may be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.headers) || has(self.cookies) || has(self.params)")

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Duration, Method};
 
-/// Whether and when a failed attempt is made again on another endpoint. An attempt is only repeated while nothing of
-/// the answer has reached the client and the request can be sent again as it was.
+/// Whether and when a failed attempt is made again on another endpoint.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {

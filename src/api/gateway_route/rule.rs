@@ -48,13 +48,16 @@ pub struct RouteRule {
     /// Keeps a client on the endpoint that served it first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_persistence: Option<SessionPersistence>,
-    /// How long each part of an exchange may take.
+    /// How long each part of an exchange may take. 0s means without limit; the gateway's own default holds for what is
+    /// omitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeouts: Option<Timeouts>,
-    /// Whether and when a failed attempt is made again on another endpoint.
+    /// Whether and when a failed attempt is made again on another endpoint. An attempt is only repeated while nothing
+    /// of the answer has reached the client and the request can be sent again as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-    /// Bounds on what is under way to each backend of the rule; what exceeds them is answered 503 at once.
+    /// Bounds on what is under way to each backend of the rule, counted on each replica; what exceeds them is answered
+    /// 503 at once. What is omitted is not bounded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub circuit_breaker: Option<CircuitBreaker>,
     /// Takes endpoints that fail out of the choice for a while.

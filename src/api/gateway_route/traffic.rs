@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{ByteSize, Duration, pattern};
 
-/// How long each part of an exchange may take. 0s means without limit; the gateway's own default holds for what is
-/// omitted.
+/// How long each part of an exchange may take.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new(

@@ -5,8 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::super::{BackendObjectRef, Duration, pattern};
 
-/// Which addresses of clients may pass. An address in deny is refused even if it is in allow; when allow has entries,
-/// an address outside them is refused too. Refused requests are answered 403.
+/// Which addresses of clients may pass.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.allow) || has(self.deny)").message("ipAccess needs allow or deny"))]
@@ -29,7 +28,7 @@ pub struct IpAccess {
     pub deny: Vec<String>,
 }
 
-/// A service that is asked about every request. An answer of 2xx lets it pass; any other is given to the client.
+/// A service that is asked about every request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalAuth {

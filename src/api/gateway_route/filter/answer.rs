@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{super::super::pattern, path::PathModifier};
 
-/// Another address the client is sent to. What is omitted stays as in the request.
+/// Another address the client is sent to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestRedirect {
@@ -17,7 +17,7 @@ pub struct RequestRedirect {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::PRECISE_HOSTNAME))]
     pub hostname: Option<String>,
-    /// Path of the new address. The query is kept.
+    /// Path of the new address; the field named like its type holds it. The query is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathModifier>,
     /// Port of the new address; when omitted, the scheme's own if scheme is set, else the listener's.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::super::pattern;
 
-/// Changes to headers: first remove, then set, then add.
+/// Changes to headers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HeaderModifier {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::super::BackendObjectRef;
 
-/// A second backend that gets a copy of requests. Its answers are thrown away and never delay the client.
+/// A second backend that gets a copy of requests.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestMirror {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::super::pattern;
 
-/// Host and path as the backend sees them. What is omitted stays.
+/// Host and path as the backend sees them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.hostname) || has(self.path)").message("urlRewrite needs hostname or path"))]
@@ -15,12 +15,12 @@ pub struct UrlRewrite {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::PRECISE_HOSTNAME))]
     pub hostname: Option<String>,
-    /// The new path. The query is kept.
+    /// The new path; the field named like its type holds it. The query is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<PathModifier>,
 }
 
-/// A new path. The field named like its type holds it; no other is set.
+/// A new path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
