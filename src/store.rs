@@ -105,9 +105,7 @@ impl Store {
         let wanted = match &self.retained {
             // Until now everything was kept, so what is not held does not exist.
             None => Vec::new(),
-            Some(retained) => {
-                referenced.difference(retained).filter(|key| !held.contains_key(key)).cloned().collect()
-            }
+            Some(retained) => referenced.difference(retained).filter(|key| !held.contains_key(key)).cloned().collect(),
         };
         self.retained = Some(referenced.clone());
         wanted
@@ -208,7 +206,9 @@ impl Store {
 fn same(known: &Entry, new: &Entry) -> bool {
     let equal = match (&known.object, &new.object) {
         (Some(Object::IngressClass(a)), Some(Object::IngressClass(b))) => {
-            a.spec == b.spec && a.metadata.annotations == b.metadata.annotations && same_identity(&a.metadata, &b.metadata)
+            a.spec == b.spec
+                && a.metadata.annotations == b.metadata.annotations
+                && same_identity(&a.metadata, &b.metadata)
         }
         (Some(Object::Ingress(a)), Some(Object::Ingress(b))) => {
             a.spec == b.spec

@@ -1,202 +1,97 @@
-//! Secrets → certificates.
+//! Which certificate each host has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::Secret;
-use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
-
 use super::code::Code;
+use super::lowered::{Lowered, TlsClaim};
+use super::objects::Objects;
 use super::report::Problem;
-use crate::source::{Kind, Object, ObjectKey};
-use crate::store::Store;
-use crate::table::Certificate;
+use crate::source::ObjectKey;
+use crate::table::{Certificate, Certificates, HostKey, Precedence};
 
-/// The only type of Secret that holds a certificate for a host.
-const TLS_TYPE: &str = "kubernetes.io/tls";
-
-/// What a Secret gives, by key, kept for as long as something refers to it.
+/// The certificate of every host that some object claims one for.
 #[derive(Debug, Default)]
-pub(super) struct Keyring {
-    held: HashMap<ObjectKey, Held>,
-    /// How many objects refer to each Secret, whether it exists or not.
-    users: BTreeMap<ObjectKey, usize>,
+pub(super) struct TlsHosts {
+    hosts: BTreeMap<HostKey, TlsHost>,
 }
 
-/// What one Secret gives now.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Held {
-    /// The certificate to serve.
-    pub(super) certificate: Option<Arc<Certificate>>,
-    /// What is wrong with the Secret: there may be a certificate all the same, from before it went wrong.
-    pub(super) fault: Option<Fault>,
+#[derive(Debug, Default)]
+struct TlsHost {
+    certificate: Option<Arc<Certificate>>,
+    losses: BTreeMap<ObjectKey, Problem>,
 }
 
-/// Why a Secret cannot be used as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    code: Code,
-    what: String,
-    remedy: &'static str,
-}
-
-impl Keyring {
-    /// Looks again at a Secret that has changed. One that has become unusable leaves what it held before in service: a
-    /// mistake in a rotation must not take a host down. One that is gone leaves nothing.
-    pub(super) fn note(&mut self, store: &Store, key: &ObjectKey) {
-        if let Some(held) = self.held.get_mut(key) {
-            *held = read(store, key, held.certificate.take());
-        }
-    }
-
-    /// What a Secret gives.
-    pub(super) fn get(&mut self, store: &Store, key: &ObjectKey) -> &Held {
-        self.held.entry(key.clone()).or_insert_with(|| read(store, key, None))
-    }
-
-    /// One more object refers to the Secret.
-    pub(super) fn acquire(&mut self, key: &ObjectKey) {
-        *self.users.entry(key.clone()).or_default() += 1;
-    }
-
-    /// One object less refers to the Secret; the last one takes what is known of it along.
-    pub(super) fn release(&mut self, key: &ObjectKey) {
-        if let Some(users) = self.users.get_mut(key) {
-            *users -= 1;
-            if *users == 0 {
-                self.users.remove(key);
-                self.held.remove(key);
+impl TlsHosts {
+    /// Chooses anew for these hosts; whether any certificate is another one, and the objects of which something else is
+    /// to be said.
+    pub(super) fn settle(&mut self, objects: &Objects, dirty: &BTreeSet<HostKey>) -> (bool, BTreeSet<ObjectKey>) {
+        let mut changed = false;
+        let mut told = BTreeSet::new();
+        for host in dirty {
+            let before = self.hosts.remove(host).unwrap_or_default();
+            let claims: Vec<_> = objects.claimants_of_tls(host).collect();
+            let now = if claims.is_empty() { TlsHost::default() } else { choose(host, claims) };
+            changed |= match (&before.certificate, &now.certificate) {
+                (Some(before), Some(now)) => !same(before, now),
+                (None, None) => false,
+                (Some(_), None) | (None, Some(_)) => true,
+            };
+            if before.losses != now.losses {
+                told.extend(before.losses.into_keys().chain(now.losses.keys().cloned()));
+            }
+            if now.certificate.is_some() || !now.losses.is_empty() {
+                self.hosts.insert(host.clone(), now);
             }
         }
+        (changed, told)
     }
 
-    /// The Secrets that something refers to.
-    pub(super) fn referenced(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.users.keys()
+    /// The certificates as the table has them.
+    pub(super) fn certificates(&self) -> Certificates {
+        // Each host has one certificate by now, so there is nothing left for an order to settle.
+        let rank = Precedence { created: 0, kind: 0, namespace: "".into(), name: "".into(), rule: 0, index: 0 };
+        let chosen = |(host, tls): (&HostKey, &TlsHost)| Some((host.clone(), rank.clone(), tls.certificate.clone()?));
+        Certificates::new(self.hosts.iter().filter_map(chosen))
     }
-}
 
-impl Fault {
-    /// The same as a problem of the object that refers to the Secret by `field`.
-    pub(super) fn at(&self, field: &str) -> Problem {
-        Problem::new(self.code, field, self.what.clone(), self.remedy)
-    }
-}
-
-fn read(store: &Store, key: &ObjectKey, former: Option<Arc<Certificate>>) -> Held {
-    let entry = store.get(key);
-    let Some(Object::Secret(secret)) = entry.and_then(|entry| entry.object.as_ref()) else {
-        let exists = entry.is_some();
-        let what = if exists { format!("{key} cannot be read") } else { format!("{key} does not exist") };
-        let fault = Fault {
-            code: Code::CertificateNotFound,
-            what,
-            remedy: "create it with type kubernetes.io/tls, tls.crt and tls.key",
-        };
-        return Held { certificate: if exists { former } else { None }, fault: Some(fault) };
-    };
-    match parse(key, secret) {
-        Ok(certificate) => {
-            // An unchanged certificate stays the same one, so that nothing that uses it changes.
-            let same = former.filter(|former| former.key.cert == certificate.key.cert);
-            Held { certificate: Some(same.unwrap_or_else(|| Arc::new(certificate))), fault: None }
-        }
-        Err(fault) if former.is_some() => {
-            let what = format!("{}; the certificate it held before is still served", fault.what);
-            Held { certificate: former, fault: Some(Fault { code: Code::StaleCertificate, what, ..fault }) }
-        }
-        Err(fault) => Held { certificate: None, fault: Some(fault) },
+    /// What an object is told about a host.
+    pub(super) fn loss(&self, host: &HostKey, object: &ObjectKey) -> Option<&Problem> {
+        self.hosts.get(host)?.losses.get(object)
     }
 }
 
-fn parse(key: &ObjectKey, secret: &Secret) -> Result<Certificate, Fault> {
-    let fault = |code, what: String, remedy| Fault { code, what: format!("{key} {what}"), remedy };
-    let invalid = |what: String, remedy| fault(Code::InvalidCertificate, what, remedy);
-    if secret.type_.as_deref() != Some(TLS_TYPE) {
-        let type_ = secret.type_.as_deref().unwrap_or("Opaque");
-        let what = format!("is of type {type_}");
-        return Err(fault(Code::CertificateNotFound, what, "use a Secret of type kubernetes.io/tls"));
-    }
-    let crt = datum(secret, "tls.crt").ok_or_else(|| invalid("has no tls.crt".to_owned(), PEM_CHAIN))?;
-    let pem_key = datum(secret, "tls.key").ok_or_else(|| invalid("has no tls.key".to_owned(), PEM_KEY))?;
-    let chain = CertificateDer::pem_slice_iter(crt)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| invalid(format!("has a tls.crt that is not PEM ({})", pem_fault(&error)), PEM_CHAIN))?;
-    let Some(leaf) = chain.first() else {
-        return Err(invalid("has a tls.crt without a certificate".to_owned(), PEM_CHAIN));
-    };
-    let (names, not_after) = names_and_expiry(leaf)
-        .ok_or_else(|| invalid("has a tls.crt whose first certificate is not X.509".to_owned(), PEM_CHAIN))?;
-    let der = PrivateKeyDer::from_pem_slice(pem_key)
-        .map_err(|error| invalid(format!("has a tls.key that is no private key ({})", pem_fault(&error)), PEM_KEY))?;
-    let signing = any_supported_type(&der)
-        .map_err(|_| invalid("has a tls.key of a kind that is not supported".to_owned(), "use RSA, ECDSA or Ed25519"))?;
-    let certified = CertifiedKey::new(chain, signing);
-    match certified.keys_match() {
-        // A key whose public half cannot be asked for is taken on trust; a client would notice at once.
-        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-        Err(Error::InconsistentKeys(_)) => {
-            return Err(invalid(
-                "has a tls.key that does not belong to its tls.crt".to_owned(),
-                "put the key in that the certificate was issued for",
-            ));
-        }
-        Err(_) => {
-            return Err(invalid(
-                "has a tls.crt whose first certificate cannot be used".to_owned(),
-                "use an X.509 version 3 certificate",
-            ));
-        }
-    }
-    Ok(Certificate::new(Arc::new(certified), names, not_after))
-}
-
-const PEM_CHAIN: &str = "put the certificate and its intermediates in as PEM, the host's own first";
-const PEM_KEY: &str = "put an unencrypted private key in as PEM";
-
-/// The DNS names of a certificate, lower-case, and the end of its validity in seconds since 1970.
-fn names_and_expiry(der: &CertificateDer<'_>) -> Option<(Vec<Box<str>>, i64)> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    let names = certificate.subject_alternative_name().ok()?.map(|extension| {
-        extension.value.general_names.iter().filter_map(|name| match name {
-            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into_boxed_str()),
-            _ => None,
+/// The oldest claim whose certificate can be used gives the certificate; an unusable one does not take the host down.
+/// The version of TLS is the strictest that any claim asks for: nobody's wish is undercut by another's certificate.
+fn choose(host: &HostKey, mut claims: Vec<(&Lowered, &TlsClaim)>) -> TlsHost {
+    claims.sort_by(|(a, _), (b, _)| a.rank.cmp(&b.rank));
+    let min_version = claims.iter().filter_map(|(_, claim)| claim.min_version).max();
+    let mut usable = claims.iter().filter_map(|(lowered, claim)| Some((lowered, claim, claim.certificate.as_ref()?)));
+    let Some((winner, _, (winning, certificate))) = usable.next() else { return TlsHost::default() };
+    let losses = usable
+        .filter(|(_, _, (secret, _))| secret != winning)
+        .map(|(lowered, claim, (secret, _))| {
+            let what = format!("{host} has the certificate in {winning}, which {} names", winner.object);
+            let remedy = format!("use the same Secret in both, or take {host} out of one; {secret} is not shown");
+            (lowered.object.clone(), Problem::new(Code::CertificateTaken, &*claim.field, what, remedy))
         })
-    });
-    Some((names.into_iter().flatten().collect(), certificate.validity().not_after.timestamp()))
+        .collect();
+    let certificate = match min_version {
+        Some(min_version) if min_version != certificate.min_version => {
+            let Certificate { key, min_version: _, secret, names, not_after } = &**certificate;
+            Arc::new(Certificate {
+                key: key.clone(),
+                min_version,
+                secret: secret.clone(),
+                names: names.clone(),
+                not_after: *not_after,
+            })
+        }
+        Some(_) | None => certificate.clone(),
+    };
+    TlsHost { certificate: Some(certificate), losses }
 }
 
-/// `stringData` is what people write in files; the API server moves it to `data`.
-fn datum<'s>(secret: &'s Secret, name: &str) -> Option<&'s [u8]> {
-    let bytes = secret.data.as_ref().and_then(|data| data.get(name)).map(|ByteString(bytes)| bytes.as_slice());
-    bytes.or_else(|| Some(secret.string_data.as_ref()?.get(name)?.as_bytes()))
+fn same(a: &Certificate, b: &Certificate) -> bool {
+    a.min_version == b.min_version && a.secret == b.secret && Arc::ptr_eq(&a.key, &b.key)
 }
-
-/// Without the bytes at fault, which may be a key's.
-fn pem_fault(error: &pem::Error) -> &'static str {
-    match error {
-        pem::Error::MissingSectionEnd { .. } => "an END line is missing",
-        pem::Error::IllegalSectionStart { .. } => "a BEGIN line is malformed",
-        pem::Error::Base64Decode(_) => "its base64 is malformed",
-        pem::Error::NoItemsFound => "there is none in it",
-        _ => "it cannot be read",
-    }
-}
-
-/// Whether one of a certificate's names covers a host; a wildcard stands for exactly one label (RFC 6125 6.4.3).
-pub(super) fn covers(names: &[Box<str>], host: &str) -> bool {
-    names.iter().any(|name| match name.strip_prefix("*.") {
-        Some(suffix) => host.split_once('.').is_some_and(|(_, rest)| rest == suffix),
-        None => **name == *host,
-    })
-}
-
-/// The kind that certificates are kept in.
-pub(super) const KIND: Kind = Kind::Secret;

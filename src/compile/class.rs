@@ -1,8 +1,12 @@
 //! Which objects are ours to serve.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::networking::v1::IngressClass;
 
+use super::code::Code;
 use super::lookup::Lookup;
+use super::report::Problem;
 
 /// The `spec.controller` of an IngressClass that is ours.
 pub const CONTROLLER: &str = "headgate.dev/ingress-controller";
@@ -47,6 +51,11 @@ impl ClassSelection {
         Self { standalone: true, ..Self::cluster(DEFAULT_CLASS) }
     }
 
+    /// Whether this is the selection that looks after what has no class of its own.
+    pub(super) fn is_default(&self) -> bool {
+        self.name == DEFAULT_CLASS
+    }
+
     /// Whose an Ingress is. The field counts before the annotation; stored objects can have both.
     ///
     /// An Ingress without a class is nobody's in a cluster, also when a default class exists: the API server fills in
@@ -55,7 +64,7 @@ impl ClassSelection {
         &self,
         lookup: &mut Lookup<'_>,
         class: Option<&str>,
-        annotations: Option<&std::collections::BTreeMap<String, String>>,
+        annotations: Option<&BTreeMap<String, String>>,
     ) -> Owner {
         let annotation = annotations.and_then(|annotations| annotations.get(CLASS_ANNOTATION)).map(String::as_str);
         match (named(class), named(annotation)) {
@@ -84,7 +93,7 @@ impl ClassSelection {
                     lookup.ingress_classes().filter(|class| self.controls(class) && is_default(class)).peekable();
                 let ours = match defaults.peek() {
                     Some(_) => defaults.any(|class| class.metadata.name.as_deref() == Some(&self.name)),
-                    None => self.name == DEFAULT_CLASS,
+                    None => self.is_default(),
                 };
                 if ours { Owner::Us } else { Owner::Other }
             }
@@ -102,6 +111,15 @@ impl ClassSelection {
             None if self.standalone => Owner::Us,
             None => Owner::Other,
         }
+    }
+
+    /// Without a cluster there is nobody else to serve an object of another class: it is told that nobody does.
+    pub(super) fn unserved(&self, class: Option<&str>, field: &str) -> Option<Problem> {
+        let class = named(class)?;
+        self.standalone.then(|| {
+            let what = format!("class {class} is not served here");
+            Problem::new(Code::OtherClass, field, what, format!("use class {}, or leave it out", self.name))
+        })
     }
 
     fn controls(&self, class: &IngressClass) -> bool {

@@ -1,5 +1,6 @@
 //! Clusters and their endpoints, kept by key from one compilation to the next.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,8 +20,12 @@ pub(super) enum Protocol {
     Http1,
     H2c,
     /// With the name that the certificate must be valid for.
-    Tls(ServerName<'static>),
+    Tls(TlsName),
 }
+
+/// A name that is asked for in TLS; lower-case, so that equal names are ordered as equal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TlsName(ServerName<'static>);
 
 /// Clusters of one group have the same endpoints.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,13 +64,14 @@ pub(super) struct Clusters {
 #[derive(Debug, Default)]
 struct Group {
     endpoints: BTreeMap<SocketAddr, Arc<Endpoint>>,
-    members: Vec<Member>,
+    members: BTreeMap<MemberKey, Member>,
 }
+
+/// What tells clusters of one group apart: the Service's port and the rank of the balancer.
+type MemberKey = (u16, u8, Option<u32>);
 
 #[derive(Debug)]
 struct Member {
-    port: u16,
-    balancer: Balancer,
     cluster: Arc<Cluster>,
     users: usize,
 }
@@ -89,7 +95,9 @@ impl Clusters {
                 let addresses = endpoint::addresses(self.slices.of(store, service), &key.port_name);
                 if !group.endpoints.keys().eq(&addresses) {
                     group.put(&addresses, &mut self.endpoint_slots);
-                    moves.extend(group.members.iter().map(|member| (member.cluster.clone(), group.set(member.balancer))));
+                    moves.extend(group.members.values().map(|Member { cluster, .. }| {
+                        (cluster.clone(), group.set(cluster.balancer))
+                    }));
                 }
             }
         }
@@ -112,7 +120,7 @@ impl Clusters {
             group.put(&addresses, &mut self.endpoint_slots);
             group
         });
-        if let Some(member) = group.members.iter_mut().find(|member| member.is(*port, *balancer)) {
+        if let Some(member) = group.members.get_mut(&key.member()) {
             member.users += 1;
             return member.cluster.clone();
         }
@@ -121,13 +129,13 @@ impl Clusters {
             Protocol::H2c => Transport::H2c,
             Protocol::Tls(name) => Transport::Tls(Arc::new(TlsTransport {
                 config: backend_tls.clone(),
-                server_name: name.clone(),
+                server_name: name.0.clone(),
             })),
         };
         let name = format!("{service}:{port}").into();
         let slot = self.cluster_slots.allocate();
         let cluster = Arc::new(Cluster::new(name, slot, transport, *balancer, group.set(*balancer)));
-        group.members.push(Member { port: *port, balancer: *balancer, cluster: cluster.clone(), users: 1 });
+        group.members.insert(key.member(), Member { cluster: cluster.clone(), users: 1 });
         if is_first {
             self.notice(store, service);
         }
@@ -137,14 +145,13 @@ impl Clusters {
     /// One user of the cluster less; the last one takes it along.
     pub(super) fn release(&mut self, store: &Store, key: &ClusterKey) {
         let Some(group) = self.groups.get_mut(&key.group) else { return };
-        let Some(index) = group.members.iter().position(|member| member.is(key.port, key.balancer)) else { return };
-        if let Some(member) = group.members.get_mut(index) {
-            member.users -= 1;
-            if member.users > 0 {
-                return;
-            }
+        let Some(member) = group.members.get_mut(&key.member()) else { return };
+        member.users -= 1;
+        if member.users > 0 {
+            return;
         }
-        self.cluster_slots.release(group.members.swap_remove(index).cluster.slot);
+        self.cluster_slots.release(member.cluster.slot);
+        group.members.remove(&key.member());
         if group.members.is_empty() {
             group.put(&BTreeSet::new(), &mut self.endpoint_slots);
             self.groups.remove(&key.group);
@@ -152,9 +159,9 @@ impl Clusters {
         }
     }
 
-    /// Every cluster, by name and then in an order that does not depend on history.
+    /// Every cluster, in an order that does not depend on history.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Cluster>> {
-        self.groups.values().flat_map(|group| group.members.iter().map(|member| &member.cluster))
+        self.groups.values().flat_map(|group| group.members.values().map(|member| &member.cluster))
     }
 
     /// What is wrong with a slice.
@@ -208,9 +215,35 @@ impl Group {
     }
 }
 
-impl Member {
-    fn is(&self, port: u16, balancer: Balancer) -> bool {
-        self.port == port && self.balancer == balancer
+impl ClusterKey {
+    fn member(&self) -> MemberKey {
+        let (rank, factor) = match self.balancer {
+            Balancer::RoundRobin => (0, None),
+            Balancer::LeastRequest => (1, None),
+            Balancer::Random => (2, None),
+            Balancer::PeakEwma => (3, None),
+            Balancer::ConsistentHash { balance_factor_percent } => (4, balance_factor_percent),
+        };
+        (self.port, rank, factor)
+    }
+}
+
+impl TlsName {
+    /// The name, unless no certificate can have it.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        ServerName::try_from(name.to_ascii_lowercase()).ok().map(Self)
+    }
+}
+
+impl Ord for TlsName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.to_str().cmp(&other.0.to_str())
+    }
+}
+
+impl PartialOrd for TlsName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 

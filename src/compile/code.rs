@@ -88,6 +88,8 @@ codes! {
     HostTaken = "HG1105", Error, HostnameConflict, "host belongs to another object";
     /// A path parameter that not every path of the rule has.
     UnknownParameter = "HG1106", Error, Invalid, "path parameter is not in every path";
+    /// A listener that does not exist.
+    UnknownListener = "HG1107", Error, NoMatchingListener, "listener does not exist";
 
     // Backends.
     /// The Service does not exist.
@@ -161,6 +163,8 @@ pub enum Reason {
     UnsupportedValue,
     /// Older objects have the host.
     HostnameConflict,
+    /// A listener that does not exist.
+    NoMatchingListener,
     /// Filters that cannot stand together.
     IncompatibleFilters,
     /// An older object has the match.
@@ -195,6 +199,7 @@ impl Reason {
             Self::Invalid => "Invalid",
             Self::UnsupportedValue => "UnsupportedValue",
             Self::HostnameConflict => "HostnameConflict",
+            Self::NoMatchingListener => "NoMatchingListener",
             Self::IncompatibleFilters => "IncompatibleFilters",
             Self::Conflicted => "Conflicted",
             Self::TargetNotFound => "TargetNotFound",
@@ -210,12 +215,18 @@ impl Reason {
         }
     }
 
+    /// Whether it speaks of what is declared itself, and not of what that refers to.
+    pub(super) fn concerns_acceptance(self) -> bool {
+        self.aspect() == Aspect::Accepted
+    }
+
     pub(super) fn aspect(self) -> Aspect {
         match self {
             Self::Accepted
             | Self::Invalid
             | Self::UnsupportedValue
             | Self::HostnameConflict
+            | Self::NoMatchingListener
             | Self::IncompatibleFilters
             | Self::Conflicted
             | Self::TargetNotFound => Aspect::Accepted,

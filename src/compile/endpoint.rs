@@ -37,7 +37,7 @@ pub(super) struct Slices {
 
 impl Slices {
     /// Takes note of a slice that has come, changed or gone; the Services concerned, the former one included.
-    pub(super) fn update(&mut self, store: &Store, slice: &ObjectKey) -> impl Iterator<Item = ServiceKey> {
+    pub(super) fn update(&mut self, store: &Store, slice: &ObjectKey) -> impl Iterator<Item = ServiceKey> + use<> {
         let former = self.service_of.remove(slice);
         if let Some(service) = &former
             && let Some(slices) = self.of_service.get_mut(service)

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::IngressClass;
 
 use crate::api::ReferenceGrant;
@@ -40,6 +40,11 @@ impl<'s> Lookup<'s> {
         Self { store, read: BTreeSet::new() }
     }
 
+    /// The store, for reading what was noted with [`Self::entry`].
+    pub(super) fn store(&self) -> &'s Store {
+        self.store
+    }
+
     /// What was read so far.
     pub(super) fn into_read(self) -> BTreeSet<Dependency> {
         self.read
@@ -48,13 +53,6 @@ impl<'s> Lookup<'s> {
     pub(super) fn service(&mut self, namespace: &str, name: &str) -> Option<&'s Arc<Service>> {
         match self.object(ObjectKey::new(Kind::Service, namespace, name)) {
             Some(Object::Service(service)) => Some(service),
-            _ => None,
-        }
-    }
-
-    pub(super) fn secret(&mut self, key: &ObjectKey) -> Option<&'s Arc<Secret>> {
-        match self.object(key.clone()) {
-            Some(Object::Secret(secret)) => Some(secret),
             _ => None,
         }
     }
@@ -76,7 +74,7 @@ impl<'s> Lookup<'s> {
     }
 
     /// Every ReferenceGrant of a namespace.
-    pub(super) fn grants(&mut self, namespace: &str) -> impl Iterator<Item = &'s Arc<ReferenceGrant>> + use<'s> {
+    pub(super) fn grants(&mut self, namespace: &str) -> impl Iterator<Item = &'s Arc<ReferenceGrant>> {
         self.read.insert(Dependency::Namespace(Kind::ReferenceGrant, namespace.into()));
         self.store.in_namespace(Kind::ReferenceGrant, namespace).filter_map(|(_, entry)| match &entry.object {
             Some(Object::ReferenceGrant(grant)) => Some(grant),

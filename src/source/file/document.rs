@@ -143,7 +143,8 @@ impl Document<'_> {
             Value::Null => Ok(None),
             Value::Object(_) => Ok(Some(value)),
             Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Err(Fault {
-                message: "this document is no object; it must be a mapping with apiVersion, kind and metadata".to_owned(),
+                message: "this document is no object; it must be a mapping with apiVersion, kind and metadata"
+                    .to_owned(),
                 position: Some(self.start()),
             }),
         }

@@ -73,7 +73,9 @@ impl<'de> Visitor<'de> for Locate<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
-        let Some((index, below)) = self.index() else { return Err(A::Error::custom(NO_SCALAR)) };
+        let Some((index, below)) = self.index() else {
+            return Err(A::Error::custom(NO_SCALAR));
+        };
         for _ in 0..index {
             if items.next_element::<IgnoredAny>()?.is_none() {
                 return Err(A::Error::custom("the list ends before it"));
