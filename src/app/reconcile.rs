@@ -132,7 +132,7 @@ impl Reconcile {
         self.dirty.extend(rest);
         // Before the first table there is no cluster; the first compile sees all slices.
         if !slices.is_empty() && self.readiness.borrow().published {
-            for (cluster, endpoints) in self.compiled.endpoints_changed(&self.store, &self.settings, &slices) {
+            for (cluster, endpoints) in self.compiled.endpoints_changed(&self.store, &slices) {
                 cluster.publish(endpoints);
             }
         }
@@ -142,12 +142,11 @@ impl Reconcile {
     fn compile(&mut self, began: Instant) {
         let dirty = std::mem::take(&mut self.dirty);
         let previous = std::mem::take(&mut self.compiled);
-        let (table, report) = (previous.table.clone(), previous.report.clone());
+        let table = previous.table.clone();
         let compiling = Instant::now();
-        let (compiled, moves) = compile::compile(&self.store, &self.settings, previous, &dirty);
+        self.compiled = compile::compile(&self.store, &self.settings, previous, &dirty);
         let took = compiling.elapsed();
-        self.compiled = compiled;
-        for (cluster, endpoints) in moves {
+        for (cluster, endpoints) in std::mem::take(&mut self.compiled.moves) {
             cluster.publish(endpoints);
         }
         let (new_table, new_report) = (self.compiled.table.clone(), self.compiled.report.clone());
@@ -162,6 +161,7 @@ impl Reconcile {
                 "published"
             );
         }
+        let report = self.reports.borrow().clone();
         if !Arc::ptr_eq(&new_report, &report) {
             problem::tell(&report, &new_report);
             self.reports.send_replace(new_report);

@@ -175,6 +175,5 @@ pub(super) fn compile_folder(folder: &Path) -> anyhow::Result<compile::Compiled>
         store.apply(change);
     }
     let dirty = store.take_dirty();
-    let (compiled, _) = compile::compile(&store, &settings()?, compile::Compiled::empty(), &dirty);
-    Ok(compiled)
+    Ok(compile::compile(&store, &settings()?, compile::Compiled::empty(), &dirty))
 }

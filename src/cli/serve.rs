@@ -14,7 +14,8 @@ use crate::app::App;
 use crate::config::Listen;
 use crate::drain::Phase;
 use crate::source::{Kind, kubernetes};
-use crate::status::{self, Address, Publish, ServiceName, leader};
+use crate::status::address::{Address, Publish, ServiceName};
+use crate::status::{self, leader};
 use crate::telemetry::log;
 
 /// Secrets that may be asked for between two answers.
