@@ -13,3 +13,6 @@ mod harness;
 
 /// The real control plane itself: if this fails, read nothing into the failures of the others.
 mod cluster_smoke;
+
+/// The source that watches a cluster, under faults and against the real API server.
+mod source_kubernetes;
