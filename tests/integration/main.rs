@@ -9,10 +9,7 @@ mod harness;
 /// The real control plane itself: if this fails, read nothing into the failures of the others.
 mod cluster_smoke;
 
-<<<<<<< HEAD
 /// Declared resources in, table and conditions out: every case under `fixtures/`.
 mod golden;
-=======
 /// The source that watches a cluster, under faults and against the real API server.
 mod source_kubernetes;
->>>>>>> refs/heads/source

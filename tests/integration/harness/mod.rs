@@ -1,10 +1,7 @@
 //! What the tests start, drive and look at.
 
 pub(crate) mod cluster;
-<<<<<<< HEAD
 pub(crate) mod backend;
 pub(crate) mod gateway;
 pub(crate) mod http;
-=======
 pub(crate) mod watch_faults;
->>>>>>> refs/heads/source
