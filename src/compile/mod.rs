@@ -28,6 +28,7 @@ mod findings;
 mod gateway_route;
 mod ingress;
 mod keyring;
+mod listing;
 mod lookup;
 mod lowered;
 mod objects;
@@ -42,6 +43,7 @@ use std::sync::Arc;
 pub use class::{CONTROLLER, ClassSelection, DEFAULT_CLASS};
 pub use cluster::Move;
 pub use code::{Code, Reason, Severity};
+pub use listing::Listed;
 pub use report::{Condition, ConditionType, ObjectReport, Problem, Report, State, Told};
 
 use self::certificate::TlsHosts;
