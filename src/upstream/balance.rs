@@ -1,5 +1,6 @@
 //! Which endpoint of a cluster takes a request.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::{Endpoint, EndpointSet, Ring};
@@ -20,6 +21,19 @@ pub enum Balancer {
         /// An endpoint that has this many percent of the mean load passes its keys on; `None` is no bound.
         balance_factor_percent: Option<u32>,
     },
+}
+
+impl fmt::Display for Balancer {
+    /// In the words of a declaration: `LeastRequest`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RoundRobin => "RoundRobin",
+            Self::LeastRequest => "LeastRequest",
+            Self::Random => "Random",
+            Self::PeakEwma => "PeakEWMA",
+            Self::ConsistentHash { .. } => "ConsistentHash",
+        })
+    }
 }
 
 /// What a worker knows of the endpoints' load.

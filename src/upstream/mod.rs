@@ -72,7 +72,7 @@ impl EndpointSet {
 }
 
 /// One address of a cluster. Clusters that differ only in their balancing share their endpoints.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// Where workers keep its connections and load.
     pub slot: Slot,

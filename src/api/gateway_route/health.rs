@@ -1,0 +1,120 @@
+//! What keeps a backend in trouble from dragging others along.
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::{Duration, pattern};
+
+/// Bounds on what is under way to each backend of the rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CircuitBreaker {
+    /// Most connections to all endpoints together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_connections: Option<i32>,
+    /// Most requests that wait for a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_pending_requests: Option<i32>,
+    /// Most requests under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max_parallel_requests: Option<i32>,
+    /// Most repeated attempts under way.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub max_parallel_retries: Option<i32>,
+}
+
+/// When an endpoint that fails is left out, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OutlierDetection {
+    /// Failures in a row (answers of 5xx, or none) after which an endpoint is left out.
+    #[serde(default = "default_consecutive_failures")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub consecutive_failures: i32,
+    /// How often endpoints that were left out are looked at again.
+    #[serde(default = "default_outlier_interval")]
+    pub interval: Duration,
+    /// How long an endpoint is left out the first time; each further time adds as much again.
+    #[serde(default = "default_base_ejection_time")]
+    pub base_ejection_time: Duration,
+    /// Most endpoints of a backend that are left out at once, in percent. One may always be.
+    #[serde(default = "default_max_ejection_percent")]
+    #[schemars(range(min = 0, max = 100))]
+    pub max_ejection_percent: i32,
+}
+
+/// Questions to endpoints on a schedule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthCheck {
+    /// Path that is asked for with GET.
+    #[schemars(length(min = 1, max = 1024), regex(pattern = pattern::ABSOLUTE_PATH))]
+    pub path: String,
+    /// Time between two questions to one endpoint.
+    #[serde(default = "default_check_interval")]
+    pub interval: Duration,
+    /// How long an answer may take.
+    #[serde(default = "default_check_timeout")]
+    pub timeout: Duration,
+    /// Good answers in a row after which an endpoint is used again.
+    #[serde(default = "default_healthy_threshold")]
+    #[schemars(range(min = 1, max = 100))]
+    pub healthy_threshold: i32,
+    /// Bad answers in a row after which an endpoint is not used.
+    #[serde(default = "default_unhealthy_threshold")]
+    #[schemars(range(min = 1, max = 100))]
+    pub unhealthy_threshold: i32,
+    /// Statuses of a good answer; 200 to 299 when omitted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub expected_statuses: Vec<StatusRange>,
+}
+
+/// A range of statuses, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.start <= self.end").message("start must not be above end"))]
+pub struct StatusRange {
+    /// First status of the range.
+    #[schemars(range(min = 100, max = 599))]
+    pub start: i32,
+    /// Last status of the range.
+    #[schemars(range(min = 100, max = 599))]
+    pub end: i32,
+}
+
+fn default_consecutive_failures() -> i32 {
+    5
+}
+
+fn default_outlier_interval() -> Duration {
+    Duration::from_millis(10_000)
+}
+
+fn default_base_ejection_time() -> Duration {
+    Duration::from_millis(30_000)
+}
+
+fn default_max_ejection_percent() -> i32 {
+    50
+}
+
+fn default_check_interval() -> Duration {
+    Duration::from_millis(5_000)
+}
+
+fn default_check_timeout() -> Duration {
+    Duration::from_millis(1_000)
+}
+
+fn default_healthy_threshold() -> i32 {
+    1
+}
+
+fn default_unhealthy_threshold() -> i32 {
+    3
+}

@@ -1,0 +1,275 @@
+//! Getting a request to an endpoint and the head of an answer back: choose, connect, send, and once more where that
+//! is safe.
+
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{self, PathAndQuery, Scheme, Uri};
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::{Body, Incoming};
+
+use super::body::{RequestBody, ResponseBody, Upload};
+use super::clock::Deadline;
+use super::connection::Client;
+use super::error::Error;
+use super::record::Record;
+use super::{Worker, forward};
+use crate::table::Route;
+use crate::upstream::balance::Choice;
+use crate::upstream::pool::{ConnectError, Lease, SendError};
+use crate::upstream::{Cluster, Endpoint, Transport};
+
+/// A request that is ready to go out, and where to.
+pub(super) struct Attempt<'a> {
+    pub(super) worker: &'a Rc<Worker>,
+    pub(super) client: &'a Rc<Client>,
+    pub(super) route: &'a Arc<Route>,
+    pub(super) cluster: &'a Arc<Cluster>,
+    /// The hash of the key, when the route balances by one.
+    pub(super) key: Option<u64>,
+    pub(super) method: Method,
+    pub(super) target: PathAndQuery,
+    pub(super) headers: HeaderMap,
+    /// Whether the client sent its body in chunks.
+    pub(super) chunked: bool,
+    pub(super) record: &'a mut Record,
+}
+
+/// Something took too long.
+pub(super) enum Elapsed {
+    /// The step itself.
+    Step,
+    /// The exchange as a whole.
+    Exchange,
+}
+
+/// A head that can go out again: kept while a connection that has served before may turn out to be closed.
+struct Replay<'a> {
+    worker: &'a Worker,
+    method: Method,
+    target: PathAndQuery,
+    /// A list that the worker lends, so that keeping a head allocates nothing.
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Drop for Replay<'_> {
+    fn drop(&mut self) {
+        self.headers.clear();
+        self.worker.spare_fields.set(std::mem::take(&mut self.headers));
+    }
+}
+
+/// Sends the request with its body and gives the answer, its body still to come.
+pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<Response<ResponseBody>, Error> {
+    let worker = attempt.worker;
+    let timeouts = attempt.route.timeouts;
+    let due = timeouts.request.map(|limit| after(worker.clock.now(), limit));
+    let mut deadline = worker.clock.deadline();
+    let (mut body, upload) = attempt.body(body);
+    let mut failed: Option<Endpoint> = None;
+    let mut fresh = false;
+    loop {
+        let endpoint = match (&failed, fresh) {
+            // The connection was stale; the endpoint itself has not failed.
+            (Some(endpoint), true) => *endpoint,
+            _ => attempt.select(failed.as_ref())?,
+        };
+        let lease = match attempt.lease(&endpoint, fresh, &mut deadline, due).await {
+            Ok(lease) => lease,
+            // Nothing was sent, so any method may try another endpoint, once.
+            Err(Error::ConnectFailed | Error::ConnectTimeout) if failed.is_none() => {
+                failed = Some(endpoint);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let replay = (lease.reused() && body.is_empty() && forward::is_idempotent(&attempt.method))
+            .then(|| attempt.replay());
+        let request = attempt.request(body, &lease)?;
+        let began = Instant::now();
+        let sent = within(&mut deadline, worker.clock.now(), timeouts.backend_request, due, lease.send(request)).await;
+        let seconds = began.elapsed().as_secs_f64();
+        attempt.record.upstream(seconds);
+        let error = match sent {
+            Ok(Ok(response)) => {
+                worker.pool.observe(endpoint.slot, seconds);
+                let (parts, body) = response.into_parts();
+                if parts.status == StatusCode::SWITCHING_PROTOCOLS || !forward::is_sound(&parts.headers) {
+                    return Err(Error::UpstreamProtocol);
+                }
+                attempt.record.streaming(parts.status);
+                deadline.clear();
+                let body = ResponseBody::upstream(body, timeouts.idle, due, deadline);
+                return Ok(Response::from_parts(parts, body));
+            }
+            Ok(Err(error)) => error,
+            Err(Elapsed::Step) => return Err(Error::UpstreamTimeout),
+            Err(Elapsed::Exchange) => return Err(Error::RequestTimeout),
+        };
+        let again = failed.is_none() && !fresh;
+        match (error, replay) {
+            (SendError { request: Some(request), reused, .. }, _) if again => {
+                body = attempt.restore(request);
+                failed = Some(endpoint);
+                fresh = reused;
+            }
+            (SendError { reused: true, .. }, Some(replay)) if again => {
+                attempt.restore_head(replay);
+                body = RequestBody::Empty;
+                failed = Some(endpoint);
+                fresh = true;
+            }
+            (SendError { error, .. }, _) => return Err(attempt.failure(&error, upload.as_deref())),
+        }
+    }
+}
+
+impl<'a> Attempt<'a> {
+    /// The client's body, and what it will be known by once it has gone.
+    fn body(&mut self, incoming: Incoming) -> (RequestBody, Option<Rc<Upload>>) {
+        if incoming.is_end_stream() {
+            return (RequestBody::Empty, None);
+        }
+        let upload = Rc::new(Upload::default());
+        self.record.uploads(upload.clone());
+        let deadline = self.worker.clock.deadline();
+        (RequestBody::new(incoming, upload.clone(), self.route.timeouts.idle, deadline), Some(upload))
+    }
+
+    /// The endpoint to try, any but `failed` if there is a choice.
+    pub(super) fn select(&self, failed: Option<&Endpoint>) -> Result<Endpoint, Error> {
+        let pool = &self.worker.pool;
+        let set = self.cluster.endpoints();
+        let choice = Choice {
+            loads: pool,
+            turn: pool.turn(self.cluster.slot),
+            random: self.worker.random(),
+            hash: self.key,
+            exclude: failed,
+        };
+        self.cluster.balancer.select(&set, &choice).map(|endpoint| **endpoint).ok_or(Error::NoEndpoint)
+    }
+
+    /// A connection to the endpoint, within the time for that.
+    pub(super) async fn lease(
+        &self,
+        endpoint: &Endpoint,
+        fresh: bool,
+        deadline: &mut Deadline,
+        due: Option<u64>,
+    ) -> Result<Lease<RequestBody>, Error> {
+        let pool = &self.worker.pool;
+        let now = self.worker.clock.now();
+        let connect = async {
+            if fresh { pool.lease_new(self.cluster, endpoint).await } else { pool.lease(self.cluster, endpoint).await }
+        };
+        match within(deadline, now, Some(self.route.timeouts.connect), due, connect).await {
+            Ok(Ok(lease)) => Ok(lease),
+            Ok(Err(error)) => {
+                self.worker.tell_connect_failure(self.cluster, endpoint, &error);
+                Err(match error {
+                    ConnectError::Tcp(_) | ConnectError::Tls(_) => Error::ConnectFailed,
+                    ConnectError::Http(_) => Error::UpstreamProtocol,
+                })
+            }
+            Err(Elapsed::Step) => Err(Error::ConnectTimeout),
+            Err(Elapsed::Exchange) => Err(Error::RequestTimeout),
+        }
+    }
+
+    /// The request in the form that the connection's protocol wants.
+    fn request(&mut self, body: RequestBody, lease: &Lease<RequestBody>) -> Result<Request<RequestBody>, Error> {
+        let mut headers = std::mem::take(&mut self.headers);
+        let target = self.target.clone();
+        let uri = if lease.is_http2() {
+            let host = headers.remove(header::HOST);
+            headers.remove(header::TRANSFER_ENCODING);
+            let mut parts = uri::Parts::default();
+            let secure = matches!(self.cluster.transport, Transport::Tls(_));
+            parts.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
+            parts.authority = host.and_then(|host| uri::Authority::try_from(host.as_bytes()).ok());
+            parts.path_and_query = Some(target);
+            Uri::from_parts(parts).map_err(|_| Error::BadRequest("malformed target"))?
+        } else {
+            headers.remove(header::TE);
+            // Said explicitly, since the client side would frame a GET without a body otherwise.
+            if !body.is_empty() && (self.chunked || !headers.contains_key(header::CONTENT_LENGTH)) {
+                headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+            }
+            Uri::from(target)
+        };
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    fn replay(&self) -> Replay<'a> {
+        let mut headers = self.worker.spare_fields.take();
+        headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+        Replay { worker: self.worker, method: self.method.clone(), target: self.target.clone(), headers }
+    }
+
+    /// Takes back a request that was not sent.
+    fn restore(&mut self, request: Request<RequestBody>) -> RequestBody {
+        let (parts, body) = request.into_parts();
+        self.headers = parts.headers;
+        if let Some(authority) = parts.uri.authority()
+            && let Ok(host) = HeaderValue::try_from(authority.as_str())
+        {
+            self.headers.insert(header::HOST, host);
+        }
+        body
+    }
+
+    fn restore_head(&mut self, mut replay: Replay<'_>) {
+        self.method = replay.method.clone();
+        self.target = replay.target.clone();
+        self.headers = replay.headers.drain(..).collect();
+    }
+
+    /// What the exchange makes of a failure to send or to be answered.
+    pub(super) fn failure(&self, error: &hyper::Error, upload: Option<&Upload>) -> Error {
+        if upload.is_some_and(|upload| upload.broken.get()) {
+            return self.client.peer.refusal().map_or(Error::ClientClosed, Error::Framing);
+        }
+        if error.is_parse() || error.is_parse_too_large() { Error::UpstreamProtocol } else { Error::UpstreamReset }
+    }
+}
+
+/// The moment `limit` after `now`, by the worker's clock.
+pub(super) fn after(now: u64, limit: Duration) -> u64 {
+    now.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What the future gives, unless its own limit or the whole exchange's moment comes first.
+pub(super) async fn within<T>(
+    deadline: &mut Deadline,
+    now: u64,
+    limit: Option<Duration>,
+    due: Option<u64>,
+    future: impl Future<Output = T>,
+) -> Result<T, Elapsed> {
+    let step = limit.map(|limit| after(now, limit));
+    let moment = step.into_iter().chain(due).min();
+    match moment {
+        Some(moment) => deadline.set_at(moment),
+        None => deadline.clear(),
+    }
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(value) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(value));
+        }
+        if deadline.poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Err(if moment == due { Elapsed::Exchange } else { Elapsed::Step }))
+    })
+    .await
+}

@@ -1,0 +1,254 @@
+//! Bodies on their way through: counted, timed, and otherwise left alone.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::clock::Deadline;
+use super::forward;
+use super::record::Record;
+use crate::telemetry::Reason;
+use crate::upstream::pool::UpstreamBody;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A body that did not come to its end.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(super) enum BodyError {
+    /// Nothing came for too long.
+    #[error("no data in time")]
+    Idle,
+    /// The exchange took longer than its route allows.
+    #[error("the exchange took too long")]
+    Overdue,
+    /// The side that sends it broke off.
+    #[error("ended early")]
+    Broken,
+}
+
+/// What the exchange can see of a request's body that has gone upstream.
+#[derive(Debug, Default)]
+pub(super) struct Upload {
+    /// The client broke off or sent nonsense.
+    pub(super) broken: Cell<bool>,
+    /// Bytes handed on.
+    pub(super) bytes: Cell<u64>,
+}
+
+/// A request's body on its way to the backend.
+#[derive(Debug)]
+pub(super) enum RequestBody {
+    /// None.
+    Empty,
+    /// As it comes from the client.
+    Streaming(Box<Streaming>),
+}
+
+/// The moving part of a request's body.
+#[derive(Debug)]
+pub(super) struct Streaming {
+    incoming: Incoming,
+    upload: Rc<Upload>,
+    idle: Duration,
+    deadline: Deadline,
+}
+
+impl RequestBody {
+    /// The client's body; `upload` tells the exchange what becomes of it.
+    pub(super) fn new(incoming: Incoming, upload: Rc<Upload>, idle: Duration, deadline: Deadline) -> Self {
+        Self::Streaming(Box::new(Streaming { incoming, upload, idle, deadline }))
+    }
+
+    /// Whether it can be sent again because there is none.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self::Streaming(streaming) = self.get_mut() else { return Poll::Ready(None) };
+        let streaming = &mut **streaming;
+        match Pin::new(&mut streaming.incoming).poll_frame(cx) {
+            Poll::Pending => {
+                if streaming.deadline.due().is_none() {
+                    streaming.deadline.set(streaming.idle);
+                }
+                if streaming.deadline.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                streaming.upload.broken.set(true);
+                Poll::Ready(Some(Err(BodyError::Idle.into())))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) => {
+                streaming.deadline.clear();
+                if let Some(data) = frame.data_ref() {
+                    let bytes = &streaming.upload.bytes;
+                    bytes.set(bytes.get() + data.remaining() as u64);
+                }
+                Poll::Ready(Some(Ok(match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        forward::clean_trailers(&mut trailers);
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => frame,
+                })))
+            }
+            Poll::Ready(Some(Err(_))) => {
+                streaming.upload.broken.set(true);
+                Poll::Ready(Some(Err(BodyError::Broken.into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(streaming) => streaming.incoming.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(streaming) => streaming.incoming.size_hint(),
+        }
+    }
+}
+
+/// A response's body on its way to the client.
+pub(crate) struct ResponseBody {
+    kind: Kind,
+    record: Option<Record>,
+}
+
+enum Kind {
+    Full(Bytes),
+    Upstream(Upstream),
+}
+
+struct Upstream {
+    body: UpstreamBody<RequestBody>,
+    idle: Duration,
+    /// When the whole exchange must be over, by the worker's clock.
+    due: Option<u64>,
+    deadline: Deadline,
+}
+
+impl ResponseBody {
+    /// A body that is there already.
+    pub(super) fn full(bytes: Bytes) -> Self {
+        Self { kind: Kind::Full(bytes), record: None }
+    }
+
+    /// The backend's body as it comes.
+    pub(super) fn upstream(
+        body: UpstreamBody<RequestBody>,
+        idle: Duration,
+        due: Option<u64>,
+        deadline: Deadline,
+    ) -> Self {
+        Self { kind: Kind::Upstream(Upstream { body, idle, due, deadline }), record: None }
+    }
+
+    /// Has the exchange recorded once this body is done with.
+    pub(super) fn recorded(mut self, record: Record) -> Self {
+        self.record = Some(record);
+        self
+    }
+}
+
+impl Upstream {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, (Reason, BodyError)>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending => {
+                if self.deadline.due().is_none() {
+                    self.deadline.set(self.idle);
+                    if let Some(due) = self.due
+                        && self.deadline.due().is_some_and(|idle| due < idle)
+                    {
+                        self.deadline.set_at(due);
+                    }
+                }
+                if self.deadline.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                let overdue = self.due.is_some() && self.deadline.due() == self.due;
+                let error = if overdue {
+                    (Reason::RequestTimeout, BodyError::Overdue)
+                } else {
+                    (Reason::UpstreamTimeout, BodyError::Idle)
+                };
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) => {
+                self.deadline.clear();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err((Reason::UpstreamReset, BodyError::Broken)))),
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.kind {
+            Kind::Full(bytes) if bytes.is_empty() => None,
+            Kind::Full(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Kind::Upstream(upstream) => match upstream.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(frame) => frame,
+            },
+        };
+        if let Some(record) = &mut this.record {
+            match &frame {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        record.sent(data.len() as u64);
+                    }
+                    if this.kind.is_end() {
+                        record.completed();
+                    }
+                }
+                Some(Err((reason, _))) => record.broke(*reason),
+                None => record.completed(),
+            }
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(|(_, error)| error.into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.kind.is_end()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Upstream(upstream) => upstream.body.size_hint(),
+        }
+    }
+}
+
+impl Kind {
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Full(bytes) => bytes.is_empty(),
+            Self::Upstream(upstream) => upstream.body.is_end_stream(),
+        }
+    }
+}

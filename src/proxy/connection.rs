@@ -1,0 +1,250 @@
+//! One client connection, from its first byte to its last.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http::HeaderValue;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::framing::{Guard, MAX_HEAD, Peer};
+use super::rewind::Rewind;
+use super::tls::Session;
+use super::upgrade::Tunnel;
+use super::{Worker, attempt, exchange, forward};
+use crate::drain::Phase;
+use crate::upstream::pool::LocalExecutor;
+
+/// What HTTP/2 by prior knowledge begins with (RFC 9113 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The first bytes of a connection must tell the protocol within this time.
+const FIRST_BYTES: Duration = Duration::from_secs(60);
+/// After refusing a request, a client is listened to for so long, so that it can read why.
+const LINGER: Duration = Duration::from_millis(500);
+const LINGER_BYTES: usize = 256 * 1024;
+
+/// The client at the other end of a connection.
+pub(super) struct Client {
+    /// What the guard and the exchanges tell each other.
+    pub(super) peer: Rc<Peer>,
+    /// Its address, as headers carry it.
+    pub(super) ip_text: HeaderValue,
+    /// The port it came to, as headers carry it.
+    pub(super) port_text: HeaderValue,
+    /// Its TLS, if it speaks that.
+    pub(super) tls: Option<Session>,
+    address: SocketAddr,
+    http1: Cell<bool>,
+    tunnel: RefCell<Option<Tunnel>>,
+}
+
+impl Client {
+    fn new(address: SocketAddr, port: u16, tls: Option<Session>) -> Rc<Self> {
+        Rc::new(Self {
+            peer: Rc::default(),
+            ip_text: forward::ip_value(address.ip()),
+            port_text: HeaderValue::from(port),
+            tls,
+            address,
+            http1: Cell::new(true),
+            tunnel: RefCell::new(None),
+        })
+    }
+
+    /// Its address.
+    pub(super) fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+
+    /// Whether it speaks TLS.
+    pub(super) fn secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Whether it speaks HTTP/1.
+    pub(super) fn is_http1(&self) -> bool {
+        self.http1.get()
+    }
+
+    /// The connection becomes a tunnel as soon as the response to the upgrade has gone out.
+    pub(super) fn open_tunnel(&self, tunnel: Tunnel) {
+        *self.tunnel.borrow_mut() = Some(tunnel);
+    }
+}
+
+/// Serves a connection in clear: HTTP/1.1, or HTTP/2 by prior knowledge.
+pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address: SocketAddr, port: u16) {
+    let mut deadline = worker.clock.deadline();
+    let now = worker.clock.now();
+    let sniffed = attempt::within(&mut deadline, now, Some(FIRST_BYTES), None, sniff(&mut tcp)).await;
+    drop(deadline);
+    let Ok(Ok((already, http2))) = sniffed else { return };
+    let client = Client::new(address, port, None);
+    if http2 {
+        serve_http2(worker, client, Rewind::new(tcp, already)).await;
+    } else {
+        serve_http1(worker, client, tcp, already).await;
+    }
+}
+
+/// Serves a connection over TLS, with what ALPN has agreed on.
+pub(super) async fn serve_tls(worker: Rc<Worker>, tcp: TcpStream, address: SocketAddr, port: u16) {
+    let mut deadline = worker.clock.deadline();
+    let now = worker.clock.now();
+    let handshake = attempt::within(&mut deadline, now, Some(super::tls::HANDSHAKE), None, worker.tls.accept(tcp)).await;
+    drop(deadline);
+    let (stream, session) = match handshake {
+        Ok(Ok(accepted)) => accepted,
+        Ok(Err(error)) => {
+            worker.metrics.handshake_failed();
+            tracing::debug!(%error, client = %address, "TLS handshake failed");
+            return;
+        }
+        Err(_) => {
+            worker.metrics.handshake_failed();
+            return;
+        }
+    };
+    let client = Client::new(address, port, Some(session));
+    if session.http2 {
+        serve_http2(worker, client, stream).await;
+    } else {
+        serve_http1(worker, client, stream, Vec::new()).await;
+    }
+}
+
+/// Reads until it is clear whether the connection begins with HTTP/2's preface.
+async fn sniff(tcp: &mut TcpStream) -> std::io::Result<(Vec<u8>, bool)> {
+    let mut read = Vec::with_capacity(1024);
+    loop {
+        if tcp.read_buf(&mut read).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let common = read.iter().zip(PREFACE).take_while(|(a, b)| a == b).count();
+        if common == PREFACE.len() {
+            return Ok((read, true));
+        }
+        if common < read.len() {
+            return Ok((read, false));
+        }
+    }
+}
+
+async fn serve_http1<S>(worker: Rc<Worker>, client: Rc<Client>, io: S, already: Vec<u8>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let guard = Guard::new(io, already, client.peer.clone(), &worker.clock);
+    let service = {
+        let (worker, client) = (worker.clone(), client.clone());
+        service_fn(move |request| {
+            let answer = exchange::answer(worker.clone(), client.clone(), request);
+            async move { Ok::<_, std::convert::Infallible>(answer.await) }
+        })
+    };
+    // No timer: the guard keeps the time of a head and of idleness, without a timer per request.
+    let mut connection = http1::Builder::new().max_buf_size(2 * MAX_HEAD).serve_connection(TokioIo::new(guard), service);
+    let mut told = false;
+    let registration = worker.connections.register();
+    let result = poll_fn(|cx| {
+        registration.waker(cx);
+        if !told && worker.phase() >= Phase::Draining {
+            told = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        Pin::new(&mut connection).poll(cx)
+    })
+    .await;
+    if let Err(error) = result {
+        tracing::debug!(%error, client = %client.address, "client connection ended");
+        if client.peer.refusal().is_none() {
+            return;
+        }
+    }
+    let parts = connection.into_parts();
+    let (mut io, mut rest) = parts.io.into_inner().into_inner();
+    let tunnel = client.tunnel.borrow_mut().take();
+    match tunnel {
+        Some(tunnel) => {
+            let mut early = parts.read_buf.to_vec();
+            early.append(&mut rest);
+            let mut tunnel = pin!(tunnel.run(io, &early));
+            poll_fn(|cx| {
+                registration.waker(cx);
+                if worker.phase() >= Phase::Ended { Poll::Ready(()) } else { tunnel.as_mut().poll(cx).map(|_| ()) }
+            })
+            .await;
+        }
+        None => {
+            if client.peer.refusal().is_some() {
+                linger(&worker, &mut io).await;
+            }
+        }
+    }
+}
+
+/// Reads and drops what a refused client still sends: closing on unread bytes would reset the connection, and the
+/// client might never see the response.
+async fn linger(worker: &Worker, io: &mut (impl AsyncRead + Unpin)) {
+    let mut deadline = worker.clock.deadline();
+    let drop_all = async {
+        let mut scratch = vec![0; 4096];
+        let mut dropped = 0;
+        while dropped < LINGER_BYTES {
+            match io.read(&mut scratch).await {
+                Ok(0) | Err(_) => break,
+                Ok(read) => dropped += read,
+            }
+        }
+    };
+    let _ = attempt::within(&mut deadline, worker.clock.now(), Some(LINGER), None, drop_all).await;
+}
+
+async fn serve_http2<S>(worker: Rc<Worker>, client: Rc<Client>, io: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    client.http1.set(false);
+    let service = {
+        let (worker, client) = (worker.clone(), client.clone());
+        service_fn(move |request| {
+            let answer = exchange::answer(worker.clone(), client.clone(), request);
+            async move { Ok::<_, std::convert::Infallible>(answer.await) }
+        })
+    };
+    let connection = http2::Builder::new(LocalExecutor)
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(100)
+        .initial_stream_window_size(64 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .max_header_list_size(MAX_HEAD as u32)
+        .max_send_buf_size(256 * 1024)
+        .max_local_error_reset_streams(256)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .serve_connection(TokioIo::new(io), service);
+    let mut connection = pin!(connection);
+    let mut told = false;
+    let registration = worker.connections.register();
+    let result = poll_fn(|cx| {
+        registration.waker(cx);
+        // A graceful GOAWAY loses nothing, so it goes out as soon as clients should look elsewhere.
+        if !told && worker.phase() >= Phase::Leaving {
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(cx)
+    })
+    .await;
+    if let Err(error) = result {
+        tracing::debug!(%error, client = %client.address, "client connection ended");
+    }
+}

@@ -1,0 +1,125 @@
+//! What can go wrong with a request, and the only place where it becomes HTTP.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use super::body::ResponseBody;
+use super::framing::Refusal;
+use crate::telemetry::Reason;
+
+/// Why a request got no answer from a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Error {
+    /// The bytes were refused before they were parsed.
+    Framing(Refusal),
+    /// The request parses and makes no sense; what is wrong.
+    BadRequest(&'static str),
+    /// Host asks for more than the connection's TLS gives (RFC 9110 15.5.20).
+    Misdirected,
+    /// No route matches.
+    NoRoute,
+    /// The rule was refused when it was compiled.
+    RouteRefused(StatusCode),
+    /// The backend's reference does not resolve.
+    Unresolved(StatusCode),
+    /// The backend has no endpoint.
+    NoEndpoint,
+    /// No connection could be made.
+    ConnectFailed,
+    /// No connection could be made in time.
+    ConnectTimeout,
+    /// No response head in time.
+    UpstreamTimeout,
+    /// The whole exchange took too long.
+    RequestTimeout,
+    /// The connection broke before the response.
+    UpstreamReset,
+    /// The response is not valid HTTP.
+    UpstreamProtocol,
+    /// The client stopped sending its body.
+    ClientClosed,
+}
+
+impl Error {
+    /// The status that tells the client.
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Self::Framing(refusal) => refusal.status(),
+            Self::BadRequest(_) | Self::ClientClosed => StatusCode::BAD_REQUEST,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
+            Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::RouteRefused(status) | Self::Unresolved(status) => status,
+            Self::NoEndpoint | Self::ConnectFailed | Self::ConnectTimeout => StatusCode::SERVICE_UNAVAILABLE,
+            Self::UpstreamTimeout | Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::UpstreamReset | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// The word for metrics, logs and the client.
+    pub(super) fn reason(self) -> Reason {
+        match self {
+            Self::Framing(Refusal::HeadTooLarge | Refusal::TargetTooLong) => Reason::HeaderTooLarge,
+            Self::Framing(_) | Self::BadRequest(_) => Reason::BadRequest,
+            Self::Misdirected => Reason::Misdirected,
+            Self::NoRoute => Reason::NoRoute,
+            Self::RouteRefused(_) => Reason::RouteRefused,
+            Self::Unresolved(_) | Self::NoEndpoint => Reason::NoBackend,
+            Self::ConnectFailed => Reason::ConnectFailed,
+            Self::ConnectTimeout => Reason::ConnectTimeout,
+            Self::UpstreamTimeout => Reason::UpstreamTimeout,
+            Self::RequestTimeout => Reason::RequestTimeout,
+            Self::UpstreamReset => Reason::UpstreamReset,
+            Self::UpstreamProtocol => Reason::UpstreamProtocol,
+            Self::ClientClosed => Reason::ClientClosed,
+        }
+    }
+
+    /// One phrase for the client; nothing of the inside.
+    fn detail(self) -> &'static str {
+        match self {
+            Self::Framing(refusal) => refusal.detail(),
+            Self::BadRequest(detail) => detail,
+            Self::Misdirected => "this host needs a newer TLS version than the connection has",
+            Self::NoRoute => "no route matches this host and path",
+            Self::RouteRefused(_) => "the rule for this path is not served because its declaration was refused",
+            Self::Unresolved(_) => "the backend of this path does not resolve",
+            Self::NoEndpoint => "the backend has no endpoint ready",
+            Self::ConnectFailed => "the backend cannot be reached",
+            Self::ConnectTimeout => "the backend could not be reached in time",
+            Self::UpstreamTimeout => "the backend did not answer in time",
+            Self::RequestTimeout => "the request took too long",
+            Self::UpstreamReset => "the backend closed the connection",
+            Self::UpstreamProtocol => "the backend's answer is not valid HTTP",
+            Self::ClientClosed => "the request's body ended early",
+        }
+    }
+
+    /// Whether the client's connection can take no further request: what follows on it cannot be told apart.
+    pub(super) fn closes(self) -> bool {
+        matches!(self, Self::Framing(_) | Self::ClientClosed)
+    }
+
+    /// The response: problem details (RFC 9457), short.
+    pub(super) fn response(self, request_id: Option<&HeaderValue>) -> Response<ResponseBody> {
+        let status = self.status();
+        let id = request_id.and_then(|id| id.to_str().ok()).unwrap_or_default();
+        let body = serde_json::json!({
+            "title": status.canonical_reason().unwrap_or("Error"),
+            "status": status.as_u16(),
+            "detail": self.detail(),
+            "reason": self.reason().as_str(),
+            "request_id": id,
+        });
+        let mut response = Response::new(ResponseBody::full(Bytes::from(body.to_string())));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        if self.closes() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}

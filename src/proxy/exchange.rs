@@ -1,0 +1,318 @@
+//! The life of a request, from its head to the head of its response, as one straight line:
+//! read → find → filter → select → send → filter → answer.
+
+use std::borrow::Cow;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, Request, Response, StatusCode, Version, request};
+use hyper::body::Incoming;
+
+use super::attempt::{self, Attempt};
+use super::body::ResponseBody;
+use super::connection::Client;
+use super::error::Error;
+use super::forward::{self, Origin};
+use super::framing::{Authority, REFUSED_TARGET};
+use super::record::Record;
+use super::{Worker, hash, upgrade};
+use crate::filter::{Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
+use crate::table::path::normalise;
+use crate::table::{Match, RequestHead, Route, Table, Target};
+use crate::telemetry::Reason;
+
+/// Answers one request. Whatever goes wrong becomes a response; nothing here fails or panics.
+pub(super) async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+    let (mut parts, body) = request.into_parts();
+    let mut record = Record::begin(worker.clone(), client.clone(), parts.method.clone());
+    let asked_for_upgrade = client.peer.upgrade_asked()
+        && forward::is_websocket(&parts.method, parts.version, &parts.headers);
+    let request_id = forward::request_id(&mut parts.headers, || worker.new_request_id());
+    let table = worker.table();
+
+    let outcome = exchange(&worker, &client, &table, parts, body, asked_for_upgrade, &mut record).await;
+    let mut response = match outcome {
+        Ok(response) => response,
+        Err(error) => {
+            record.answered(error.status(), error.reason());
+            error.response(Some(&request_id))
+        }
+    };
+    if asked_for_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        client.peer.answer_upgrade(false);
+    }
+    let headers = response.headers_mut();
+    headers.insert(forward::X_REQUEST_ID, request_id);
+    if worker.is_leaving() && client.is_http1() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response.map(|body| body.recorded(record))
+}
+
+/// The straight line.
+async fn exchange(
+    worker: &Rc<Worker>,
+    client: &Rc<Client>,
+    table: &Table,
+    mut parts: request::Parts,
+    body: Incoming,
+    upgrade: bool,
+    record: &mut Record,
+) -> Result<Response<ResponseBody>, Error> {
+    let asked = Asked::read(client, &mut parts)?;
+    if asked.is_asterisk() {
+        return Ok(asterisk(record));
+    }
+    let path = normalise(asked.target.path(), false).map_err(|_| Error::BadRequest("malformed or unsafe path"))?;
+    let query = asked.target.query();
+    let head = RequestHead {
+        method: &parts.method,
+        path: &path,
+        query,
+        headers: &parts.headers,
+        secure: client.secure(),
+    };
+    let Match { route, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
+    record.route(route.slot);
+    if let Some(minimum) = table.certificates.find(asked.host()).map(|certificate| certificate.min_version)
+        && client.tls.as_ref().is_some_and(|tls| tls.version < minimum)
+    {
+        return Err(Error::Misdirected);
+    }
+    if route.https_redirect && !client.secure() {
+        return Ok(reply(redirect_to_tls(worker, &asked), record));
+    }
+
+    let matched = Matched { params, prefix };
+    let mut rewritten = Rewritten::default();
+    let mut filtering = Filtering { asked: &asked, path: &path, query, secure: client.secure(), matched: &matched };
+    if let Some(early) = filtering.request(&route.filters, &mut parts.headers, &mut rewritten) {
+        return early.map(|early| reply(early, record));
+    }
+    let point = worker.random_below(route.backends.total_weight());
+    let (number, backend) = route.backends.at(point).ok_or(Error::Unresolved(StatusCode::INTERNAL_SERVER_ERROR))?;
+    record.backend(number);
+    if let Some(early) = filtering.request(&backend.filters, &mut parts.headers, &mut rewritten) {
+        return early.map(|early| reply(early, record));
+    }
+    let cluster = match &backend.target {
+        Target::Cluster(cluster) => cluster,
+        Target::Unresolved(status) => return Err(Error::Unresolved(*status)),
+    };
+
+    let key = route.hash_on.as_ref().and_then(|on| hash::key(on, client.ip(), &parts.headers, query, &params));
+    let chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
+    let te_trailers = parts.version == Version::HTTP_2;
+    forward::clean_request(&mut parts.headers, te_trailers);
+    forward::set_origin(
+        &mut parts.headers,
+        &Origin { ip: &client.ip_text, secure: client.secure(), host: &asked.authority, port: &client.port_text },
+    );
+    parts.headers.insert(header::HOST, rewritten.host.clone().unwrap_or_else(|| asked.authority.clone()));
+    let target = target(&asked.target, &path, query, rewritten.path.as_deref())?;
+
+    let attempt = Attempt {
+        worker,
+        client,
+        route,
+        cluster,
+        key,
+        method: parts.method,
+        target,
+        headers: parts.headers,
+        chunked,
+        record,
+    };
+    if upgrade {
+        let mut response = upgrade::forward(attempt).await?;
+        filtering.response(route, &backend.filters, response.headers_mut());
+        return Ok(response);
+    }
+    let mut response = attempt::forward(attempt, body).await?;
+    forward::clean_response(response.headers_mut());
+    filtering.response(route, &backend.filters, response.headers_mut());
+    Ok(response)
+}
+
+/// Who and what was asked for.
+struct Asked {
+    /// The authority as sent.
+    authority: HeaderValue,
+    /// How many bytes of it are the host, without a final dot.
+    host_length: usize,
+    /// The host, when it was not sent in lower case.
+    lower: Option<String>,
+    /// The port that the authority names.
+    port: Option<u16>,
+    /// Path and query as sent.
+    target: PathAndQuery,
+    method_is_options: bool,
+}
+
+impl Asked {
+    fn read(client: &Client, parts: &mut request::Parts) -> Result<Self, Error> {
+        const BAD_HOST: Error = Error::BadRequest("exactly one valid host is required");
+        let path = parts.uri.path();
+        if parts.method == Method::GET
+            && path == REFUSED_TARGET
+            && let Some(refusal) = client.peer.refusal()
+        {
+            return Err(Error::Framing(refusal));
+        }
+        if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+            return Err(Error::Framing(if parts.method == Method::TRACE {
+                super::framing::Refusal::Trace
+            } else {
+                super::framing::Refusal::Connect
+            }));
+        }
+        let mut hosts = parts.headers.get_all(header::HOST).iter();
+        let sent = (hosts.next(), hosts.next());
+        let authority = match (parts.uri.authority(), sent) {
+            (_, (_, Some(_))) => return Err(BAD_HOST),
+            // HTTP/2 carries it twice only if both say the same (RFC 9113 8.3.1); in HTTP/1.1 the target's wins.
+            (Some(authority), (host, None)) => {
+                let same = host.is_none_or(|host| host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
+                if !same && parts.version == Version::HTTP_2 {
+                    return Err(BAD_HOST);
+                }
+                match host {
+                    Some(host) if same => host.clone(),
+                    _ => HeaderValue::try_from(authority.as_str()).map_err(|_| BAD_HOST)?,
+                }
+            }
+            (None, (Some(host), None)) => host.clone(),
+            (None, (None, None)) => return Err(BAD_HOST),
+        };
+        let parsed = Authority::parse(authority.as_bytes()).map_err(|_| BAD_HOST)?;
+        let port = parsed.port;
+        let host = parsed.host.strip_suffix('.').unwrap_or(parsed.host);
+        let lower = host.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| host.to_ascii_lowercase());
+        let host_length = host.len();
+        let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Ok(Self { authority, host_length, lower, port, target, method_is_options: parts.method == Method::OPTIONS })
+    }
+
+    /// The host alone: lower-case, without port and final dot.
+    fn host(&self) -> &str {
+        match &self.lower {
+            Some(lower) => lower,
+            None => self.authority.to_str().ok().and_then(|text| text.get(..self.host_length)).unwrap_or_default(),
+        }
+    }
+
+    fn is_asterisk(&self) -> bool {
+        self.method_is_options && self.target.path() == "*"
+    }
+}
+
+/// `OPTIONS *` asks about the server, and that is us (RFC 9110 9.3.7).
+fn asterisk(record: &mut Record) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::full(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.headers_mut().insert(header::ALLOW, allow);
+    record.answered(StatusCode::NO_CONTENT, Reason::DirectResponse);
+    response
+}
+
+/// The same address over TLS. A client that named our clear port gets our TLS port, any other the default one.
+fn redirect_to_tls(worker: &Worker, asked: &Asked) -> Reply {
+    let port = match (asked.port, worker.https_port()) {
+        (Some(port), tls) if port != 80 && tls != 443 => format!(":{tls}"),
+        _ => String::new(),
+    };
+    let location = format!("https://{}{port}{}", asked.host(), asked.target);
+    let location = HeaderValue::try_from(location).unwrap_or(HeaderValue::from_static("/"));
+    Reply {
+        status: StatusCode::PERMANENT_REDIRECT,
+        headers: vec![(header::LOCATION, location)],
+        body: Bytes::new(),
+        reason: ReplyReason::Redirect,
+    }
+}
+
+/// A filter's answer as a response.
+fn reply(reply: Reply, record: &mut Record) -> Response<ResponseBody> {
+    let Reply { status, headers, body, reason } = reply;
+    let mut response = Response::new(ResponseBody::full(body));
+    *response.status_mut() = status;
+    for (name, value) in headers {
+        response.headers_mut().append(name, value);
+    }
+    let reason = match reason {
+        ReplyReason::Redirect => Reason::Redirect,
+        ReplyReason::DirectResponse => Reason::DirectResponse,
+        ReplyReason::Refused => Reason::RouteRefused,
+        ReplyReason::BadPath => Reason::BadRequest,
+    };
+    record.answered(status, reason);
+    response
+}
+
+/// What all filters of an exchange look at.
+struct Filtering<'a> {
+    asked: &'a Asked,
+    path: &'a str,
+    query: Option<&'a str>,
+    secure: bool,
+    matched: &'a Matched<'a>,
+}
+
+impl Filtering<'_> {
+    /// Runs the filters on the request; `Some` is an early end.
+    fn request(
+        &mut self,
+        filters: &[Filter],
+        headers: &mut HeaderMap,
+        rewritten: &mut Rewritten,
+    ) -> Option<Result<Reply, Error>> {
+        for filter in filters {
+            let mut parts = RequestParts {
+                headers,
+                secure: self.secure,
+                host: self.asked.host(),
+                port: self.asked.port,
+                path: self.path,
+                query: self.query,
+                rewritten,
+            };
+            match filter.on_request(&mut parts, self.matched) {
+                Flow::Continue => {}
+                Flow::Respond(reply) => {
+                    return Some(match reply.reason {
+                        ReplyReason::Redirect | ReplyReason::DirectResponse => Ok(reply),
+                        ReplyReason::Refused => Err(Error::RouteRefused(reply.status)),
+                        ReplyReason::BadPath => Err(Error::BadRequest("malformed or unsafe path")),
+                    });
+                }
+            }
+        }
+        None
+    }
+
+    /// Runs the backend's filters on the response, then the rule's.
+    fn response(&self, route: &Arc<Route>, backend: &[Filter], headers: &mut HeaderMap) {
+        for filter in backend.iter().chain(&route.filters) {
+            filter.on_response(headers, self.matched);
+        }
+    }
+}
+
+/// The target that goes upstream: what was matched, or what filters made of it, with the query as sent.
+fn target(sent: &PathAndQuery, path: &Cow<'_, str>, query: Option<&str>, rewritten: Option<&str>) -> Result<PathAndQuery, Error> {
+    let path = match (rewritten, path) {
+        (Some(path), _) => path,
+        (None, Cow::Owned(path)) => path.as_str(),
+        (None, Cow::Borrowed(_)) => return Ok(sent.clone()),
+    };
+    let target = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    PathAndQuery::try_from(target).map_err(|_| Error::BadRequest("malformed path"))
+}
+

@@ -1,0 +1,119 @@
+//! Sockets to accept on: bound early, listened on only once there is something to serve.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
+
+use super::{Worker, connection};
+
+/// Connections that the kernel holds for us until they are accepted.
+const BACKLOG: i32 = 4096;
+/// How long accepting rests after the process has run out of descriptors.
+const EXHAUSTED: Duration = Duration::from_millis(50);
+
+/// An address with one socket per worker, bound and not yet listening.
+#[derive(Debug)]
+pub struct Bound {
+    /// The address, with the port that was chosen if 0 was asked for.
+    pub address: SocketAddr,
+    sockets: Vec<Socket>,
+}
+
+impl Bound {
+    /// Binds `count` sockets to the same address, among which the kernel spreads connections.
+    ///
+    /// # Errors
+    /// When the address is not ours or taken, also by another process that would share it.
+    pub fn new(address: SocketAddr, count: usize) -> io::Result<Self> {
+        // Sockets of one user that share a port do so silently, so another instance would take half of our
+        // connections. A socket that does not share finds that out.
+        let probe = socket(address)?;
+        probe.bind(&address.into())?;
+        let address = local_address(&probe)?;
+        drop(probe);
+        let sockets = (0..count)
+            .map(|_| {
+                let socket = socket(address)?;
+                socket.set_reuse_port(true)?;
+                socket.bind(&address.into())?;
+                Ok(socket)
+            })
+            .collect::<io::Result<_>>()?;
+        Ok(Self { address, sockets })
+    }
+
+    /// Starts listening; connections wait from now on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn listen(self) -> io::Result<Vec<TcpListener>> {
+        self.sockets
+            .into_iter()
+            .map(|socket| {
+                socket.listen(BACKLOG)?;
+                Ok(socket.into())
+            })
+            .collect()
+    }
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // A port whose last connections are still winding down can be bound again.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` means both families.
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
+fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// Accepts until it is dropped.
+pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) -> io::Result<()> {
+    let port = listener.local_addr()?.port();
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        match listener.accept().await {
+            Ok((tcp, address)) => serve(&worker, tcp, address, port, secure),
+            Err(error) if is_exhausted(&error) => {
+                tracing::warn!(%error, "cannot accept connections: out of file descriptors or memory");
+                tokio::time::sleep(EXHAUSTED).await;
+            }
+            // A connection that ended before it was accepted; the next one is none the worse.
+            Err(error) => tracing::debug!(%error, "accept"),
+        }
+    }
+}
+
+fn serve(worker: &Rc<Worker>, tcp: TcpStream, address: SocketAddr, port: u16, secure: bool) {
+    // Responses go out whole; waiting for more would only delay them. Failing to say so hurts nothing.
+    let _ = tcp.set_nodelay(true);
+    let held = worker.hold_connection(secure);
+    let worker = worker.clone();
+    tokio::task::spawn_local(async move {
+        if secure {
+            connection::serve_tls(worker, tcp, address, port).await;
+        } else {
+            connection::serve_clear(worker, tcp, address, port).await;
+        }
+        drop(held);
+    });
+}
+
+/// Out of descriptors or memory: trying again at once would only burn the processor.
+fn is_exhausted(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    const ENOBUFS: i32 = 105;
+    const ENOMEM: i32 = 12;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE | ENOBUFS | ENOMEM))
+}

@@ -1,0 +1,114 @@
+//! TLS towards clients: the certificate of the name they ask for, from the table that is current.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::server::{Acceptor, ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, SupportedProtocolVersion};
+use tokio::net::TcpStream;
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::snapshot::Reader;
+use crate::table::{Table, TlsVersion};
+
+/// A handshake takes no longer than this.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What a worker needs to take TLS connections.
+#[derive(Clone)]
+pub(super) struct Tls {
+    tables: Reader<Table>,
+    from_1_2: Arc<ServerConfig>,
+    from_1_3: Arc<ServerConfig>,
+}
+
+/// What is known of a connection's TLS.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Session {
+    /// The version spoken.
+    pub(super) version: TlsVersion,
+    /// Whether HTTP/2 was agreed on.
+    pub(super) http2: bool,
+}
+
+/// Why a handshake failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HandshakeError {
+    /// The client's first message makes no sense.
+    #[error("no ClientHello: {0}")]
+    Hello(#[source] std::io::Error),
+    /// There is no certificate for the name.
+    #[error("no certificate for this name")]
+    NoCertificate,
+    /// Anything later.
+    #[error("handshake: {0}")]
+    Handshake(#[source] std::io::Error),
+}
+
+impl Tls {
+    /// A side that serves the certificates of whatever table is current at each handshake.
+    ///
+    /// # Errors
+    /// When the cryptographic provider cannot make keys for session tickets.
+    pub(super) fn new(tables: Reader<Table>) -> Result<Self, rustls::Error> {
+        let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
+        let config = |versions: &[&'static SupportedProtocolVersion]| {
+            let mut config = ServerConfig::builder_with_protocol_versions(versions)
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(Resolver { tables: tables.clone() }));
+            config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+            config.ticketer = ticketer.clone();
+            // One is enough for the next connection; every further one is another encryption in each handshake.
+            config.send_tls13_tickets = 1;
+            Arc::new(config)
+        };
+        Ok(Self {
+            from_1_2: config(&[&rustls::version::TLS13, &rustls::version::TLS12]),
+            from_1_3: config(&[&rustls::version::TLS13]),
+            tables: tables.clone(),
+        })
+    }
+
+    /// Shakes hands.
+    pub(super) async fn accept(&self, tcp: TcpStream) -> Result<(TlsStream<TcpStream>, Session), HandshakeError> {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await.map_err(HandshakeError::Hello)?;
+        let table = self.tables.load();
+        let certificate = start.client_hello().server_name().and_then(|name| table.certificates.find(name));
+        let config = match certificate.map(|certificate| certificate.min_version) {
+            Some(TlsVersion::Tls13) => &self.from_1_3,
+            Some(TlsVersion::Tls12) | None => &self.from_1_2,
+        };
+        let known = certificate.is_some();
+        let stream = start.into_stream(config.clone()).await.map_err(|error| {
+            if known { HandshakeError::Handshake(error) } else { HandshakeError::NoCertificate }
+        })?;
+        let connection = stream.get_ref().1;
+        let version = match connection.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
+            _ => TlsVersion::Tls12,
+        };
+        let http2 = connection.alpn_protocol() == Some(b"h2");
+        Ok((stream, Session { version, http2 }))
+    }
+}
+
+struct Resolver {
+    tables: Reader<Table>,
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        // A name that nobody declared gets no certificate at all, rather than another tenant's.
+        let table = self.tables.load();
+        table.certificates.find(hello.server_name()?).map(|certificate| certificate.key.clone())
+    }
+}

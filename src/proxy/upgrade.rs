@@ -1,0 +1,83 @@
+//! WebSocket: another protocol on the client's connection, once the backend has agreed to it and not before.
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::uri::Uri;
+use http::{Request, Response, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::attempt::{self, Attempt, Elapsed};
+use super::body::{RequestBody, ResponseBody};
+use super::error::Error;
+use super::forward;
+use crate::upstream::pool::Stream;
+
+/// A backend that has agreed, and what it has sent already.
+pub(super) struct Tunnel {
+    stream: Stream,
+    read: Bytes,
+}
+
+/// Asks the backend. Only its 101 makes the client's connection a tunnel; any other answer is an ordinary response.
+pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<ResponseBody>, Error> {
+    let worker = attempt.worker;
+    let timeouts = attempt.route.timeouts;
+    let due = timeouts.request.map(|limit| attempt::after(worker.clock.now(), limit));
+    let mut deadline = worker.clock.deadline();
+    let endpoint = attempt.select(None)?;
+    // A connection that nobody has used: it will never go back to the pool.
+    let lease = attempt.lease(&endpoint, true, &mut deadline, due).await?;
+    if lease.is_http2() {
+        return Err(Error::UpstreamProtocol);
+    }
+    let mut request = Request::new(RequestBody::Empty);
+    *request.method_mut() = attempt.method.clone();
+    *request.uri_mut() = Uri::from(attempt.target.clone());
+    *request.headers_mut() = std::mem::take(&mut attempt.headers);
+    let headers = request.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+
+    let now = worker.clock.now();
+    let sent = attempt::within(&mut deadline, now, timeouts.backend_request, due, lease.send(request)).await;
+    let response = match sent {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return Err(attempt.failure(&error.error, None)),
+        Err(Elapsed::Step) => return Err(Error::UpstreamTimeout),
+        Err(Elapsed::Exchange) => return Err(Error::RequestTimeout),
+    };
+    let (mut parts, body) = response.into_parts();
+    if parts.status != StatusCode::SWITCHING_PROTOCOLS {
+        if !forward::is_sound(&parts.headers) {
+            return Err(Error::UpstreamProtocol);
+        }
+        forward::clean_response(&mut parts.headers);
+        attempt.record.streaming(parts.status);
+        deadline.clear();
+        return Ok(Response::from_parts(parts, ResponseBody::upstream(body, timeouts.idle, due, deadline)));
+    }
+    let agreed = parts.headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let (stream, read) = body
+        .into_lease()
+        .filter(|_| agreed)
+        .and_then(|lease| lease.into_stream())
+        .ok_or(Error::UpstreamProtocol)?;
+    attempt.client.open_tunnel(Tunnel { stream, read });
+    attempt.client.peer.answer_upgrade(true);
+    attempt.record.answered(parts.status, crate::telemetry::Reason::Ok);
+
+    forward::clean_response(&mut parts.headers);
+    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    Ok(Response::from_parts(parts, ResponseBody::full(Bytes::new())))
+}
+
+impl Tunnel {
+    /// Carries bytes both ways until both sides have ended. `early` is what the client has sent already.
+    pub(super) async fn run(mut self, mut client: impl AsyncRead + AsyncWrite + Unpin, early: &[u8]) -> std::io::Result<()> {
+        client.write_all(&self.read).await?;
+        self.stream.write_all(early).await?;
+        tokio::io::copy_bidirectional(&mut client, &mut self.stream).await?;
+        Ok(())
+    }
+}

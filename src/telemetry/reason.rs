@@ -1,0 +1,84 @@
+//! How an exchange ended, in one closed list: the metric label, the access log's field and the `reason` of an error
+//! body are all this word.
+
+/// How an exchange ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Reason {
+    /// The backend answered.
+    Ok,
+    /// No route matches.
+    NoRoute,
+    /// The route has nothing to send requests to: no endpoint, or a reference that does not resolve.
+    NoBackend,
+    /// The rule was refused when it was compiled.
+    RouteRefused,
+    /// No connection to the endpoint could be made.
+    ConnectFailed,
+    /// No connection to the endpoint could be made in time.
+    ConnectTimeout,
+    /// The endpoint did not answer in time.
+    UpstreamTimeout,
+    /// The exchange took longer than the route allows.
+    RequestTimeout,
+    /// The endpoint closed the connection before or within its answer.
+    UpstreamReset,
+    /// The endpoint's answer is not valid HTTP.
+    UpstreamProtocol,
+    /// The client's request is malformed.
+    BadRequest,
+    /// The client's request head is too large.
+    HeaderTooLarge,
+    /// The request came over a connection that is too weak for its host.
+    Misdirected,
+    /// The client went away before the end.
+    ClientClosed,
+    /// The answer is a redirect of ours.
+    Redirect,
+    /// The answer is a fixed response of the route.
+    DirectResponse,
+}
+
+impl Reason {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 16] = [
+        Self::Ok,
+        Self::NoRoute,
+        Self::NoBackend,
+        Self::RouteRefused,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::UpstreamTimeout,
+        Self::RequestTimeout,
+        Self::UpstreamReset,
+        Self::UpstreamProtocol,
+        Self::BadRequest,
+        Self::HeaderTooLarge,
+        Self::Misdirected,
+        Self::ClientClosed,
+        Self::Redirect,
+        Self::DirectResponse,
+    ];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::NoRoute => "no_route",
+            Self::NoBackend => "no_backend",
+            Self::RouteRefused => "route_refused",
+            Self::ConnectFailed => "connect_failed",
+            Self::ConnectTimeout => "connect_timeout",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::RequestTimeout => "request_timeout",
+            Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamProtocol => "upstream_protocol",
+            Self::BadRequest => "bad_request",
+            Self::HeaderTooLarge => "header_too_large",
+            Self::Misdirected => "misdirected",
+            Self::ClientClosed => "client_closed",
+            Self::Redirect => "redirect",
+            Self::DirectResponse => "direct_response",
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! A worker's connections to endpoints.
+//!
+//! Nothing here is shared between workers, so nothing is locked. An HTTP/1.1 connection is not a task of its own: it
+//! is driven by the exchange that has it on [`Lease`], and rests undriven while it is idle. An HTTP/2 connection is a
+//! task, since many exchanges share it.
+
+mod connect;
+mod lease;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use http_body::Body;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::TokioIo;
+use tokio::sync::Notify;
+
+pub use connect::{ConnectError, Stream};
+pub use lease::{Lease, SendError, UpstreamBody};
+
+use super::balance::Loads;
+use super::{Cluster, Endpoint, Transport};
+use crate::slot::{Slot, SlotVec};
+
+/// An idle HTTP/1.1 connection is not used again after this long: Node closes its own after 5 s.
+const IDLE_HTTP1: Duration = Duration::from_secs(4);
+/// An HTTP/2 connection without streams is closed after this long.
+const IDLE_HTTP2: Duration = Duration::from_secs(60);
+/// Streams that we open on one HTTP/2 connection before we open another.
+const MAX_STREAMS: u32 = 100;
+/// Idle HTTP/1.1 connections kept per endpoint.
+const MAX_IDLE: usize = 256;
+/// Weight of the newest latency in the average.
+const EWMA_WEIGHT: f64 = 0.2;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A worker's connections to endpoints, and what it knows of their load.
+#[derive(Debug)]
+pub struct Pool<B: Body + 'static> {
+    inner: Rc<Inner<B>>,
+}
+
+impl<B: Body + 'static> Clone for Pool<B> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+#[derive(Debug)]
+struct Inner<B: Body + 'static> {
+    endpoints: RefCell<SlotVec<State<B>>>,
+    turns: RefCell<SlotVec<u64>>,
+    /// Milliseconds of the worker's clock, written at every sweep and checkout.
+    now: Cell<u64>,
+    connects: Cell<u64>,
+    reuses: Cell<u64>,
+}
+
+/// What is known of one endpoint.
+#[derive(Debug)]
+struct State<B: Body + 'static> {
+    idle: Vec<Idle<B>>,
+    shared: Vec<Rc<Shared<B>>>,
+    dialing: Option<Rc<Notify>>,
+    in_flight: u32,
+    latency: f64,
+}
+
+impl<B: Body + 'static> Default for State<B> {
+    fn default() -> Self {
+        Self { idle: Vec::new(), shared: Vec::new(), dialing: None, in_flight: 0, latency: 0.0 }
+    }
+}
+
+struct Idle<B: Body + 'static> {
+    connection: Box<Http1<B>>,
+    since: u64,
+}
+
+impl<B: Body + 'static> std::fmt::Debug for Idle<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Idle").field("since", &self.since).finish_non_exhaustive()
+    }
+}
+
+/// An HTTP/1.1 connection with both its halves: the one that sends and the one that does the work when polled.
+pub(super) struct Http1<B>
+where
+    B: Body + 'static,
+{
+    sender: http1::SendRequest<B>,
+    connection: http1::Connection<TokioIo<Stream>, B>,
+    /// The connection has ended and must not be polled again.
+    ended: bool,
+}
+
+/// An HTTP/2 connection that several exchanges share.
+#[derive(Debug)]
+struct Shared<B> {
+    sender: http2::SendRequest<B>,
+    streams: Cell<u32>,
+    idle_since: Cell<u64>,
+}
+
+impl<B: Body + 'static> Default for Pool<B> {
+    fn default() -> Self {
+        Self {
+            inner: Rc::new(Inner {
+                endpoints: RefCell::default(),
+                turns: RefCell::default(),
+                now: Cell::new(0),
+                connects: Cell::new(0),
+                reuses: Cell::new(0),
+            }),
+        }
+    }
+}
+
+/// How many connections were made and how often one was used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Connections made.
+    pub connects: u64,
+    /// Requests that went out on a connection that was there already.
+    pub reuses: u64,
+    /// Connections that wait for a request now.
+    pub idle: u64,
+}
+
+impl<B> Pool<B>
+where
+    B: Body<Data = bytes::Bytes> + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    /// A connection to the endpoint for one exchange: one that is there, or a new one.
+    ///
+    /// # Errors
+    /// When none is there and none can be made.
+    pub async fn lease(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
+        // From here on the endpoint counts as busy, dialing included, so that others are preferred.
+        let mut lease = Lease { pool: self.clone(), endpoint: endpoint.slot, reused: false, connection: lease::Connection::Gone };
+        self.with(endpoint.slot, |state| state.in_flight += 1);
+        if let Some(connection) = self.existing(endpoint.slot, matches!(cluster.transport, Transport::H2c)).await {
+            lease.connection = connection;
+            lease.reused = true;
+            self.inner.reuses.set(self.inner.reuses.get() + 1);
+            return Ok(lease);
+        }
+        lease.connection = self.dial(cluster, endpoint).await?;
+        Ok(lease)
+    }
+
+    /// A new connection of HTTP/1.1 that nobody has used, for a request to change protocols.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub async fn lease_new(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
+        let mut lease = Lease { pool: self.clone(), endpoint: endpoint.slot, reused: false, connection: lease::Connection::Gone };
+        self.with(endpoint.slot, |state| state.in_flight += 1);
+        lease.connection = self.dial(cluster, endpoint).await?;
+        Ok(lease)
+    }
+
+    async fn existing(&self, endpoint: Slot, http2_only: bool) -> Option<lease::Connection<B>> {
+        // Another exchange may be dialing an HTTP/2 connection that has room for this one as well.
+        while http2_only
+            && let Some(dialing) = self.with(endpoint, |state| state.free_shared().is_none().then(|| state.dialing.clone())).flatten()
+        {
+            dialing.notified().await;
+        }
+        if let Some(shared) = self.with(endpoint, |state| state.free_shared()) {
+            shared.streams.set(shared.streams.get() + 1);
+            return Some(lease::Connection::Http2(shared));
+        }
+        while let Some(mut idle) = self.with(endpoint, |state| state.idle.pop()) {
+            let usable = std::future::poll_fn(|cx| Poll::Ready(idle.connection.is_usable(cx))).await;
+            if usable && !self.is_old(idle.since, IDLE_HTTP1) {
+                return Some(lease::Connection::Http1(idle.connection));
+            }
+        }
+        None
+    }
+
+    async fn dial(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<lease::Connection<B>, ConnectError> {
+        self.inner.connects.set(self.inner.connects.get() + 1);
+        let _dialing = matches!(cluster.transport, Transport::H2c).then(|| Dialing::begin(self.clone(), endpoint.slot));
+        let (stream, http2) = connect::connect(&cluster.transport, endpoint.address).await?;
+        if !http2 {
+            let (sender, connection) = http1::Builder::new()
+                .max_buf_size(64 * 1024)
+                .handshake(TokioIo::new(stream))
+                .await
+                .map_err(ConnectError::Http)?;
+            return Ok(lease::Connection::Http1(Box::new(Http1 { sender, connection, ended: false })));
+        }
+        let (sender, connection) = http2::Builder::new(LocalExecutor)
+            .timer(hyper_util::rt::TokioTimer::new())
+            .initial_stream_window_size(1 << 20)
+            .initial_connection_window_size(4 << 20)
+            .keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(10))
+            .max_header_list_size(64 * 1024)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(ConnectError::Http)?;
+        // The task ends with the connection; the connection ends when its last sender has gone.
+        tokio::task::spawn_local(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "HTTP/2 connection to a backend ended");
+            }
+        });
+        let shared = Rc::new(Shared { sender, streams: Cell::new(1), idle_since: Cell::new(self.now()) });
+        self.with(endpoint.slot, |state| state.shared.push(shared.clone()));
+        Ok(lease::Connection::Http2(shared))
+    }
+}
+
+impl<B> Pool<B>
+where
+    B: Body + 'static,
+{
+    /// Keeps time: everything here is as old as the last call says.
+    pub fn set_now(&self, now: u64) {
+        self.inner.now.set(now);
+    }
+
+    /// Closes what has been idle for too long, and everything idle of endpoints that `lives` says have gone.
+    pub fn sweep(&self, now: u64, lives: impl Fn(u64) -> bool) {
+        self.set_now(now);
+        self.inner.endpoints.borrow_mut().retain(|serial, state| {
+            let gone = !lives(serial);
+            state.idle.retain(|idle| !gone && !self.is_old(idle.since, IDLE_HTTP1));
+            state.shared.retain(|shared| {
+                let resting = shared.streams.get() == 0 && (gone || self.is_old(shared.idle_since.get(), IDLE_HTTP2));
+                !resting && !shared.sender.is_closed()
+            });
+            !gone || state.in_flight > 0
+        });
+    }
+
+    /// What has been made and used again so far.
+    pub fn usage(&self) -> Usage {
+        let endpoints = self.inner.endpoints.borrow();
+        let idle = endpoints.iter().map(|(_, state)| state.idle.len() as u64).sum();
+        Usage { connects: self.inner.connects.get(), reuses: self.inner.reuses.get(), idle }
+    }
+
+    /// A number that grows by one with every call for this cluster.
+    pub fn turn(&self, cluster: Slot) -> u64 {
+        let mut turns = self.inner.turns.borrow_mut();
+        let turn = turns.get_or_insert_with(cluster, || 0);
+        *turn = turn.wrapping_add(1);
+        *turn
+    }
+
+    /// Takes the time to a response's first byte, in seconds, into the endpoint's average.
+    pub fn observe(&self, endpoint: Slot, latency: f64) {
+        self.with(endpoint, |state| {
+            state.latency = if state.latency == 0.0 {
+                latency
+            } else {
+                // A rise counts at once, a fall slowly: that is the peak in peak EWMA.
+                latency.max(state.latency + EWMA_WEIGHT * (latency - state.latency))
+            };
+        });
+    }
+
+    fn now(&self) -> u64 {
+        self.inner.now.get()
+    }
+
+    fn is_old(&self, since: u64, limit: Duration) -> bool {
+        u128::from(self.now().saturating_sub(since)) > limit.as_millis()
+    }
+
+    fn with<T>(&self, endpoint: Slot, act: impl FnOnce(&mut State<B>) -> T) -> T {
+        act(self.inner.endpoints.borrow_mut().get_or_insert_with(endpoint, State::default))
+    }
+
+    fn keep(&self, endpoint: Slot, connection: Box<Http1<B>>) {
+        let since = self.now();
+        // An endpoint that has gone while the exchange ran is not remembered again.
+        let mut endpoints = self.inner.endpoints.borrow_mut();
+        if endpoints.get(endpoint).is_some() {
+            let state = endpoints.get_or_insert_with(endpoint, State::default);
+            if state.idle.len() < MAX_IDLE {
+                state.idle.push(Idle { connection, since });
+            }
+        }
+    }
+
+    fn finished(&self, endpoint: Slot) {
+        let mut endpoints = self.inner.endpoints.borrow_mut();
+        if endpoints.get(endpoint).is_some() {
+            let state = endpoints.get_or_insert_with(endpoint, State::default);
+            state.in_flight = state.in_flight.saturating_sub(1);
+        }
+    }
+}
+
+impl<B: Body + 'static> State<B> {
+    /// An HTTP/2 connection with room for another stream.
+    fn free_shared(&mut self) -> Option<Rc<Shared<B>>> {
+        self.shared.retain(|shared| !shared.sender.is_closed());
+        self.shared.iter().find(|shared| shared.streams.get() < MAX_STREAMS).cloned()
+    }
+}
+
+impl<B> Loads for Pool<B>
+where
+    B: Body + 'static,
+{
+    fn in_flight(&self, endpoint: &Endpoint) -> u32 {
+        self.inner.endpoints.borrow().get(endpoint.slot).map_or(0, |state| state.in_flight)
+    }
+
+    fn latency(&self, endpoint: &Endpoint) -> f64 {
+        self.inner.endpoints.borrow().get(endpoint.slot).map_or(0.0, |state| state.latency)
+    }
+}
+
+/// Says that an HTTP/2 connection is being made, until it is dropped.
+struct Dialing<B: Body + 'static> {
+    pool: Pool<B>,
+    endpoint: Slot,
+}
+
+impl<B: Body + 'static> Dialing<B> {
+    fn begin(pool: Pool<B>, endpoint: Slot) -> Self {
+        pool.with(endpoint, |state| state.dialing = Some(Rc::new(Notify::new())));
+        Self { pool, endpoint }
+    }
+}
+
+impl<B: Body + 'static> Drop for Dialing<B> {
+    fn drop(&mut self) {
+        if let Some(dialing) = self.pool.with(self.endpoint, |state| state.dialing.take()) {
+            dialing.notify_waiters();
+        }
+    }
+}
+
+/// Runs HTTP/2's own tasks on the worker that owns the connection.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalExecutor;
+
+impl<F> hyper::rt::Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}
