@@ -45,6 +45,6 @@ pub(crate) fn path(declared: &str) -> PathMatch {
 }
 
 /// A clear GET.
-pub(crate) fn get<'a>(path: &'a str, headers: &'a HeaderMap) -> RequestHead<'a> {
+pub(crate) fn get<'p, 'h>(path: &'p str, headers: &'h HeaderMap) -> RequestHead<'p, 'h> {
     RequestHead { method: &Method::GET, path, query: None, headers, secure: false }
 }

@@ -75,7 +75,8 @@ fn an_explanation_names_the_winner_and_what_every_other_lacks() {
                             its path is more specific at the first segment in which they differ",
                 },
             ],
+            "then": [],
         })
     );
-    assert_eq!(table.explain("example.com", &head), Explanation { host: None, candidates: vec![] });
+    assert_eq!(table.explain("example.com", &head), Explanation { host: None, candidates: vec![], then: vec![] });
 }
