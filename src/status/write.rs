@@ -186,17 +186,17 @@ impl Term {
 
     /// What is to be done about an object, as far as can be told without asking; `None` when nothing is.
     fn intent(&mut self, key: &ObjectKey) -> Option<Intent> {
-        let known = self.shown.get(key);
-        let report = match self.report.objects.get(key) {
-            Some(report) if report.ours => report.clone(),
-            Some(_) | None => {
-                if known.is_some_and(|known| known.written) {
-                    return Some(Intent::Leave);
-                }
-                self.shown.remove(key);
-                return None;
+        let Some(report) = self.report.objects.get(key).filter(|report| report.ours) else {
+            if self.shown.get(key).is_some_and(|known| known.written) {
+                return Some(Intent::Leave);
             }
+            self.shown.remove(key);
+            return None;
         };
+        if self.shown.get(key).is_some_and(|known| known.uid != report.uid) {
+            // Another object of the same name: nothing that was known holds.
+            self.shown.remove(key);
+        }
         let intent = match key.kind {
             Kind::Ingress => Intent::Publish(self.addresses.clone()?),
             Kind::GatewayRoute | Kind::RateLimitPolicy => Intent::Report(report.clone()),
@@ -204,11 +204,11 @@ impl Term {
                 return None;
             }
         };
-        match known {
+        match self.shown.get(key) {
             // The object has changed since the report, and a newer report is on its way.
-            Some(known) if known.uid == report.uid && known.generation > report.generation => None,
-            Some(known) if known.uid == report.uid && intent.body(key, known).is_none() => None,
-            Some(_) | None => Some(intent),
+            Some(known) if known.generation > report.generation => None,
+            Some(known) => intent.body(key, known).map(|_| intent),
+            None => Some(intent),
         }
     }
 
