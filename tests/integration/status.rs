@@ -321,7 +321,8 @@ async fn kubectl_can_wait_for_a_route_to_be_programmed() {
         [("Accepted", "True", Some(1)), ("ResolvedRefs", "True", Some(1)), ("Programmed", "True", Some(1))]
     );
     let fields = written.metadata.managed_fields.unwrap();
-    let manager = |entry: &'_ ManagedFieldsEntry| [&entry.manager, &entry.operation, &entry.subresource].map(Clone::clone);
+    let manager =
+        |entry: &'_ ManagedFieldsEntry| [&entry.manager, &entry.operation, &entry.subresource].map(Clone::clone);
     let managers: Vec<_> = fields.iter().map(manager).collect();
     assert!(managers.contains(&["headgate", "Apply", "status"].map(|word| Some(word.to_owned()))), "{managers:?}");
 }
@@ -460,8 +461,7 @@ async fn objects_of_another_class_are_not_touched() {
     let (route, ingress) = (bed.route("theirs", Some("other")), bed.ingress("theirs", "other"));
     let silent = bed.ingress("nobodys", "none");
     bed.patch_status("ingress/theirs", &json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}));
-    let versions =
-        async || (bed.version(&route).await, bed.version(&ingress).await, bed.version(&silent).await);
+    let versions = async || (bed.version(&route).await, bed.version(&ingress).await, bed.version(&silent).await);
     let before = versions().await;
 
     let addresses = ["192.0.2.1".parse().unwrap()].into();
@@ -602,7 +602,9 @@ impl Bed {
     async fn wait_for_programmed_off_thread(&self, name: &str) {
         let key = self.key(Kind::GatewayRoute, name);
         let programmed = |status: &Value| {
-            status["conditions"].as_array().is_some_and(|conditions| conditions.iter().any(|c| c["type"] == "Programmed"))
+            status["conditions"]
+                .as_array()
+                .is_some_and(|conditions| conditions.iter().any(|c| c["type"] == "Programmed"))
         };
         self.until(&key, "Programmed", programmed).await;
     }
