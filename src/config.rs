@@ -67,7 +67,7 @@ impl FromStr for Listen {
 /// # Errors
 /// What is wrong and what would be right.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    crate::api::Duration::from_str(text).map(|duration| duration.to_std()).map_err(|error| error.to_string())
+    crate::api::Duration::from_str(text).map(|duration| duration.as_std()).map_err(|error| error.to_string())
 }
 
 /// What every way of serving shares.

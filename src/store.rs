@@ -45,12 +45,19 @@ pub struct Store {
     watches: BTreeMap<Kind, Watch>,
     places: BTreeMap<String, Vec<Finding>>,
     dirty: BTreeSet<ObjectKey>,
+    /// The Secrets worth keeping; `None` until somebody has said, and then all are.
+    retained: Option<BTreeSet<ObjectKey>>,
 }
 
 impl Store {
     /// A store that waits for these kinds.
     pub fn awaiting(kinds: impl IntoIterator<Item = Kind>) -> Self {
         Self { watches: kinds.into_iter().map(|kind| (kind, Watch::Pending)).collect(), ..Self::default() }
+    }
+
+    /// Takes in what a source sent as one step and says whether anything that is compiled from can have changed by it.
+    pub fn apply_all(&mut self, changes: impl IntoIterator<Item = Change>) -> bool {
+        changes.into_iter().fold(false, |mattered, change| self.apply(change) | mattered)
     }
 
     /// Takes a change in and says whether anything that is compiled from can have changed by it.
@@ -86,6 +93,24 @@ impl Store {
         }
     }
 
+    /// Keeps the Secrets of `referenced` and drops all others, now and as they come. Returns those that just became
+    /// referenced and are not held, because they were dropped or never came: their source must be asked for them once,
+    /// and from now on their changes are kept. A private key that nothing refers to is thus in memory only between the
+    /// first list and the first compile.
+    ///
+    /// Only for a source that can be asked: a store that is fed from files keeps what it is given.
+    pub fn retain_secrets(&mut self, referenced: &BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
+        let held = self.objects.entry(Kind::Secret).or_default();
+        held.retain(|key, _| referenced.contains(key));
+        let wanted = match &self.retained {
+            // Until now everything was kept, so what is not held does not exist.
+            None => Vec::new(),
+            Some(retained) => referenced.difference(retained).filter(|key| !held.contains_key(key)).cloned().collect(),
+        };
+        self.retained = Some(referenced.clone());
+        wanted
+    }
+
     /// The keys changed since this was last asked.
     pub fn take_dirty(&mut self) -> BTreeSet<ObjectKey> {
         std::mem::take(&mut self.dirty)
@@ -95,6 +120,14 @@ impl Store {
     pub fn is_synced(&self) -> bool {
         self.watches.values().all(|watch| *watch != Watch::Pending)
             && self.watches.values().any(|watch| *watch == Watch::Synced)
+    }
+
+    /// The kinds that cannot be watched and ought to be, with the reason: not those that a cluster may well lack.
+    pub fn unavailable(&self) -> impl Iterator<Item = (Kind, &str)> {
+        self.watches.iter().filter_map(|(kind, watch)| match watch {
+            Watch::Unavailable(reason) if !kind.optional() => Some((*kind, reason.as_str())),
+            Watch::Unavailable(_) | Watch::Pending | Watch::Synced => None,
+        })
     }
 
     /// The state of each awaited kind.
@@ -129,6 +162,10 @@ impl Store {
     }
 
     fn put(&mut self, key: ObjectKey, entry: Entry) -> bool {
+        let dropped = key.kind == Kind::Secret && self.retained.as_ref().is_some_and(|kept| !kept.contains(&key));
+        if dropped {
+            return false;
+        }
         let objects = self.objects.entry(key.kind).or_default();
         let mattered = !objects.get(&key).is_some_and(|known| same(known, &entry));
         if mattered {
@@ -169,7 +206,9 @@ impl Store {
 fn same(known: &Entry, new: &Entry) -> bool {
     let equal = match (&known.object, &new.object) {
         (Some(Object::IngressClass(a)), Some(Object::IngressClass(b))) => {
-            a.spec == b.spec && a.metadata.annotations == b.metadata.annotations && same_identity(&a.metadata, &b.metadata)
+            a.spec == b.spec
+                && a.metadata.annotations == b.metadata.annotations
+                && same_identity(&a.metadata, &b.metadata)
         }
         (Some(Object::Ingress(a)), Some(Object::Ingress(b))) => {
             a.spec == b.spec
@@ -193,6 +232,10 @@ fn same(known: &Entry, new: &Entry) -> bool {
         }
         (Some(Object::Secret(a)), Some(Object::Secret(b))) => a.data == b.data && a.type_ == b.type_,
         (Some(Object::ReferenceGrant(a)), Some(Object::ReferenceGrant(b))) => a.spec == b.spec,
+        (None, None) => match (known.metadata(), new.metadata()) {
+            (Some(a), Some(b)) => same_identity(a, b),
+            _ => false,
+        },
         _ => false,
     };
     equal && known.findings == new.findings
@@ -201,3 +244,6 @@ fn same(known: &Entry, new: &Entry) -> bool {
 fn same_identity(a: &ObjectMeta, b: &ObjectMeta) -> bool {
     a.uid == b.uid && a.generation == b.generation && a.creation_timestamp == b.creation_timestamp
 }
+
+#[cfg(test)]
+mod tests;

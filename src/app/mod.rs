@@ -1,7 +1,9 @@
 //! The composition root: build, spawn, wait, drain. Nobody may use this but the command line.
 
+mod problem;
 mod reconcile;
 mod signal;
+pub mod trust;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -41,7 +43,7 @@ pub struct App {
     metrics: Metrics,
     reconcile: Reconcile,
     tables: Reader<Table>,
-    reports: Reader<Report>,
+    reports: watch::Receiver<Arc<Report>>,
     readiness: watch::Receiver<Readiness>,
     changes: mpsc::Sender<Vec<Change>>,
     signal: Arc<Signal>,
@@ -57,7 +59,7 @@ pub struct Running {
     /// The tables as they are published.
     pub tables: Reader<Table>,
     /// The reports as they are published.
-    pub reports: Reader<Report>,
+    pub reports: watch::Receiver<Arc<Report>>,
     /// Ends it.
     pub signal: Arc<Signal>,
     tasks: JoinSet<anyhow::Result<()>>,
@@ -84,13 +86,13 @@ impl App {
         let addresses = admin::Addresses { http: http.address, https: https.address, admin: admin.local_addr()? };
         let metrics = Metrics::new(process.workers);
         let tables = Publisher::new(Arc::new(Table::default()));
-        let reports = Publisher::new(Arc::new(Report::default()));
+        let (reports, told) = watch::channel(Arc::new(Report::default()));
         let (changes, received) = mpsc::channel(CHANGES);
         let (signal, drain) = drain::channel();
         let (readiness, seen) = watch::channel(Readiness::default());
         Ok(Self {
             tables: tables.reader(),
-            reports: reports.reader(),
+            reports: told,
             reconcile: Reconcile::new(
                 Store::awaiting(kinds),
                 settings,
@@ -117,26 +119,6 @@ impl App {
     /// Where a source sends what it sees.
     pub fn changes(&self) -> mpsc::Sender<Vec<Change>> {
         self.changes.clone()
-    }
-
-    /// Sees a stop coming.
-    pub fn drain(&self) -> Drain {
-        self.drain.clone()
-    }
-
-    /// The reports as they are published.
-    pub fn reports(&self) -> Reader<Report> {
-        self.reports.clone()
-    }
-
-    /// Tells when a report is published.
-    pub fn readiness(&self) -> watch::Receiver<Readiness> {
-        self.readiness.clone()
-    }
-
-    /// The metrics that everything counts in.
-    pub fn metrics(&self) -> Metrics {
-        self.metrics.clone()
     }
 
     /// Starts everything. Workers begin to listen once the first table has been published.
@@ -186,6 +168,11 @@ impl App {
 }
 
 impl Running {
+    /// Sees a stop coming.
+    pub fn drain(&self) -> Drain {
+        self.drain.clone()
+    }
+
     /// Adds a task without which the process makes no sense: its end is the process's end. It is dropped when the drain
     /// has ended.
     pub fn essential(&mut self, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
@@ -196,6 +183,21 @@ impl Running {
                 () = drain.reached(Phase::Ended) => Ok(()),
             }
         });
+    }
+
+    /// Waits until the first table has been published and workers listen.
+    ///
+    /// # Errors
+    /// When it ends before that.
+    pub async fn published(&mut self) -> anyhow::Result<()> {
+        tokio::select! {
+            first = self.readiness.wait_for(|readiness| readiness.published) => {
+                first.map(|_| ()).context("nothing was ever published")
+            }
+            Some(ended) = self.tasks.join_next() => {
+                ended.context("a task failed")?.and_then(|()| Err(anyhow!("a task ended before anything was published")))
+            }
+        }
     }
 
     /// Waits for a signal to stop, then for the drain; a second signal ends it at once.

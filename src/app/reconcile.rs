@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::problem;
 use crate::compile::{self, Compiled, Report};
 use crate::drain::{Drain, Phase};
 use crate::snapshot::Publisher;
@@ -35,7 +36,7 @@ pub(super) struct Reconcile {
     settings: compile::Settings,
     compiled: Compiled,
     tables: Publisher<Table>,
-    reports: Publisher<Report>,
+    reports: watch::Sender<Arc<Report>>,
     metrics: Metrics,
     readiness: watch::Sender<Readiness>,
     changes: mpsc::Receiver<Vec<Change>>,
@@ -51,7 +52,7 @@ impl Reconcile {
         store: Store,
         settings: compile::Settings,
         tables: Publisher<Table>,
-        reports: Publisher<Report>,
+        reports: watch::Sender<Arc<Report>>,
         metrics: Metrics,
         readiness: watch::Sender<Readiness>,
         changes: mpsc::Receiver<Vec<Change>>,
@@ -99,13 +100,14 @@ impl Reconcile {
                 Ok(None) | Err(_) => break,
             }
         }
-        if !self.readiness.borrow().published && !self.store.is_synced() {
+        let published = self.readiness.borrow().published;
+        if !published && !self.store.is_synced() {
             let waiting = self.waiting();
             self.readiness.send_modify(|readiness| readiness.waiting = waiting);
             return;
         }
-        if mattered || !self.readiness.borrow().published {
-            self.publish(began).await;
+        if mattered || !published {
+            self.compile(began);
         }
         let batches = self.batches;
         self.readiness.send_modify(|readiness| {
@@ -120,62 +122,61 @@ impl Reconcile {
         (!self.dirty.is_empty()).then(|| left.min(QUIET))
     }
 
-    /// Takes a batch in. Endpoints are published at once: they change no route and must not wait for any.
+    /// Takes a batch in and says whether there is anything to compile or to tell. Endpoints are published at once: they
+    /// change no route and must not wait for any.
     fn apply(&mut self, batch: Vec<Change>) -> bool {
         self.batches += 1;
-        let mut mattered = false;
-        for change in batch {
-            if let Change::Unavailable(kind, reason) = &change
-                && !kind.is_optional()
-            {
-                tracing::warn!(%kind, reason, "a kind cannot be watched; what is known of it stays in force");
-            }
-            mattered |= self.store.apply(change);
-        }
-        let dirty = self.store.take_dirty();
+        let mattered = self.store.apply_all(batch);
         let (slices, rest): (BTreeSet<_>, BTreeSet<_>) =
-            dirty.into_iter().partition(|key| key.kind == Kind::EndpointSlice);
-        if !slices.is_empty() {
-            self.compiled.publish_endpoints(&self.store, &slices);
-        }
+            self.store.take_dirty().into_iter().partition(|key| key.kind == Kind::EndpointSlice);
         self.dirty.extend(rest);
+        // Before the first table there is no cluster; the first compile sees all slices.
+        if !slices.is_empty() && self.readiness.borrow().published {
+            for (cluster, endpoints) in self.compiled.endpoints_changed(&self.store, &self.settings, &slices) {
+                cluster.publish(endpoints);
+            }
+        }
         mattered
     }
 
-    async fn publish(&mut self, began: Instant) {
+    fn compile(&mut self, began: Instant) {
         let dirty = std::mem::take(&mut self.dirty);
+        let previous = std::mem::take(&mut self.compiled);
+        let (table, report) = (previous.table.clone(), previous.report.clone());
         let compiling = Instant::now();
-        let compiled = compile::compile(&self.store, &self.settings, &self.compiled, &dirty);
-        let changed = !Arc::ptr_eq(&compiled.table, &self.compiled.table) || !self.readiness.borrow().published;
-        self.want_secrets(&compiled).await;
-        if changed {
-            self.metrics.set_routes(route_labels(&compiled.table));
-            self.tables.publish(compiled.table.clone());
+        let (compiled, moves) = compile::compile(&self.store, &self.settings, previous, &dirty);
+        let took = compiling.elapsed();
+        self.compiled = compiled;
+        for (cluster, endpoints) in moves {
+            cluster.publish(endpoints);
+        }
+        let (new_table, new_report) = (self.compiled.table.clone(), self.compiled.report.clone());
+        if !Arc::ptr_eq(&new_table, &table) {
+            self.metrics.set_routes(route_labels(&new_table));
+            self.tables.publish(new_table.clone());
             tracing::info!(
-                generation = compiled.table.generation,
-                routes = compiled.table.routes.len(),
-                problems = compiled.report.problems().count(),
-                milliseconds = compiling.elapsed().as_secs_f64() * 1e3,
+                generation = new_table.generation,
+                routes = new_table.routes.len(),
+                problems = new_report.problems().count(),
+                milliseconds = took.as_secs_f64() * 1e3,
                 "published"
             );
         }
-        tell_problems(&self.compiled.report, &compiled.report);
-        self.reports.publish(compiled.report.clone());
-        self.metrics.set_applied(compiled.table.generation, compiling.elapsed(), began.elapsed());
-        self.metrics.set_objects(compiled.report.counts());
-        self.metrics.set_certificates(compiled.table.certificates.iter());
-        self.compiled = compiled;
+        if !Arc::ptr_eq(&new_report, &report) {
+            problem::tell(&report, &new_report);
+            self.reports.send_replace(new_report);
+        }
+        self.want_secrets();
+        let _ = began;
     }
 
     /// Asks for Secrets that something has begun to refer to, and lets go of those that nothing refers to any more.
-    async fn want_secrets(&mut self, compiled: &Compiled) {
-        let Some(wanted) = &self.secrets_wanted else { return };
-        let referenced = compiled.referenced_secrets();
-        self.store.retain_secrets(referenced);
-        for key in referenced {
-            if self.store.get(key).is_none() && self.compiled.referenced_secrets().get(key).is_none() {
-                // A full queue means that the source is busy; it will be asked again with the next change.
-                let _ = wanted.try_send(key.clone());
+    fn want_secrets(&mut self) {
+        let Some(source) = &self.secrets_wanted else { return };
+        for key in self.store.retain_secrets(self.compiled.referenced_secrets()) {
+            // The queue holds more than can be asked for between two answers; one that is full is told of.
+            if source.try_send(key.clone()).is_err() {
+                tracing::warn!(secret = %key, "cannot ask for a Secret: too many are being asked for");
             }
         }
     }
@@ -189,23 +190,6 @@ impl Reconcile {
             .map(|(kind, _)| kind.as_str())
             .collect();
         format!("waiting for the first list of: {}", pending.join(", "))
-    }
-}
-
-/// One line for every problem that was not there before, and one for those that have gone.
-fn tell_problems(before: &Report, after: &Report) {
-    let known: BTreeSet<String> = before.problems().map(ToString::to_string).collect();
-    let mut solved = known.len();
-    for problem in after.problems() {
-        let text = problem.to_string();
-        if known.contains(&text) {
-            solved = solved.saturating_sub(1);
-        } else {
-            tracing::warn!("{text}");
-        }
-    }
-    if solved > 0 {
-        tracing::info!(solved, "problems solved");
     }
 }
 

@@ -1,6 +1,8 @@
 //! The command line: one file per command.
 
+mod admin_client;
 mod check;
+mod cluster;
 mod demo;
 mod echo;
 mod explain;

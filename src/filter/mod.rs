@@ -13,10 +13,12 @@ mod redirect;
 mod rewrite;
 mod template;
 
+use std::fmt;
+
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub use headers::{HeaderRules, HeaderTemplate};
-pub use redirect::{DirectResponse, Redirect, RedirectPath};
+pub use redirect::{DirectResponse, Redirect};
 pub use rewrite::{PathRewrite, Rewrite};
 pub use template::{Template, TemplateError};
 
@@ -100,16 +102,55 @@ pub enum ReplyReason {
     DirectResponse,
     /// The rule is refused.
     Refused,
+    /// What a rewrite makes of the path is not one.
+    BadPath,
+}
+
+impl Reply {
+    /// 400, for a path that cannot be rewritten.
+    fn bad_path() -> Self {
+        Self { status: StatusCode::BAD_REQUEST, headers: Vec::new(), body: Bytes::new(), reason: ReplyReason::BadPath }
+    }
 }
 
 impl Filter {
     /// The step on the request.
-    pub fn on_request(&self, _parts: &mut RequestParts<'_>, _matched: &Matched<'_>) -> Flow {
+    pub fn on_request(&self, parts: &mut RequestParts<'_>, matched: &Matched<'_>) -> Flow {
+        match self {
+            Self::RequestHeaders(rules) => rules.apply(parts.headers, &matched.params),
+            Self::ResponseHeaders(_) => {}
+            Self::Rewrite(rewrite) => return rewrite.apply(parts, matched),
+            Self::Redirect(redirect) => return Flow::Respond(redirect.reply(parts, matched)),
+            Self::Respond(response) => return Flow::Respond(response.reply()),
+            Self::Refuse(status) => {
+                let (status, reason) = (*status, ReplyReason::Refused);
+                return Flow::Respond(Reply { status, headers: Vec::new(), body: Bytes::new(), reason });
+            }
+        }
         Flow::Continue
     }
 
     /// The step on the response's headers.
-    pub fn on_response(&self, _headers: &mut HeaderMap, _matched: &Matched<'_>) {}
+    pub fn on_response(&self, headers: &mut HeaderMap, matched: &Matched<'_>) {
+        match self {
+            Self::ResponseHeaders(rules) => rules.apply(headers, &matched.params),
+            Self::RequestHeaders(_) | Self::Rewrite(_) | Self::Redirect(_) | Self::Respond(_) | Self::Refuse(_) => {}
+        }
+    }
+}
+
+impl fmt::Display for Filter {
+    /// The step in the words of a declaration: `RequestHeaderModifier: set X-Env: prod`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RequestHeaders(rules) => write!(f, "RequestHeaderModifier: {rules}"),
+            Self::ResponseHeaders(rules) => write!(f, "ResponseHeaderModifier: {rules}"),
+            Self::Rewrite(rewrite) => write!(f, "URLRewrite: {rewrite}"),
+            Self::Redirect(redirect) => write!(f, "RequestRedirect: {redirect}"),
+            Self::Respond(response) => write!(f, "DirectResponse: {response}"),
+            Self::Refuse(status) => write!(f, "refused: {}", status.as_u16()),
+        }
+    }
 }
 
 /// What was matched, for steps that insert parts of it.

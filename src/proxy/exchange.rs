@@ -20,7 +20,8 @@ use super::framing::{Authority, REFUSED_TARGET};
 use super::record::Record;
 use super::{Worker, hash, upgrade};
 use crate::filter::{Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
-use crate::table::{Match, RequestHead, Route, Table, Target, normalise};
+use crate::table::path::normalise;
+use crate::table::{Match, RequestHead, Route, Table, Target};
 use crate::telemetry::Reason;
 
 /// Answers one request. Whatever goes wrong becomes a response; nothing here fails or panics.
@@ -246,6 +247,7 @@ fn reply(reply: Reply, record: &mut Record) -> Response<ResponseBody> {
         ReplyReason::Redirect => Reason::Redirect,
         ReplyReason::DirectResponse => Reason::DirectResponse,
         ReplyReason::Refused => Reason::RouteRefused,
+        ReplyReason::BadPath => Reason::BadRequest,
     };
     record.answered(status, reason);
     response
@@ -280,10 +282,13 @@ impl Filtering<'_> {
             };
             match filter.on_request(&mut parts, self.matched) {
                 Flow::Continue => {}
-                Flow::Respond(reply) if reply.reason == ReplyReason::Refused => {
-                    return Some(Err(Error::RouteRefused(reply.status)));
+                Flow::Respond(reply) => {
+                    return Some(match reply.reason {
+                        ReplyReason::Redirect | ReplyReason::DirectResponse => Ok(reply),
+                        ReplyReason::Refused => Err(Error::RouteRefused(reply.status)),
+                        ReplyReason::BadPath => Err(Error::BadRequest("malformed or unsafe path")),
+                    });
                 }
-                Flow::Respond(reply) => return Some(Ok(reply)),
             }
         }
         None

@@ -152,7 +152,8 @@ async fn sweep(worker: Rc<Worker>) {
             living.extend(cluster.endpoints().endpoints.iter().map(|endpoint| endpoint.slot.serial()));
         }
         worker.pool.sweep(worker.clock.now(), |serial| living.contains(&serial));
-        worker.metrics.set_pool(worker.pool.usage());
+        let usage = worker.pool.usage();
+        worker.metrics.set_pool(usage.connects, usage.reuses, usage.idle);
     }
 }
 

@@ -5,6 +5,7 @@
 //! unavailable; an object that cannot be decoded becomes a [`Change::Invalid`] of its own and costs no other object
 //! anything.
 
+pub mod decode;
 pub mod file;
 pub mod kubernetes;
 
@@ -64,6 +65,26 @@ impl Kind {
             Self::Secret => "Secret",
             Self::ReferenceGrant => "ReferenceGrant",
         }
+    }
+
+    /// Whether its objects live in a namespace.
+    pub fn is_namespaced(self) -> bool {
+        match self {
+            Self::IngressClass => false,
+            Self::Ingress
+            | Self::GatewayRoute
+            | Self::RateLimitPolicy
+            | Self::Service
+            | Self::EndpointSlice
+            | Self::Secret
+            | Self::ReferenceGrant => true,
+        }
+    }
+
+    /// Whether a cluster may well not have it: then its absence is no problem to report. ReferenceGrant comes with
+    /// Gateway API; without it no reference across namespaces is allowed, which is the safe side.
+    pub fn optional(self) -> bool {
+        self == Self::ReferenceGrant
     }
 
     /// The value of `apiVersion:` that goes with it.
@@ -188,7 +209,8 @@ pub struct Finding {
     pub fatal: bool,
 }
 
-/// What a source tells the store.
+/// What a source tells the store. Changes travel in batches (`Vec<Change>`); a batch is applied as one step, so that
+/// a reload of many files or a relist is never seen half done.
 #[derive(Clone, Debug)]
 pub enum Change {
     /// The object is now this; with what the source found wrong in it.

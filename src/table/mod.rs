@@ -1,24 +1,37 @@
 //! The compiled, immutable route table of one generation: what a worker reads.
 
 mod certificate;
+mod describe;
 mod explain;
+mod hash;
 mod host;
 mod matcher;
 mod params;
+pub mod path;
+mod path_match;
+pub mod query;
 mod route;
+mod router;
+#[cfg(test)]
+mod sample;
 mod specificity;
 mod trie;
 
 use std::sync::Arc;
 
 pub use certificate::{Certificate, Certificates, TlsVersion};
+pub use describe::Description;
 pub use explain::{Candidate, Explanation, Verdict};
-pub use host::{HostKey, HostRouter, Hosts};
+pub use host::{HostKey, HostKeyError, Hosts};
 pub use matcher::{HeaderMatch, Matcher, QueryMatch, RequestHead, ValueMatch};
 pub use params::{MAX_PARAMS, Params};
+pub use path_match::{PathMatch, PathMatchError};
 pub use route::{Backend, Backends, HashOn, Listeners, Route, RouteId, Target, Timeouts};
+pub use router::{Entry, HostRouter};
 pub use specificity::{Precedence, Specificity};
-pub use trie::{PathMatch, PathMatchError};
+
+pub(crate) use matcher::Title;
+pub(crate) use path_match::{Param, is_param_name, param_name, parse_path};
 
 use crate::upstream::Cluster;
 
@@ -50,7 +63,7 @@ pub struct Match<'t, 'r> {
 
 impl Table {
     /// The route for a request; `host` is lower-case, without port and without a final dot.
-    pub fn find<'t, 'r>(&'t self, host: &str, head: &RequestHead<'r>) -> Option<Match<'t, 'r>>
+    pub fn find<'t, 'r>(&'t self, host: &str, head: &RequestHead<'r, '_>) -> Option<Match<'t, 'r>>
     where
         't: 'r,
     {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
-pub use balance::{Balancer, Loads};
+pub use balance::{Balancer, Choice, Loads, Shares};
 pub use ring::Ring;
 
 use crate::slot::Slot;
@@ -53,8 +53,22 @@ impl Cluster {
 pub struct EndpointSet {
     /// In the order of their addresses, so that equal sets are equal on every replica.
     pub endpoints: Box<[Arc<Endpoint>]>,
+    /// Who is next in turn, by weight.
+    pub shares: Shares,
     /// The ring over them, when the cluster balances by consistent hashing.
     pub ring: Option<Ring>,
+}
+
+impl EndpointSet {
+    /// These endpoints, in any order, with what their balancer needs.
+    pub fn new(mut endpoints: Vec<Arc<Endpoint>>, balancer: Balancer) -> Self {
+        endpoints.sort_by_key(|endpoint| endpoint.address);
+        let ring = match balancer {
+            Balancer::ConsistentHash { .. } => Some(Ring::new(&endpoints)),
+            Balancer::RoundRobin | Balancer::LeastRequest | Balancer::Random | Balancer::PeakEwma => None,
+        };
+        Self { shares: Shares::new(&endpoints), ring, endpoints: endpoints.into() }
+    }
 }
 
 /// One address of a cluster. Clusters that differ only in their balancing share their endpoints.

@@ -1,0 +1,143 @@
+//! References to Services → clusters.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use k8s_openapi::api::core::v1::ServicePort;
+
+use super::cluster::{ClusterKey, GroupKey, Protocol, TlsName};
+use super::code::Code;
+use super::endpoint::ServiceKey;
+use super::lookup::Lookup;
+use super::report::Problem;
+use crate::source::ObjectKey;
+use crate::upstream::Balancer;
+
+/// A reference to a port of a Service.
+#[derive(Debug)]
+pub(super) struct BackendRef<'a> {
+    /// The Service, to which the reference is permitted.
+    pub(super) service: ObjectKey,
+    pub(super) port: PortRef<'a>,
+    /// The path of the field that names the Service.
+    pub(super) name_field: &'a str,
+    /// The path of the field that gives its port.
+    pub(super) port_field: &'a str,
+    pub(super) speak: Speak,
+    pub(super) balancer: Balancer,
+    /// What is answered when the Service does not exist.
+    pub(super) missing: StatusCode,
+}
+
+/// A port of a Service as somebody refers to it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum PortRef<'a> {
+    Number(i32),
+    Name(&'a str),
+}
+
+/// How a backend is to be spoken to.
+#[derive(Clone, Debug)]
+pub(super) enum Speak {
+    /// As the Service's port says.
+    AsDeclared,
+    Http1,
+    H2c,
+    /// With this name in the certificate, or else the Service's own.
+    Tls(Option<TlsName>),
+}
+
+/// What a reference leads to.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    /// `namespace/service:port`, as metrics and logs name it.
+    pub(super) name: Arc<str>,
+    /// The cluster, or the status that is answered in its place.
+    pub(super) target: Result<ClusterKey, StatusCode>,
+}
+
+/// What a reference leads to, and what is wrong with it.
+pub(super) fn resolve(lookup: &mut Lookup<'_>, reference: BackendRef<'_>, problems: &mut Vec<Problem>) -> Resolved {
+    let BackendRef { service: key, port, name_field, port_field, speak, balancer, missing } = reference;
+    let unresolved = |status| {
+        let name = match port {
+            PortRef::Number(port) => format!("{}/{}:{port}", key.namespace, key.name),
+            PortRef::Name(port) => format!("{}/{}:{port}", key.namespace, key.name),
+        };
+        Resolved { name: name.into(), target: Err(status) }
+    };
+    let Some(service) = lookup.service(&key.namespace, &key.name) else {
+        let remedy = "create it, or correct the name";
+        problems.push(Problem::new(Code::ServiceNotFound, name_field, format!("{key} does not exist"), remedy));
+        return unresolved(missing);
+    };
+    if service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
+        let what = format!("{key} is of type ExternalName, which is off");
+        problems.push(Problem::new(Code::ExternalName, name_field, what, "use a Service with EndpointSlices"));
+        return unresolved(StatusCode::SERVICE_UNAVAILABLE);
+    }
+    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let found = ports.iter().filter(|candidate| is_tcp(candidate)).find(|candidate| match port {
+        PortRef::Number(number) => candidate.port == number,
+        PortRef::Name(name) => candidate.name.as_deref() == Some(name),
+    });
+    let Some((declared, number)) = found.and_then(|port| Some((port, u16::try_from(port.port).ok()?))) else {
+        problems.push(no_such_port(&key, port, ports, port_field));
+        return unresolved(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let protocol = match speak {
+        Speak::Http1 => Some(Protocol::Http1),
+        Speak::H2c => Some(Protocol::H2c),
+        Speak::Tls(Some(name)) => Some(Protocol::Tls(name)),
+        Speak::Tls(None) => own_name(&key),
+        Speak::AsDeclared => match declared.app_protocol.as_deref() {
+            None | Some("http" | "kubernetes.io/ws") => Some(Protocol::Http1),
+            Some("kubernetes.io/h2c" | "h2c" | "grpc") => Some(Protocol::H2c),
+            Some("https" | "kubernetes.io/wss") => own_name(&key),
+            Some(other) => {
+                let what = format!("port {number} of {key} has appProtocol \"{other}\"; HTTP/1.1 is spoken");
+                let remedy = "known are http, https, grpc, kubernetes.io/h2c, kubernetes.io/ws and kubernetes.io/wss";
+                problems.push(Problem::new(Code::UnknownProtocol, port_field, what, remedy));
+                Some(Protocol::Http1)
+            }
+        },
+    };
+    let Some(protocol) = protocol else {
+        let what = format!("no certificate can be valid for {}.{}.svc", key.name, key.namespace);
+        problems.push(Problem::new(Code::InvalidTls, name_field, what, "give a name in tls.hostname"));
+        return unresolved(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let group = GroupKey {
+        service: ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() },
+        port_name: declared.name.as_deref().unwrap_or_default().into(),
+        protocol,
+    };
+    let name = format!("{}/{}:{number}", key.namespace, key.name).into();
+    Resolved { name, target: Ok(ClusterKey { group, port: number, balancer }) }
+}
+
+/// TLS with the name that a Service's certificate is expected to have when nothing else is said.
+fn own_name(service: &ObjectKey) -> Option<Protocol> {
+    TlsName::parse(&format!("{}.{}.svc", service.name, service.namespace)).map(Protocol::Tls)
+}
+
+fn is_tcp(port: &ServicePort) -> bool {
+    port.protocol.as_deref().unwrap_or("TCP") == "TCP"
+}
+
+fn no_such_port(key: &ObjectKey, asked: PortRef<'_>, ports: &[ServicePort], field: &str) -> Problem {
+    let what = match asked {
+        PortRef::Number(port) => format!("{key} has no TCP port {port}"),
+        PortRef::Name(port) => format!("{key} has no TCP port named \"{port}\""),
+    };
+    let known: Vec<_> = ports
+        .iter()
+        .filter(|port| is_tcp(port))
+        .map(|port| match &port.name {
+            Some(name) => format!("{} ({name})", port.port),
+            None => port.port.to_string(),
+        })
+        .collect();
+    let remedy = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+    Problem::new(Code::PortNotFound, field, what, remedy)
+}

@@ -1,0 +1,137 @@
+//! Which objects are ours to serve.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::IngressClass;
+
+use super::code::Code;
+use super::lookup::Lookup;
+use super::report::Problem;
+
+/// The `spec.controller` of an IngressClass that is ours.
+pub const CONTROLLER: &str = "headgate.dev/ingress-controller";
+
+/// The class that is served unless another is asked for.
+pub const DEFAULT_CLASS: &str = "headgate";
+
+/// Deprecated since Kubernetes 1.18 and still in wide use; it holds a class name that needs no IngressClass object.
+const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+
+/// Marks the class of objects that name none.
+const IS_DEFAULT_ANNOTATION: &str = "ingressclass.kubernetes.io/is-default-class";
+
+/// How objects are chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClassSelection {
+    /// The one class that is served.
+    pub name: String,
+    /// The controller that the class's IngressClass must name.
+    pub controller: String,
+    /// Without a cluster: objects without a class are ours, and no IngressClass object is needed.
+    pub standalone: bool,
+}
+
+/// Whose an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Ours.
+    Us,
+    /// Another controller's, or nobody's.
+    Other,
+}
+
+impl ClassSelection {
+    /// The selection in a cluster.
+    pub fn cluster(name: impl Into<String>) -> Self {
+        Self { name: name.into(), controller: CONTROLLER.to_owned(), standalone: false }
+    }
+
+    /// The selection for a folder of files.
+    pub fn standalone() -> Self {
+        Self { standalone: true, ..Self::cluster(DEFAULT_CLASS) }
+    }
+
+    /// Whether this is the selection that looks after what has no class of its own.
+    pub(super) fn is_default(&self) -> bool {
+        self.name == DEFAULT_CLASS
+    }
+
+    /// Whose an Ingress is. The field counts before the annotation; stored objects can have both.
+    ///
+    /// An Ingress without a class is nobody's in a cluster, also when a default class exists: the API server fills in
+    /// the default when an Ingress is created, so one without was made before there was a default.
+    pub(super) fn of_ingress(
+        &self,
+        lookup: &mut Lookup<'_>,
+        class: Option<&str>,
+        annotations: Option<&BTreeMap<String, String>>,
+    ) -> Owner {
+        let annotation = annotations.and_then(|annotations| annotations.get(CLASS_ANNOTATION)).map(String::as_str);
+        match (named(class), named(annotation)) {
+            (Some(class), _) => self.of_class(lookup, class),
+            (None, Some(annotation)) if annotation != self.name => Owner::Other,
+            // The annotation needs no IngressClass, but must not take one over that belongs to another controller.
+            (None, Some(annotation)) => match lookup.ingress_class(annotation) {
+                Some(class) if !self.controls(class) => Owner::Other,
+                Some(_) | None => Owner::Us,
+            },
+            (None, None) if self.standalone => Owner::Us,
+            (None, None) => Owner::Other,
+        }
+    }
+
+    /// Whose a GatewayRoute is.
+    ///
+    /// The API server fills no default in for our own kind, so the default class is looked up here: the one that is
+    /// marked as default, and without such a mark the class named `headgate`.
+    pub(super) fn of_gateway_route(&self, lookup: &mut Lookup<'_>, class: Option<&str>) -> Owner {
+        match named(class) {
+            Some(class) => self.of_class(lookup, class),
+            None if self.standalone => Owner::Us,
+            None => {
+                let mut defaults =
+                    lookup.ingress_classes().filter(|class| self.controls(class) && is_default(class)).peekable();
+                let ours = match defaults.peek() {
+                    Some(_) => defaults.any(|class| class.metadata.name.as_deref() == Some(&self.name)),
+                    None => self.is_default(),
+                };
+                if ours { Owner::Us } else { Owner::Other }
+            }
+        }
+    }
+
+    /// Whose objects of a class are.
+    pub(super) fn of_class(&self, lookup: &mut Lookup<'_>, name: &str) -> Owner {
+        if name != self.name {
+            return Owner::Other;
+        }
+        match lookup.ingress_class(name) {
+            Some(class) if self.controls(class) => Owner::Us,
+            Some(_) => Owner::Other,
+            None if self.standalone => Owner::Us,
+            None => Owner::Other,
+        }
+    }
+
+    /// Without a cluster there is nobody else to serve an object of another class: it is told that nobody does.
+    pub(super) fn unserved(&self, class: Option<&str>, field: &str) -> Option<Problem> {
+        let class = named(class)?;
+        self.standalone.then(|| {
+            let what = format!("class {class} is not served here");
+            Problem::new(Code::OtherClass, field, what, format!("use class {}, or leave it out", self.name))
+        })
+    }
+
+    fn controls(&self, class: &IngressClass) -> bool {
+        class.spec.as_ref().and_then(|spec| spec.controller.as_ref()) == Some(&self.controller)
+    }
+}
+
+fn named(class: Option<&str>) -> Option<&str> {
+    class.filter(|class| !class.is_empty())
+}
+
+fn is_default(class: &IngressClass) -> bool {
+    let annotations = class.metadata.annotations.as_ref();
+    annotations.and_then(|annotations| annotations.get(IS_DEFAULT_ANNOTATION)).is_some_and(|value| value == "true")
+}

@@ -1,0 +1,256 @@
+//! Clusters and their endpoints, kept by key from one compilation to the next.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+
+use super::endpoint::{self, ServiceKey, Slices};
+use super::report::Problem;
+use crate::slot::Slots;
+use crate::source::ObjectKey;
+use crate::store::Store;
+use crate::upstream::{Balancer, Cluster, Endpoint, EndpointSet, TlsTransport, Transport};
+
+/// How endpoints are spoken to, as far as clusters differ in it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Protocol {
+    Http1,
+    H2c,
+    /// With the name that the certificate must be valid for.
+    Tls(TlsName),
+}
+
+/// A name that is asked for in TLS; lower-case, so that equal names are ordered as equal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct TlsName(ServerName<'static>);
+
+/// Clusters of one group have the same endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct GroupKey {
+    pub(super) service: ServiceKey,
+    /// The name of the Service's port, which is its name in the slices too; may be empty.
+    pub(super) port_name: Arc<str>,
+    pub(super) protocol: Protocol,
+}
+
+/// Which cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct ClusterKey {
+    pub(super) group: GroupKey,
+    /// The Service's port, for the cluster's name.
+    pub(super) port: u16,
+    pub(super) balancer: Balancer,
+}
+
+/// An existing cluster and the endpoints it has from now on.
+pub type Move = (Arc<Cluster>, EndpointSet);
+
+/// Every cluster that some route uses.
+#[derive(Debug, Default)]
+pub(super) struct Clusters {
+    slices: Slices,
+    groups: BTreeMap<GroupKey, Group>,
+    cluster_slots: Slots,
+    endpoint_slots: Slots,
+    /// What is wrong with slices of the Services in use.
+    noticed: BTreeMap<ServiceKey, BTreeMap<ObjectKey, Vec<Problem>>>,
+    /// Slices of which something else is noticed than when this was last asked.
+    changed: BTreeSet<ObjectKey>,
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    endpoints: BTreeMap<SocketAddr, Arc<Endpoint>>,
+    members: BTreeMap<MemberKey, Member>,
+}
+
+/// What tells clusters of one group apart: the Service's port and the rank of the balancer.
+type MemberKey = (u16, u8, Option<u32>);
+
+#[derive(Debug)]
+struct Member {
+    cluster: Arc<Cluster>,
+    users: usize,
+}
+
+impl Clusters {
+    /// Takes note of slices that changed; the Services whose endpoints may have.
+    pub(super) fn note_slices<'k>(
+        &mut self,
+        store: &Store,
+        slices: impl Iterator<Item = &'k ObjectKey>,
+    ) -> BTreeSet<ServiceKey> {
+        slices.flat_map(|slice| self.slices.update(store, slice)).collect()
+    }
+
+    /// The endpoints of the existing clusters of these Services, for those that have others than before.
+    pub(super) fn refresh(&mut self, store: &Store, services: &BTreeSet<ServiceKey>) -> Vec<Move> {
+        let mut moves = Vec::new();
+        for service in services {
+            self.notice(store, service);
+            for (key, group) in groups_of(&mut self.groups, service) {
+                let addresses = endpoint::addresses(self.slices.of(store, service), &key.port_name);
+                if !group.endpoints.keys().eq(&addresses) {
+                    group.put(&addresses, &mut self.endpoint_slots);
+                    moves.extend(group.members.values().map(|Member { cluster, .. }| {
+                        (cluster.clone(), group.set(cluster.balancer))
+                    }));
+                }
+            }
+        }
+        moves
+    }
+
+    /// The cluster of this key, made if there is none; the caller becomes one of its users.
+    pub(super) fn acquire(
+        &mut self,
+        store: &Store,
+        key: &ClusterKey,
+        backend_tls: &Arc<rustls::ClientConfig>,
+    ) -> Arc<Cluster> {
+        let ClusterKey { group: group_key, port, balancer } = key;
+        let service = &group_key.service;
+        let is_first = groups_of(&mut self.groups, service).next().is_none();
+        let group = self.groups.entry(group_key.clone()).or_insert_with(|| {
+            let mut group = Group::default();
+            let addresses = endpoint::addresses(self.slices.of(store, service), &group_key.port_name);
+            group.put(&addresses, &mut self.endpoint_slots);
+            group
+        });
+        if let Some(member) = group.members.get_mut(&key.member()) {
+            member.users += 1;
+            return member.cluster.clone();
+        }
+        let transport = match &group_key.protocol {
+            Protocol::Http1 => Transport::Http1,
+            Protocol::H2c => Transport::H2c,
+            Protocol::Tls(name) => Transport::Tls(Arc::new(TlsTransport {
+                config: backend_tls.clone(),
+                server_name: name.0.clone(),
+            })),
+        };
+        let name = format!("{service}:{port}").into();
+        let slot = self.cluster_slots.allocate();
+        let cluster = Arc::new(Cluster::new(name, slot, transport, *balancer, group.set(*balancer)));
+        group.members.insert(key.member(), Member { cluster: cluster.clone(), users: 1 });
+        if is_first {
+            self.notice(store, service);
+        }
+        cluster
+    }
+
+    /// One user of the cluster less; the last one takes it along.
+    pub(super) fn release(&mut self, store: &Store, key: &ClusterKey) {
+        let Some(group) = self.groups.get_mut(&key.group) else { return };
+        let Some(member) = group.members.get_mut(&key.member()) else { return };
+        member.users -= 1;
+        if member.users > 0 {
+            return;
+        }
+        self.cluster_slots.release(member.cluster.slot);
+        group.members.remove(&key.member());
+        if group.members.is_empty() {
+            group.put(&BTreeSet::new(), &mut self.endpoint_slots);
+            self.groups.remove(&key.group);
+            self.notice(store, &key.group.service);
+        }
+    }
+
+    /// Every cluster, in an order that does not depend on history.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Cluster>> {
+        self.groups.values().flat_map(|group| group.members.values().map(|member| &member.cluster))
+    }
+
+    /// What is wrong with a slice.
+    pub(super) fn problems_of(&self, slice: &ObjectKey) -> &[Problem] {
+        self.noticed.values().find_map(|slices| slices.get(slice)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The slices of which something else is noticed than when this was last asked.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<ObjectKey> {
+        std::mem::take(&mut self.changed)
+    }
+
+    fn notice(&mut self, store: &Store, service: &ServiceKey) {
+        let in_use = groups_of(&mut self.groups, service).next().is_some();
+        let slices = in_use.then(|| self.slices.of(store, service)).into_iter().flatten();
+        let now: BTreeMap<_, _> = slices
+            .map(|(key, slice)| (key.clone(), endpoint::problems(slice)))
+            .filter(|(_, problems)| !problems.is_empty())
+            .collect();
+        let before = if now.is_empty() {
+            self.noticed.remove(service)
+        } else {
+            self.noticed.insert(service.clone(), now.clone())
+        };
+        let before = before.unwrap_or_default();
+        if before != now {
+            self.changed.extend(before.into_keys().chain(now.into_keys()));
+        }
+    }
+}
+
+impl Group {
+    /// Makes these the endpoints; those whose address stays are kept.
+    fn put(&mut self, addresses: &BTreeSet<SocketAddr>, slots: &mut Slots) {
+        self.endpoints.retain(|address, endpoint| {
+            let stays = addresses.contains(address);
+            if !stays {
+                slots.release(endpoint.slot);
+            }
+            stays
+        });
+        for &address in addresses {
+            self.endpoints
+                .entry(address)
+                .or_insert_with(|| Arc::new(Endpoint { slot: slots.allocate(), address, weight: 1 }));
+        }
+    }
+
+    fn set(&self, balancer: Balancer) -> EndpointSet {
+        EndpointSet::new(self.endpoints.values().cloned().collect(), balancer)
+    }
+}
+
+impl ClusterKey {
+    fn member(&self) -> MemberKey {
+        let (rank, factor) = match self.balancer {
+            Balancer::RoundRobin => (0, None),
+            Balancer::LeastRequest => (1, None),
+            Balancer::Random => (2, None),
+            Balancer::PeakEwma => (3, None),
+            Balancer::ConsistentHash { balance_factor_percent } => (4, balance_factor_percent),
+        };
+        (self.port, rank, factor)
+    }
+}
+
+impl TlsName {
+    /// The name, unless no certificate can have it.
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        ServerName::try_from(name.to_ascii_lowercase()).ok().map(Self)
+    }
+}
+
+impl Ord for TlsName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.to_str().cmp(&other.0.to_str())
+    }
+}
+
+impl PartialOrd for TlsName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+fn groups_of<'g>(
+    groups: &'g mut BTreeMap<GroupKey, Group>,
+    service: &ServiceKey,
+) -> impl Iterator<Item = (&'g GroupKey, &'g mut Group)> {
+    let first = GroupKey { service: service.clone(), port_name: "".into(), protocol: Protocol::Http1 };
+    groups.range_mut(first.clone()..).take_while(move |(key, _)| key.service == first.service)
+}

@@ -1,0 +1,250 @@
+//! The stable codes of problems, and the reasons under which conditions show them.
+
+use std::fmt;
+
+/// Whether a problem spoils something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// Something declared is not served as declared.
+    Error,
+    /// All is served; something is likely not what was meant.
+    Warning,
+}
+
+/// Which condition a reason speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aspect {
+    Accepted,
+    ResolvedRefs,
+    Programmed,
+}
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal, $severity:ident, $reason:ident, $title:literal;)*) => {
+        /// Which kind of problem. The number never changes its meaning, so that it can be looked up and filtered by.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// `HG1203`.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => $number,)*
+                }
+            }
+
+            /// A few words for a heading.
+            pub fn title(self) -> &'static str {
+                match self {
+                    $(Self::$name => $title,)*
+                }
+            }
+
+            /// Whether it spoils something.
+            pub fn severity(self) -> Severity {
+                match self {
+                    $(Self::$name => Severity::$severity,)*
+                }
+            }
+
+            /// The reason under which a condition shows it.
+            pub fn reason(self) -> Reason {
+                match self {
+                    $(Self::$name => Reason::$reason,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    // The object as a whole.
+    /// It does not decode, or it breaks a rule of its schema.
+    Invalid = "HG1001", Error, Invalid, "object breaks a rule of its schema";
+    /// A field that no version of its kind has.
+    UnknownField = "HG1002", Warning, Invalid, "unknown field";
+    /// A field whose behaviour this version does not have.
+    Unsupported = "HG1003", Error, UnsupportedValue, "field is not supported yet";
+    /// Without a cluster: its class is not the one served, so nobody serves it.
+    OtherClass = "HG1004", Warning, Invalid, "class is not served here";
+    /// Two rules of one object have one name.
+    DuplicateRule = "HG1005", Error, Invalid, "two rules have one name";
+
+    // What a rule matches.
+    /// A host that is none.
+    InvalidHost = "HG1101", Error, Invalid, "invalid host";
+    /// A path, expression or template that cannot be matched.
+    InvalidPath = "HG1102", Error, Invalid, "invalid path";
+    /// A condition on method, headers or query that cannot be matched.
+    InvalidMatch = "HG1103", Error, Invalid, "invalid match";
+    /// An older object has the same match on the same host.
+    PathTaken = "HG1104", Error, Conflicted, "match belongs to another object";
+    /// Older objects have every match of the object on that host.
+    HostTaken = "HG1105", Error, HostnameConflict, "host belongs to another object";
+    /// A path parameter that not every path of the rule has.
+    UnknownParameter = "HG1106", Error, Invalid, "path parameter is not in every path";
+    /// A listener that does not exist.
+    UnknownListener = "HG1107", Error, NoMatchingListener, "listener does not exist";
+
+    // Backends.
+    /// The Service does not exist.
+    ServiceNotFound = "HG1201", Error, BackendNotFound, "Service does not exist";
+    /// The other namespace has not allowed the reference.
+    NotPermitted = "HG1202", Error, RefNotPermitted, "reference is not permitted";
+    /// The Service has no such port.
+    PortNotFound = "HG1203", Error, InvalidPort, "backend port does not exist";
+    /// The Service stands for a name outside, which is off by default.
+    ExternalName = "HG1204", Error, UnsupportedProtocol, "ExternalName is off";
+    /// A backend of a kind that is not served.
+    InvalidKind = "HG1205", Error, InvalidKind, "kind cannot be a backend";
+    /// A Service port's protocol that is not known; HTTP/1.1 is spoken.
+    UnknownProtocol = "HG1206", Warning, UnsupportedProtocol, "unknown application protocol";
+    /// A rule without paths in an Ingress without a default backend.
+    NoDefaultBackend = "HG1207", Error, BackendNotFound, "no default backend";
+    /// Weights that leave nobody to answer.
+    InvalidWeight = "HG1208", Error, Invalid, "no backend has a share";
+
+    // Certificates.
+    /// The Secret does not exist, or is not of type `kubernetes.io/tls`.
+    CertificateNotFound = "HG1301", Error, CertificateNotFound, "Secret does not exist";
+    /// The Secret's certificate or key cannot be used.
+    InvalidCertificate = "HG1302", Error, InvalidCertificate, "certificate cannot be used";
+    /// A TLS entry that names no Secret.
+    NoSecret = "HG1303", Warning, CertificateNotFound, "TLS entry names no Secret";
+    /// The certificate is not valid for the host.
+    NameNotCovered = "HG1304", Warning, InvalidCertificate, "certificate does not cover the host";
+    /// An older object has given another certificate for the host.
+    CertificateTaken = "HG1305", Warning, HostnameConflict, "host has another certificate";
+    /// The Secret has become unusable, and what it held before is still served.
+    StaleCertificate = "HG1306", Error, InvalidCertificate, "an earlier certificate is still served";
+
+    // What a rule does.
+    /// A filter that cannot be applied.
+    InvalidFilter = "HG1401", Error, Invalid, "invalid filter";
+    /// Filters that cannot stand together.
+    IncompatibleFilters = "HG1402", Error, IncompatibleFilters, "filters exclude each other";
+    /// A way of balancing that cannot be applied.
+    InvalidLoadBalancer = "HG1403", Error, Invalid, "invalid load balancer";
+    /// A time limit that cannot be applied.
+    InvalidTimeout = "HG1404", Error, Invalid, "invalid timeout";
+    /// Settings of TLS towards clients or backends that cannot be applied.
+    InvalidTls = "HG1405", Error, Invalid, "invalid TLS setting";
+
+    // Policies.
+    /// What a policy attaches to does not exist.
+    TargetNotFound = "HG1501", Error, TargetNotFound, "target does not exist";
+
+    // Endpoints.
+    /// Endpoints given by name and not by address.
+    NamedEndpoints = "HG1601", Warning, UnsupportedProtocol, "endpoints by name are ignored";
+    /// An endpoint with an address that no backend can have.
+    RefusedAddress = "HG1602", Warning, Invalid, "endpoint address is refused";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a condition is as it is; the words are Gateway API's where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// All is well with what is declared.
+    Accepted,
+    /// Something declared has no meaning.
+    Invalid,
+    /// Something declared has a meaning that this version does not have.
+    UnsupportedValue,
+    /// Older objects have the host.
+    HostnameConflict,
+    /// A listener that does not exist.
+    NoMatchingListener,
+    /// Filters that cannot stand together.
+    IncompatibleFilters,
+    /// An older object has the match.
+    Conflicted,
+    /// What a policy attaches to does not exist.
+    TargetNotFound,
+    /// All references resolve.
+    ResolvedRefs,
+    /// A backend does not exist.
+    BackendNotFound,
+    /// A backend has no such port.
+    InvalidPort,
+    /// A reference into a namespace that has not allowed it.
+    RefNotPermitted,
+    /// A reference to a kind that cannot be referred to.
+    InvalidKind,
+    /// A certificate's Secret does not exist.
+    CertificateNotFound,
+    /// A certificate's Secret cannot be used.
+    InvalidCertificate,
+    /// A backend that is reached in a way that is not spoken.
+    UnsupportedProtocol,
+    /// What is declared is served.
+    Programmed,
+}
+
+impl Reason {
+    /// The word in `status.conditions[].reason`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Invalid => "Invalid",
+            Self::UnsupportedValue => "UnsupportedValue",
+            Self::HostnameConflict => "HostnameConflict",
+            Self::NoMatchingListener => "NoMatchingListener",
+            Self::IncompatibleFilters => "IncompatibleFilters",
+            Self::Conflicted => "Conflicted",
+            Self::TargetNotFound => "TargetNotFound",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::BackendNotFound => "BackendNotFound",
+            Self::InvalidPort => "InvalidPort",
+            Self::RefNotPermitted => "RefNotPermitted",
+            Self::InvalidKind => "InvalidKind",
+            Self::CertificateNotFound => "CertificateNotFound",
+            Self::InvalidCertificate => "InvalidCertificate",
+            Self::UnsupportedProtocol => "UnsupportedProtocol",
+            Self::Programmed => "Programmed",
+        }
+    }
+
+    /// Whether it speaks of what is declared itself, and not of what that refers to.
+    pub(super) fn concerns_acceptance(self) -> bool {
+        self.aspect() == Aspect::Accepted
+    }
+
+    pub(super) fn aspect(self) -> Aspect {
+        match self {
+            Self::Accepted
+            | Self::Invalid
+            | Self::UnsupportedValue
+            | Self::HostnameConflict
+            | Self::NoMatchingListener
+            | Self::IncompatibleFilters
+            | Self::Conflicted
+            | Self::TargetNotFound => Aspect::Accepted,
+            Self::ResolvedRefs
+            | Self::BackendNotFound
+            | Self::InvalidPort
+            | Self::RefNotPermitted
+            | Self::InvalidKind
+            | Self::CertificateNotFound
+            | Self::InvalidCertificate
+            | Self::UnsupportedProtocol => Aspect::ResolvedRefs,
+            Self::Programmed => Aspect::Programmed,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

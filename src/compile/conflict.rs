@@ -1,0 +1,126 @@
+//! Several objects with one host: who has which match, and who is told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::code::Code;
+use super::lowered::Claim;
+use super::objects::Placed;
+use super::report::Problem;
+use crate::source::{Kind, ObjectKey};
+use crate::table::{Entry, HostKey, Listeners, Precedence, Route};
+
+/// What became of the claims on one host.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    /// The claims that stand.
+    pub(super) entries: Vec<Entry>,
+    /// What those are told whose claims do not.
+    pub(super) losses: BTreeMap<ObjectKey, Vec<Problem>>,
+}
+
+/// A claim that stands.
+struct Holder<'a> {
+    placed: &'a Placed,
+    claim: &'a Claim,
+    route: &'a Arc<Route>,
+}
+
+/// A claim that does not, and who has what it claims.
+struct Loss<'a> {
+    claim: &'a Claim,
+    route: &'a Arc<Route>,
+    to: Holder<'a>,
+}
+
+/// Settles the claims on a host. Of two claims to the same match on the same listener the older object's stands, then
+/// the one that comes first by namespace and name, and within an object the earlier rule's.
+pub(super) fn settle(host: &HostKey, mut claimants: Vec<&Placed>) -> Settled {
+    claimants.sort_by(|a, b| a.lowered.rank.cmp(&b.lowered.rank));
+    let mut held: HashMap<&str, Vec<Holder<'_>>> = HashMap::new();
+    let mut settled = Settled::default();
+    for placed in claimants {
+        let claims = placed.lowered.claims.get(host).map(|claims| &**claims).unwrap_or_default();
+        let mut lost = Vec::new();
+        for claim in claims {
+            let Some(route) = placed.routes.get(claim.draft) else { continue };
+            let holders = held.entry(&claim.identity).or_default();
+            let mut left = route.listeners;
+            let mut to = None;
+            for holder in holders.iter() {
+                let theirs = holder.route.listeners;
+                if (theirs.http && left.http) || (theirs.https && left.https) {
+                    to.get_or_insert(Holder { ..*holder });
+                }
+                left = Listeners { http: left.http && !theirs.http, https: left.https && !theirs.https };
+            }
+            // The same match twice in one rule means the same once.
+            if let Some(to) = to
+                && !Arc::ptr_eq(to.route, route)
+            {
+                lost.push(Loss { claim, route, to });
+            }
+            if left.http || left.https {
+                settled.entries.push(entry(&placed.lowered.rank, claim, route));
+                holders.push(Holder { placed, claim, route });
+            }
+        }
+        if !lost.is_empty() {
+            let all = lost.len() == claims.len();
+            settled.losses.insert(placed.lowered.object.clone(), tell(host, placed, &lost, all));
+        }
+    }
+    settled
+}
+
+fn entry(rank: &Precedence, claim: &Claim, route: &Arc<Route>) -> Entry {
+    Entry {
+        path: claim.path.clone(),
+        matcher: claim.matcher.clone(),
+        precedence: Precedence {
+            rule: u32::try_from(claim.draft).unwrap_or(u32::MAX),
+            index: claim.index,
+            ..rank.clone()
+        },
+        route: route.clone(),
+    }
+}
+
+/// One problem for a host that is lost as a whole, otherwise one for each rule that has lost something.
+fn tell(host: &HostKey, loser: &Placed, lost: &[Loss<'_>], all: bool) -> Vec<Problem> {
+    let remedy = "change the host or the match of one of them";
+    let from_others = lost.iter().all(|loss| loss.to.placed.lowered.object != loser.lowered.object);
+    if all
+        && from_others
+        && let [first, ..] = lost
+    {
+        let field = match loser.lowered.object.kind {
+            Kind::GatewayRoute => "spec.hostnames",
+            _ => "spec.rules",
+        };
+        let what = format!("all that it matches on {host} belongs to {}", owner(loser, &first.to));
+        return vec![Problem::new(Code::HostTaken, field, what, remedy)];
+    }
+    let mut problems: Vec<Problem> = Vec::new();
+    let mut told: Option<&Arc<Route>> = None;
+    for Loss { claim, route, to } in lost {
+        if told.is_some_and(|told| Arc::ptr_eq(told, route)) {
+            continue;
+        }
+        told = Some(route);
+        let matcher = claim.matcher.to_string();
+        let separator = if matcher.is_empty() { "" } else { ", " };
+        let what = format!("{}{separator}{matcher} on {host} belongs to {}", claim.path, owner(loser, to));
+        problems.push(Problem::new(Code::PathTaken, &*claim.field, what, remedy).in_rule(&route.id.rule));
+    }
+    problems
+}
+
+fn owner(loser: &Placed, winner: &Holder<'_>) -> String {
+    let (ours, theirs) = (&loser.lowered, &winner.placed.lowered);
+    if ours.object == theirs.object {
+        return format!("the earlier rule \"{}\" ({})", winner.route.id.rule, winner.claim.field);
+    }
+    let why = if theirs.rank.created < ours.rank.created { "is older" } else { "comes first by namespace and name" };
+    format!("{}, which {why}", theirs.object)
+}

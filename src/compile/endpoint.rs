@@ -1,0 +1,162 @@
+//! EndpointSlices → addresses.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
+
+use super::code::Code;
+use super::report::Problem;
+use crate::source::{Object, ObjectKey};
+use crate::store::Store;
+
+/// Names the Service that a slice belongs to; slices without it belong to none.
+const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
+
+/// Which Service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct ServiceKey {
+    pub(super) namespace: Arc<str>,
+    pub(super) name: Arc<str>,
+}
+
+impl fmt::Display for ServiceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Which slices belong to which Service.
+#[derive(Debug, Default)]
+pub(super) struct Slices {
+    of_service: HashMap<ServiceKey, BTreeSet<ObjectKey>>,
+    service_of: HashMap<ObjectKey, ServiceKey>,
+}
+
+impl Slices {
+    /// Takes note of a slice that has come, changed or gone; the Services concerned, the former one included.
+    pub(super) fn update(&mut self, store: &Store, slice: &ObjectKey) -> impl Iterator<Item = ServiceKey> + use<> {
+        let former = self.service_of.remove(slice);
+        if let Some(service) = &former
+            && let Some(slices) = self.of_service.get_mut(service)
+        {
+            slices.remove(slice);
+            if slices.is_empty() {
+                self.of_service.remove(service);
+            }
+        }
+        let service = slice_of(store, slice).and_then(|object| {
+            let name = object.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
+            Some(ServiceKey { namespace: slice.namespace.clone(), name: name.as_str().into() })
+        });
+        if let Some(service) = &service {
+            self.of_service.entry(service.clone()).or_default().insert(slice.clone());
+            self.service_of.insert(slice.clone(), service.clone());
+        }
+        former.into_iter().chain(service)
+    }
+
+    /// The slices of a Service, by name.
+    pub(super) fn of<'a>(
+        &'a self,
+        store: &'a Store,
+        service: &ServiceKey,
+    ) -> impl Iterator<Item = (&'a ObjectKey, &'a EndpointSlice)> {
+        let slices = self.of_service.get(service).into_iter().flatten();
+        slices.filter_map(|key| Some((key, slice_of(store, key)?)))
+    }
+}
+
+/// The addresses that take requests for the port of this name.
+///
+/// Ready ones; when there is none, those that still serve while they terminate, which is what kube-proxy does and what
+/// keeps a rolling update without errors. The port's number is each slice's own: pods of one Service may differ in it.
+pub(super) fn addresses<'a>(
+    slices: impl Iterator<Item = (&'a ObjectKey, &'a EndpointSlice)>,
+    port: &str,
+) -> BTreeSet<SocketAddr> {
+    let mut ready = BTreeSet::new();
+    let mut leaving = BTreeSet::new();
+    for (_, slice) in slices {
+        let Some(port) = port_number(slice, port) else { continue };
+        if is_named(slice) {
+            continue;
+        }
+        for endpoint in &slice.endpoints {
+            let Some(Ok(ip)) = endpoint.addresses.first().map(|text| address(text)) else { continue };
+            let conditions = endpoint.conditions.as_ref();
+            let is_ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+            let is_serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(is_ready);
+            let is_leaving = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
+            if is_ready {
+                ready.insert(SocketAddr::new(ip, port));
+            } else if is_serving && is_leaving {
+                leaving.insert(SocketAddr::new(ip, port));
+            }
+        }
+    }
+    if ready.is_empty() { leaving } else { ready }
+}
+
+/// What is wrong with a slice.
+pub(super) fn problems(slice: &EndpointSlice) -> Vec<Problem> {
+    if is_named(slice) {
+        return vec![Problem::new(
+            Code::NamedEndpoints,
+            "addressType",
+            "addressType FQDN is ignored",
+            "use IPv4 or IPv6 addresses",
+        )];
+    }
+    let wrong = |(index, endpoint): (usize, &Endpoint)| {
+        let why = endpoint.addresses.first().map(|text| address(text))?.err()?;
+        Some(Problem::new(Code::RefusedAddress, format!("endpoints[{index}].addresses[0]"), why, ""))
+    };
+    slice.endpoints.iter().enumerate().filter_map(wrong).collect()
+}
+
+/// The address that a text gives, unless no backend can have it. These are the ranges that the API server refuses in
+/// EndpointSlices, loopback aside, which a gateway without a cluster needs.
+fn address(text: &str) -> Result<IpAddr, String> {
+    let ip: IpAddr = text.parse().map_err(|_| format!("\"{text}\" is no IP address"))?;
+    let ip = ip.to_canonical();
+    let refused = match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => "unspecified",
+        IpAddr::V4(ip) if ip.is_multicast() => "a multicast address",
+        IpAddr::V4(ip) if ip.is_broadcast() => "the broadcast address",
+        IpAddr::V4(ip) if ip.is_link_local() => "link-local",
+        IpAddr::V6(ip) if ip.is_unspecified() => "unspecified",
+        IpAddr::V6(ip) if ip.is_multicast() => "a multicast address",
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => "link-local",
+        IpAddr::V4(_) | IpAddr::V6(_) => return Ok(ip),
+    };
+    Err(format!("{ip} is {refused} and cannot be a backend"))
+}
+
+/// The number of the TCP port of this name; the name of an only port may be empty.
+fn port_number(slice: &EndpointSlice, name: &str) -> Option<u16> {
+    let ports = slice.ports.as_ref()?;
+    let port = ports.iter().find(|port| {
+        port.name.as_deref().unwrap_or_default() == name && port.protocol.as_deref().unwrap_or("TCP") == "TCP"
+    })?;
+    u16::try_from(port.port?).ok().filter(|port| *port > 0)
+}
+
+fn is_named(slice: &EndpointSlice) -> bool {
+    slice.address_type == "FQDN"
+}
+
+fn slice_of<'s>(store: &'s Store, key: &ObjectKey) -> Option<&'s EndpointSlice> {
+    match store.get(key)?.object.as_ref()? {
+        Object::EndpointSlice(slice) => Some(slice),
+        Object::IngressClass(_)
+        | Object::Ingress(_)
+        | Object::GatewayRoute(_)
+        | Object::RateLimitPolicy(_)
+        | Object::Service(_)
+        | Object::Secret(_)
+        | Object::ReferenceGrant(_) => None,
+    }
+}

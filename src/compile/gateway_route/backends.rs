@@ -1,0 +1,125 @@
+//! Backends of a rule.
+
+use http::StatusCode;
+
+use super::super::backend::{self, PortRef, Speak};
+use super::super::cluster::TlsName;
+use super::super::code::Code;
+use super::super::lookup::Lookup;
+use super::super::lowered::DraftBackend;
+use super::super::reference::{self, Reference};
+use super::super::report::Problem;
+use super::filters;
+use super::parameters::Parameters;
+use super::unsupported;
+use crate::api::gateway_route::{AppProtocol, BackendRef, BackendTls};
+use crate::source::{Kind, ObjectKey};
+use crate::upstream::Balancer;
+
+/// What stands for a backend that must not be, or cannot be, looked at: as HTTPRoute has it, its share gets 500.
+const INVALID: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
+
+/// The backends of a rule, in their order.
+pub(super) fn lower(
+    lookup: &mut Lookup<'_>,
+    from: &ObjectKey,
+    rule: &str,
+    declared: &[BackendRef],
+    balancer: Balancer,
+    parameters: &Parameters,
+    problems: &mut Vec<Problem>,
+) -> Vec<DraftBackend> {
+    let backends: Vec<_> = declared
+        .iter()
+        .enumerate()
+        .map(|(index, backend)| {
+            one(lookup, from, &format!("{rule}.backendRefs[{index}]"), backend, balancer, parameters, problems)
+        })
+        .collect();
+    if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
+        let what = "every backend has weight 0, so none would answer";
+        let field = format!("{rule}.backendRefs");
+        problems.push(Problem::new(Code::InvalidWeight, field, what, "give one of them a weight"));
+    }
+    backends
+}
+
+fn one(
+    lookup: &mut Lookup<'_>,
+    from: &ObjectKey,
+    field: &str,
+    declared: &BackendRef,
+    balancer: Balancer,
+    parameters: &Parameters,
+    problems: &mut Vec<Problem>,
+) -> DraftBackend {
+    let BackendRef { group, kind, name, namespace, port, weight, app_protocol, tls, filters } = declared;
+    let weight = u32::try_from(*weight).unwrap_or_else(|_| {
+        let what = format!("{weight} is no weight");
+        problems.push(Problem::new(Code::InvalidWeight, format!("{field}.weight"), what, "use 0 or more"));
+        0
+    });
+    let filters = filters::of_backend(field, filters, parameters, problems);
+    let speak = speak(field, *app_protocol, tls.as_ref(), problems);
+    let shown = || {
+        let namespace = namespace.as_deref().unwrap_or(&from.namespace);
+        format!("{namespace}/{name}:{port}").into()
+    };
+    if !group.is_empty() || kind != "Service" {
+        let kind = if group.is_empty() { kind.clone() } else { format!("{kind} of group {group}") };
+        let what = format!("{kind} cannot be a backend");
+        problems.push(Problem::new(Code::InvalidKind, format!("{field}.kind"), what, "name a Service"));
+        return DraftBackend { name: shown(), weight, filters, target: Err(INVALID) };
+    }
+    let name_field = format!("{field}.name");
+    let namespace_field = format!("{field}.namespace");
+    let reference =
+        Reference { from, field: &namespace_field, kind: Kind::Service, namespace: namespace.as_deref(), name };
+    let service = match reference::resolve(lookup, reference) {
+        Ok(service) => service,
+        Err(problem) => {
+            problems.push(problem);
+            return DraftBackend { name: shown(), weight, filters, target: Err(INVALID) };
+        }
+    };
+    let reference = backend::BackendRef {
+        service,
+        port: PortRef::Number(*port),
+        name_field: &name_field,
+        port_field: &format!("{field}.port"),
+        speak,
+        balancer,
+        missing: INVALID,
+    };
+    let resolved = backend::resolve(lookup, reference, problems);
+    DraftBackend { name: resolved.name, weight, filters, target: resolved.target }
+}
+
+fn speak(
+    field: &str,
+    app_protocol: Option<AppProtocol>,
+    tls: Option<&BackendTls>,
+    problems: &mut Vec<Problem>,
+) -> Speak {
+    if let Some(BackendTls { hostname, ca_certificate_refs, client_certificate_ref }) = tls {
+        if !ca_certificate_refs.is_empty() {
+            problems.push(unsupported::field(&format!("{field}.tls.caCertificateRefs")));
+        }
+        if client_certificate_ref.is_some() {
+            problems.push(unsupported::field(&format!("{field}.tls.clientCertificateRef")));
+        }
+        let Some(hostname) = hostname else { return Speak::Tls(None) };
+        let name = TlsName::parse(hostname);
+        if name.is_none() {
+            let what = format!("\"{}\" is no name a certificate can have", hostname.escape_debug());
+            problems.push(Problem::new(Code::InvalidTls, format!("{field}.tls.hostname"), what, "use a DNS name"));
+        }
+        return Speak::Tls(name);
+    }
+    match app_protocol {
+        None => Speak::AsDeclared,
+        Some(AppProtocol::Http) => Speak::Http1,
+        Some(AppProtocol::H2c | AppProtocol::Grpc) => Speak::H2c,
+        Some(AppProtocol::Https) => Speak::Tls(None),
+    }
+}

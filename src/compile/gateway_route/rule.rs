@@ -1,0 +1,202 @@
+//! One rule.
+
+use std::time::Duration;
+
+use super::super::code::Code;
+use super::super::lookup::Lookup;
+use super::super::lowered::Draft;
+use super::super::report::Problem;
+use super::matches::{self, RuleMatch};
+use super::parameters::Parameters;
+use super::unsupported::Unsupported;
+use super::{Common, backends, filters};
+use crate::api;
+use crate::api::gateway_route::{ConsistentHash, HashKeyType, LoadBalancer, LoadBalancerType, RouteRule};
+use crate::source::ObjectKey;
+use crate::table::{HashOn, Timeouts};
+use crate::upstream::Balancer;
+
+/// "Without limit" where the table wants a length of time: longer than any exchange, and safe to add to any instant.
+const UNLIMITED: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// A rule on its own.
+pub(super) struct LoweredRule {
+    pub(super) draft: Draft,
+    pub(super) matches: Vec<RuleMatch>,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// Lowers one rule.
+pub(super) fn lower(
+    lookup: &mut Lookup<'_>,
+    key: &ObjectKey,
+    index: usize,
+    rule: &RouteRule,
+    common: Common,
+) -> LoweredRule {
+    let RouteRule {
+        name,
+        matches,
+        jwt,
+        filters,
+        backend_refs,
+        load_balancer,
+        session_persistence,
+        timeouts,
+        retry,
+        circuit_breaker,
+        outlier_detection,
+        health_check,
+        request,
+        compression,
+        observability,
+    } = rule;
+    let field = format!("spec.rules[{index}]");
+    let mut problems = Vec::new();
+
+    let mut unsupported = Unsupported::new(&field, &mut problems);
+    unsupported.refuse("jwt", jwt.as_ref());
+    unsupported.refuse("sessionPersistence", session_persistence.as_ref());
+    unsupported.refuse("retry", retry.as_ref());
+    unsupported.refuse("circuitBreaker", circuit_breaker.as_ref());
+    unsupported.refuse("outlierDetection", outlier_detection.as_ref());
+    unsupported.refuse("healthCheck", health_check.as_ref());
+    unsupported.refuse("request", request.as_ref());
+    unsupported.refuse("compression", compression.as_ref());
+    unsupported.refuse("observability", observability.as_ref());
+
+    let matches = matches::lower(&field, matches, &mut problems);
+    let parameters = Parameters::of(&matches);
+    let (balancer, hash_on) = balancer(&field, load_balancer.as_ref(), &parameters, &mut problems);
+    let mut draft = Draft::new(match name {
+        Some(name) => name.as_str().into(),
+        None => index.to_string().into(),
+    });
+    draft.listeners = common.listeners;
+    draft.https_redirect = common.https_redirect;
+    draft.filters = filters::of_rule(&field, filters, &parameters, &mut problems);
+    draft.backends = backends::lower(lookup, key, &field, backend_refs, balancer, &parameters, &mut problems);
+    draft.hash_on = hash_on;
+    draft.timeouts = self::timeouts(&field, timeouts.as_ref(), &mut problems);
+    if draft.backends.is_empty() && !filters::answer(&draft.filters) && problems.is_empty() {
+        problems.push(Problem::new(
+            Code::Invalid,
+            field.as_str(),
+            "the rule has no backendRefs and no filter that answers",
+            "add backendRefs, or a RequestRedirect or DirectResponse filter",
+        ));
+    }
+    LoweredRule { draft, matches, problems }
+}
+
+fn balancer(
+    field: &str,
+    declared: Option<&LoadBalancer>,
+    parameters: &Parameters,
+    problems: &mut Vec<Problem>,
+) -> (Balancer, Option<HashOn>) {
+    let Some(LoadBalancer { balancer_type, consistent_hash, slow_start }) = declared else {
+        return (Balancer::LeastRequest, None);
+    };
+    let field = format!("{field}.loadBalancer");
+    Unsupported::new(&field, problems).refuse("slowStart", slow_start.as_ref());
+    let plain = match balancer_type {
+        LoadBalancerType::RoundRobin => Balancer::RoundRobin,
+        LoadBalancerType::LeastRequest => Balancer::LeastRequest,
+        LoadBalancerType::Random => Balancer::Random,
+        LoadBalancerType::PeakEwma => Balancer::PeakEwma,
+        LoadBalancerType::ConsistentHash => {
+            let Some(hash) = consistent_hash else {
+                let remedy = "say what to hash, as in consistentHash: {type: ClientIP}";
+                let what = "type ConsistentHash needs consistentHash";
+                problems.push(Problem::new(Code::InvalidLoadBalancer, field, what, remedy));
+                return (Balancer::LeastRequest, None);
+            };
+            return self::hash(&format!("{field}.consistentHash"), hash, parameters, problems);
+        }
+    };
+    if consistent_hash.is_some() {
+        let field = format!("{field}.consistentHash");
+        let what = format!("it is only for type ConsistentHash, and type is {balancer_type:?}");
+        problems.push(Problem::new(Code::InvalidLoadBalancer, field, what, "set type: ConsistentHash, or remove it"));
+    }
+    (plain, None)
+}
+
+fn hash(
+    field: &str,
+    declared: &ConsistentHash,
+    parameters: &Parameters,
+    problems: &mut Vec<Problem>,
+) -> (Balancer, Option<HashOn>) {
+    let ConsistentHash { key_type, name, balance_factor_percent } = declared;
+    let mut invalid = |field: String, what: String, remedy: &str| {
+        problems.push(Problem::new(Code::InvalidLoadBalancer, field, what, remedy));
+    };
+    let factor = u32::try_from(*balance_factor_percent).ok().filter(|percent| *percent > 100);
+    if factor.is_none() {
+        let what = format!("{balance_factor_percent} percent of the mean leaves no room");
+        invalid(format!("{field}.balanceFactorPercent"), what, "use 101 or more");
+    }
+    let balancer = Balancer::ConsistentHash { balance_factor_percent: factor };
+    let name = name.as_deref().filter(|name| !name.is_empty());
+    let name_field = format!("{field}.name");
+    let on = match (key_type, name) {
+        (HashKeyType::JwtClaim, _) => {
+            problems.push(super::unsupported::value(&format!("{field}.type"), "JWTClaim"));
+            return (balancer, None);
+        }
+        (HashKeyType::ClientIp, None) => HashOn::ClientIp,
+        (HashKeyType::ClientIp, Some(_)) => {
+            invalid(name_field, "type ClientIP takes no name".to_owned(), "remove it");
+            return (balancer, None);
+        }
+        (_, None) => {
+            invalid(name_field, format!("type {key_type:?} needs a name"), "name what to hash");
+            return (balancer, None);
+        }
+        (HashKeyType::Header, Some(name)) => match name.parse() {
+            Ok(name) => HashOn::Header(name),
+            Err(_) => {
+                invalid(name_field, format!("\"{}\" is no header name", name.escape_debug()), "use a token");
+                return (balancer, None);
+            }
+        },
+        (HashKeyType::Cookie, Some(name)) => HashOn::Cookie(name.into()),
+        (HashKeyType::QueryParam, Some(name)) => HashOn::QueryParam(name.into()),
+        (HashKeyType::PathParam, Some(name)) => {
+            parameters.require(&name_field, name, problems);
+            HashOn::PathParam(name.into())
+        }
+    };
+    (balancer, Some(on))
+}
+
+fn timeouts(field: &str, declared: Option<&api::gateway_route::Timeouts>, problems: &mut Vec<Problem>) -> Timeouts {
+    let default = Timeouts::default();
+    let Some(api::gateway_route::Timeouts { request, backend_request, connect, idle }) = declared else {
+        return default;
+    };
+    let optional = |declared: &Option<api::Duration>, default: Option<Duration>| match declared {
+        Some(declared) if declared.is_zero() => None,
+        Some(declared) => Some(declared.as_std()),
+        None => default,
+    };
+    let timeouts = Timeouts {
+        request: optional(request, default.request),
+        backend_request: optional(backend_request, default.backend_request),
+        connect: optional(connect, Some(default.connect)).unwrap_or(UNLIMITED),
+        idle: optional(idle, Some(default.idle)).unwrap_or(UNLIMITED),
+    };
+    if let (Some(request), Some(attempt)) = (timeouts.request, backend_request)
+        && attempt.as_std() > request
+    {
+        problems.push(Problem::new(
+            Code::InvalidTimeout,
+            format!("{field}.timeouts.backendRequest"),
+            format!("one attempt may take {attempt}, longer than the whole request"),
+            "make it shorter, or request longer",
+        ));
+    }
+    timeouts
+}

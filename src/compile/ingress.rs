@@ -1,0 +1,289 @@
+//! Ingress → rules, claims and certificates. The meaning of each field is that of `networking/v1/types.go` in
+//! kubernetes/api; what it leaves open is decided here and said at the place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use http::StatusCode;
+use k8s_openapi::api::networking::v1::{
+    HTTPIngressPath, Ingress, IngressBackend, IngressRule, IngressSpec, IngressTLS,
+};
+
+use super::Settings;
+use super::backend::{self, BackendRef, PortRef, Speak};
+use super::keyring::{self, Keyring};
+use super::class::Owner;
+use super::code::Code;
+use super::findings::Findings;
+use super::lookup::Lookup;
+use super::lowered::{Claim, Draft, DraftBackend, Lowered, TlsClaim};
+use super::reference::{self, Reference};
+use super::report::Problem;
+use crate::source::{Kind, ObjectKey};
+use crate::table::{HostKey, Matcher, PathMatch};
+use crate::upstream::Balancer;
+
+/// Annotations under our own name; a mistyped one must not pass in silence.
+const OWN_ANNOTATIONS: &str = "headgate.dev/";
+
+/// What the lowering of one Ingress has at hand.
+struct Lowering<'l, 's> {
+    lookup: &'l mut Lookup<'s>,
+    key: &'l ObjectKey,
+    findings: Findings<'l>,
+    lowered: Lowered,
+    claims: BTreeMap<HostKey, Vec<Claim>>,
+}
+
+/// Lowers an Ingress.
+pub(super) fn lower(
+    settings: &Settings,
+    keyring: &mut Keyring,
+    mut lookup: Lookup<'_>,
+    key: &ObjectKey,
+    ingress: &Ingress,
+    findings: Findings<'_>,
+) -> Lowered {
+    let none = IngressSpec::default();
+    let spec = ingress.spec.as_ref().unwrap_or(&none);
+    let annotations = ingress.metadata.annotations.as_ref();
+    let owner = settings.class.of_ingress(&mut lookup, spec.ingress_class_name.as_deref(), annotations);
+    if owner == Owner::Other {
+        let mut foreign = Lowered::foreign(key, &ingress.metadata, lookup.into_read());
+        foreign.problems.extend(settings.class.unserved(spec.ingress_class_name.as_deref(), "spec.ingressClassName"));
+        return foreign;
+    }
+    let mut lowering = Lowering {
+        lookup: &mut lookup,
+        key,
+        findings,
+        lowered: Lowered::ours(key, &ingress.metadata),
+        claims: BTreeMap::new(),
+    };
+    for name in annotations.into_iter().flat_map(BTreeMap::keys).filter(|name| name.starts_with(OWN_ANNOTATIONS)) {
+        lowering.lowered.problems.push(Problem::new(
+            Code::UnknownField,
+            format!("metadata.annotations[{name}]"),
+            "there is no such annotation",
+            "remove it",
+        ));
+    }
+    lowering.spec(keyring, spec);
+    let Lowering { mut lowered, claims, .. } = lowering;
+    lowered.problems.retain(|problem| !findings.tell(problem, ""));
+    lowered.problems.splice(..0, findings.problems(|_| true));
+    lowered.claims = claims.into_iter().map(|(host, claims)| (host, claims.into())).collect();
+    lowered.read = lookup.into_read();
+    lowered
+}
+
+impl Lowering<'_, '_> {
+    fn spec(&mut self, keyring: &mut Keyring, spec: &IngressSpec) {
+        let IngressSpec { default_backend, ingress_class_name: _, rules, tls } = spec;
+        let rules = rules.as_deref().unwrap_or_default();
+        let default = default_backend.as_ref().map(|backend| {
+            let target = self.backend("default", backend, "spec.defaultBackend");
+            self.draft("default".into(), target)
+        });
+        if default.is_some() && rules.is_empty() {
+            self.claims.entry(HostKey::Any).or_default();
+        }
+        for (index, rule) in rules.iter().enumerate() {
+            self.rule(index, rule, default);
+        }
+        if let Some(draft) = default {
+            // Whatever none of its paths match goes to the default backend: `types.go` has it handle requests that do
+            // not match any rule, and a host does not fall through to a less specific one.
+            for host in self.claims.keys().cloned().collect::<Vec<_>>() {
+                self.claim(&host, draft, PathMatch::fallback(), "spec.defaultBackend");
+            }
+        }
+        self.tls(keyring, tls.as_deref().unwrap_or_default());
+    }
+
+    fn rule(&mut self, index: usize, rule: &IngressRule, default: Option<usize>) {
+        let IngressRule { host, http } = rule;
+        let field = format!("spec.rules[{index}]");
+        let host = match HostKey::parse_ingress(host.as_deref().unwrap_or_default()) {
+            Ok(host) => host,
+            Err(error) => {
+                let field = format!("{field}.host");
+                let problem = Problem::new(Code::InvalidHost, field, error.to_string(), error.remedy());
+                self.lowered.problems.push(problem);
+                return;
+            }
+        };
+        self.claims.entry(host.clone()).or_default();
+        let Some(http) = http else {
+            // All traffic of such a host goes to the default backend, whose claims come last.
+            if default.is_none() {
+                let name: Arc<str> = index.to_string().into();
+                self.lowered.problems.push(
+                    Problem::new(
+                        Code::NoDefaultBackend,
+                        field.as_str(),
+                        "the rule has no paths and the Ingress has no default backend",
+                        "add spec.rules[].http.paths or spec.defaultBackend",
+                    )
+                    .in_rule(&name),
+                );
+                let backend = unavailable("none".into());
+                let draft = self.draft(name, backend);
+                self.claim(&host, draft, PathMatch::fallback(), &field);
+            }
+            return;
+        };
+        for (number, path) in http.paths.iter().enumerate() {
+            let name: Arc<str> = format!("{index}/{number}").into();
+            self.path(&host, name, path, &format!("{field}.http.paths[{number}]"));
+        }
+    }
+
+    fn path(&mut self, host: &HostKey, name: Arc<str>, path: &HTTPIngressPath, field: &str) {
+        let HTTPIngressPath { backend, path, path_type } = path;
+        let text = path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+        // The API leaves ImplementationSpecific to us and an unknown type to nobody.
+        let parsed = match path_type.as_str() {
+            "Exact" => PathMatch::parse_exact(text).map_err(|error| (error.to_string(), error.remedy())),
+            "Prefix" | "ImplementationSpecific" => {
+                PathMatch::parse_prefix(text).map_err(|error| (error.to_string(), error.remedy()))
+            }
+            other => Err((format!("pathType {other} is unknown"), "use Exact, Prefix or ImplementationSpecific".to_owned())),
+        };
+        let target = self.backend(&name, backend, &format!("{field}.backend"));
+        match parsed {
+            Ok(path) => {
+                let draft = self.draft(name, target);
+                self.claim(host, draft, path, field);
+            }
+            Err((what, remedy)) => {
+                let problem = Problem::new(Code::InvalidPath, format!("{field}.path"), what, remedy);
+                self.lowered.problems.push(problem.in_rule(&name));
+            }
+        }
+    }
+
+    fn claim(&mut self, host: &HostKey, draft: usize, path: PathMatch, field: &str) {
+        self.claims.entry(host.clone()).or_default().push(Claim::new(draft, 0, path, Matcher::default(), field));
+    }
+
+    fn draft(&mut self, rule: Arc<str>, backend: DraftBackend) -> usize {
+        self.lowered.drafts.push(Draft { backends: vec![backend], ..Draft::new(rule) });
+        self.lowered.drafts.len() - 1
+    }
+
+    fn backend(&mut self, rule: &str, backend: &IngressBackend, field: &str) -> DraftBackend {
+        let IngressBackend { resource, service } = backend;
+        if self.findings.spoil(field) {
+            return unavailable(service.as_ref().map_or("none", |service| service.name.as_str()).into());
+        }
+        let Some(service) = service else {
+            let what = match resource {
+                Some(resource) => format!("{} {} cannot be a backend", resource.kind, resource.name),
+                None => "the backend names nothing".to_owned(),
+            };
+            let field = if resource.is_some() { format!("{field}.resource") } else { field.to_owned() };
+            let problem = Problem::new(Code::InvalidKind, field, what, "name a Service in service");
+            self.lowered.problems.push(problem.in_rule(&rule.into()));
+            return unavailable(resource.as_ref().map_or("none", |resource| resource.name.as_str()).into());
+        };
+        let port = service.port.as_ref();
+        let port = match port.and_then(|port| port.name.as_deref()) {
+            Some(name) => PortRef::Name(name),
+            None => PortRef::Number(port.and_then(|port| port.number).unwrap_or_default()),
+        };
+        let port_field = match port {
+            PortRef::Name(_) => format!("{field}.service.port.name"),
+            PortRef::Number(_) => format!("{field}.service.port.number"),
+        };
+        let mut problems = Vec::new();
+        let resolved = backend::resolve(
+            self.lookup,
+            BackendRef {
+                service: ObjectKey::new(Kind::Service, &self.key.namespace, &service.name),
+                port,
+                name_field: &format!("{field}.service.name"),
+                port_field: &port_field,
+                speak: Speak::AsDeclared,
+                balancer: Balancer::LeastRequest,
+                missing: StatusCode::SERVICE_UNAVAILABLE,
+            },
+            &mut problems,
+        );
+        let rule = rule.into();
+        self.lowered.problems.extend(problems.into_iter().map(|problem| problem.in_rule(&rule)));
+        DraftBackend { name: resolved.name, weight: 1, filters: Vec::new(), target: resolved.target }
+    }
+
+    fn tls(&mut self, keyring: &mut Keyring, entries: &[IngressTLS]) {
+        for (index, entry) in entries.iter().enumerate() {
+            let IngressTLS { hosts, secret_name } = entry;
+            let field = format!("spec.tls[{index}]");
+            if self.findings.spoil(&field) {
+                continue;
+            }
+            let Some(secret) = secret_name.as_deref().filter(|name| !name.is_empty()) else {
+                self.lowered.problems.push(Problem::new(
+                    Code::NoSecret,
+                    format!("{field}.secretName"),
+                    "the entry names no Secret, and there is no default certificate",
+                    "name a Secret of type kubernetes.io/tls",
+                ));
+                continue;
+            };
+            self.tls_entry(keyring, &field, hosts.as_deref().unwrap_or_default(), secret);
+        }
+    }
+
+    fn tls_entry(&mut self, keyring: &mut Keyring, field: &str, hosts: &[String], secret: &str) {
+        let secret_field = format!("{field}.secretName");
+        let reference =
+            Reference { from: self.key, field: &secret_field, kind: Kind::Secret, namespace: None, name: secret };
+        let secret = match reference::resolve(self.lookup, reference) {
+            Ok(secret) => secret,
+            Err(problem) => return self.lowered.problems.push(problem),
+        };
+        self.lookup.entry(secret.clone());
+        self.lowered.secrets.insert(secret.clone());
+        let held = keyring.get(self.lookup.store(), &secret).clone();
+        self.lowered.problems.extend(held.fault.iter().map(|fault| fault.at(&secret_field)));
+        let mut keys = Vec::new();
+        for (index, host) in hosts.iter().enumerate() {
+            match HostKey::parse_ingress(host) {
+                Ok(HostKey::Any) => {}
+                Ok(host) => keys.push(host),
+                Err(error) => {
+                    let field = format!("{field}.hosts[{index}]");
+                    let problem = Problem::new(Code::InvalidHost, field, error.to_string(), error.remedy());
+                    self.lowered.problems.push(problem);
+                }
+            }
+        }
+        if hosts.is_empty() {
+            keys = self.hosts_for(held.certificate.as_deref().map(|certificate| &*certificate.names));
+        }
+        for host in keys {
+            if let Some(certificate) = &held.certificate {
+                self.lowered.problems.extend(keyring::uncovered(certificate, &host, &secret, &secret_field));
+            }
+            self.lowered.tls.entry(host).or_insert_with(|| TlsClaim {
+                certificate: held.certificate.clone().map(|certificate| (secret.clone(), certificate)),
+                min_version: None,
+                field: secret_field.as_str().into(),
+            });
+        }
+    }
+
+    /// An entry without hosts is for the hosts of the Ingress, or, when it has none, for those of the certificate.
+    fn hosts_for(&self, names: Option<&[Box<str>]>) -> Vec<HostKey> {
+        let own: Vec<_> = self.claims.keys().filter(|host| **host != HostKey::Any).cloned().collect();
+        if !own.is_empty() {
+            return own;
+        }
+        names.unwrap_or_default().iter().filter_map(|name| HostKey::parse_ingress(name).ok()).collect()
+    }
+}
+
+fn unavailable(name: Arc<str>) -> DraftBackend {
+    DraftBackend { name, weight: 1, filters: Vec::new(), target: Err(StatusCode::SERVICE_UNAVAILABLE) }
+}

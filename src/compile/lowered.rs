@@ -1,0 +1,193 @@
+//! What one declared object comes to on its own, before it meets the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use http::StatusCode;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+
+use super::class::Owner;
+use super::cluster::ClusterKey;
+use super::lookup::Dependency;
+use super::report::Problem;
+use crate::filter::Filter;
+use crate::source::ObjectKey;
+use crate::table::{Certificate, HashOn, HostKey, Listeners, Matcher, PathMatch, Precedence, Timeouts, TlsVersion, ValueMatch};
+
+/// One object, lowered.
+#[derive(Debug)]
+pub(super) struct Lowered {
+    /// Whose it is; of one that is not ours nothing else is kept but what was read.
+    pub(super) owner: Owner,
+    pub(super) object: ObjectKey,
+    /// Its place among those who claim the same; the lesser wins.
+    pub(super) rank: Precedence,
+    pub(super) generation: Option<i64>,
+    pub(super) uid: Option<String>,
+    /// Its rules.
+    pub(super) drafts: Vec<Draft>,
+    /// What it claims of each host. Several hosts with the same claims share them.
+    pub(super) claims: BTreeMap<HostKey, Arc<[Claim]>>,
+    /// What it asks of TLS for each host.
+    pub(super) tls: BTreeMap<HostKey, TlsClaim>,
+    /// Every Secret it refers to and may.
+    pub(super) secrets: BTreeSet<ObjectKey>,
+    /// What is wrong with it on its own.
+    pub(super) problems: Vec<Problem>,
+    /// For a policy: what it attaches to.
+    pub(super) ancestors: Vec<ObjectKey>,
+    /// What it was made from.
+    pub(super) read: BTreeSet<Dependency>,
+}
+
+/// A rule whose backends are not clusters yet.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// Its name, or its number when it has none.
+    pub(super) rule: Arc<str>,
+    /// Whether it answers 500 for what is wrong with it.
+    pub(super) refused: bool,
+    pub(super) listeners: Listeners,
+    pub(super) https_redirect: bool,
+    pub(super) filters: Vec<Filter>,
+    pub(super) backends: Vec<DraftBackend>,
+    pub(super) hash_on: Option<HashOn>,
+    pub(super) timeouts: Timeouts,
+}
+
+/// A backend of a [`Draft`].
+#[derive(Debug)]
+pub(super) struct DraftBackend {
+    pub(super) name: Arc<str>,
+    pub(super) weight: u32,
+    pub(super) filters: Vec<Filter>,
+    pub(super) target: Result<ClusterKey, StatusCode>,
+}
+
+/// One match of a rule.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    pub(super) path: PathMatch,
+    pub(super) matcher: Matcher,
+    /// Equal for two claims that match the very same requests by the same rule of precedence.
+    pub(super) identity: Arc<str>,
+    /// Which of the object's drafts.
+    pub(super) draft: usize,
+    /// Which match of it.
+    pub(super) index: u32,
+    /// The field that claims.
+    pub(super) field: Arc<str>,
+}
+
+/// What an object asks of TLS for one host.
+#[derive(Clone, Debug)]
+pub(super) struct TlsClaim {
+    /// The certificate and the Secret it comes from, unless the object has none to give for the host.
+    pub(super) certificate: Option<(ObjectKey, Arc<Certificate>)>,
+    pub(super) min_version: Option<TlsVersion>,
+    /// The field that names the Secret.
+    pub(super) field: Arc<str>,
+}
+
+impl Lowered {
+    /// An object that is not ours.
+    pub(super) fn foreign(key: &ObjectKey, metadata: &ObjectMeta, read: BTreeSet<Dependency>) -> Self {
+        Self { owner: Owner::Other, read, ..Self::ours(key, metadata) }
+    }
+
+    /// An object of ours that comes to nothing so far.
+    pub(super) fn ours(key: &ObjectKey, metadata: &ObjectMeta) -> Self {
+        Self {
+            owner: Owner::Us,
+            object: key.clone(),
+            rank: rank(key, metadata),
+            generation: metadata.generation,
+            uid: metadata.uid.clone(),
+            drafts: Vec::new(),
+            claims: BTreeMap::new(),
+            tls: BTreeMap::new(),
+            secrets: BTreeSet::new(),
+            problems: Vec::new(),
+            ancestors: Vec::new(),
+            read: BTreeSet::new(),
+        }
+    }
+}
+
+impl Claim {
+    /// The claim that the match of this number makes for a draft.
+    pub(super) fn new(draft: usize, index: u32, path: PathMatch, matcher: Matcher, field: &str) -> Self {
+        let identity = identity(&path, &matcher).into();
+        Self { path, matcher, identity, draft, index, field: field.into() }
+    }
+}
+
+impl Draft {
+    /// A rule with everything at its default.
+    pub(super) fn new(rule: Arc<str>) -> Self {
+        Self {
+            rule,
+            refused: false,
+            listeners: Listeners::ALL,
+            https_redirect: false,
+            filters: Vec::new(),
+            backends: Vec::new(),
+            hash_on: None,
+            timeouts: Timeouts::default(),
+        }
+    }
+
+    /// The same rule answering 500 to all that it matches, on every listener: what it declares is not served as if it
+    /// said something else, and nothing less specific gets its requests.
+    pub(super) fn refuse(&mut self) {
+        *self = Self {
+            refused: true,
+            filters: vec![Filter::Refuse(StatusCode::INTERNAL_SERVER_ERROR)],
+            ..Self::new(self.rule.clone())
+        };
+    }
+}
+
+/// The older object comes first, then namespace and name. The kind decides nothing, and objects from files, which have no
+/// age, come after those that have one.
+fn rank(key: &ObjectKey, metadata: &ObjectMeta) -> Precedence {
+    Precedence {
+        created: metadata.creation_timestamp.as_ref().map_or(i64::MAX, |Time(at)| at.as_second()),
+        kind: 0,
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+        rule: 0,
+        index: 0,
+    }
+}
+
+/// A text that is equal for two matches that accept the very same requests, whatever their parameters are called and in
+/// whatever order their conditions stand.
+fn identity(path: &PathMatch, matcher: &Matcher) -> String {
+    let Matcher { method, headers, queries } = matcher;
+    let mut path = path.to_string();
+    if path.starts_with("Template ") {
+        path = path
+            .split('/')
+            .map(|segment| if segment.starts_with([':', '*']) { segment.get(..1).unwrap_or_default() } else { segment })
+            .collect::<Vec<_>>()
+            .join("/");
+    }
+    let mut conditions: Vec<_> = headers
+        .iter()
+        .map(|header| format!("header {}{}", header.name, value(&header.value)))
+        .chain(queries.iter().map(|query| format!("query {:?}{}", query.name, value(&query.value))))
+        .collect();
+    conditions.sort_unstable();
+    conditions.dedup();
+    let method = method.as_ref().map(http::Method::as_str).unwrap_or_default();
+    format!("{method} {path} {}", conditions.join(" "))
+}
+
+fn value(value: &ValueMatch) -> String {
+    match value {
+        ValueMatch::Exact(text) => format!(" = {text:?}"),
+        ValueMatch::RegularExpression(expression) => format!(" ~ {:?}", expression.as_str()),
+        ValueMatch::Present => " is present".to_owned(),
+    }
+}

@@ -1,0 +1,199 @@
+//! The pure heart: declared resources → the table and the report.
+//!
+//! ```text
+//! EndpointSlices ──> endpoints of clusters ─────────────────────────────┐
+//! Secrets ─────────> certificates with their keys ──┐                   │
+//! Ingress, GatewayRoute, RateLimitPolicy ──> lowered, one by one ──> routes with clusters
+//!                                                   │                   │
+//!                    certificate of each host <─────┴──────> claims on each host: the older wins
+//!                               │                                       │
+//!                               └──────────────> table <────────────────┘      problems ──> report
+//! ```
+//!
+//! A pass does again only what a change concerns: an object is lowered when it or something it was made from has
+//! changed, a host is built when an object that claims it was lowered, everything else is taken over. So the cost
+//! follows the change and not the table, and the result is the same as that of compiling everything.
+//!
+//! What has a life of its own in the workers is kept by key for as long as the key is declared: a route's slot by the
+//! rule's name, a cluster by its Service, port, protocol and balancer, an endpoint by its address within those.
+
+mod backend;
+mod certificate;
+mod class;
+mod cluster;
+mod code;
+mod conflict;
+mod endpoint;
+mod findings;
+mod gateway_route;
+mod ingress;
+mod keyring;
+mod listing;
+mod lookup;
+mod lowered;
+mod objects;
+mod policy;
+mod reference;
+mod report;
+mod verdict;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use class::{CONTROLLER, ClassSelection, DEFAULT_CLASS};
+pub use cluster::Move;
+pub use code::{Code, Reason, Severity};
+pub use listing::Listed;
+pub use report::{Condition, ConditionType, ObjectReport, Problem, Report, State, Told};
+
+use self::certificate::TlsHosts;
+use self::cluster::Clusters;
+use self::keyring::Keyring;
+use self::objects::{Living, Objects};
+use crate::source::{Kind, ObjectKey};
+use crate::store::Store;
+use crate::table::{HostKey, HostRouter, Hosts, Table};
+
+/// What compiling needs beside the declared resources; fixed for the life of the process.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which objects are ours.
+    pub class: ClassSelection,
+    /// Trust and versions of TLS to backends that name no authority of their own.
+    pub backend_tls: Arc<rustls::ClientConfig>,
+}
+
+/// What the declared resources come to as of one compilation.
+#[derive(Debug, Default)]
+pub struct Compiled {
+    /// What workers serve from. The same one as before when nothing in it has changed.
+    pub table: Arc<Table>,
+    /// What is wrong, and the conditions that follow.
+    pub report: Arc<Report>,
+    /// The endpoints that existing clusters have from now on, to be published no later than the table. There are none
+    /// unless EndpointSlices were among what was compiled.
+    pub moves: Vec<Move>,
+    standalone: bool,
+    objects: Objects,
+    /// What those are told who lost a claim, by host.
+    losses: BTreeMap<HostKey, BTreeMap<ObjectKey, Vec<Problem>>>,
+    tls_hosts: TlsHosts,
+    clusters: Clusters,
+    keyring: Keyring,
+    secrets: BTreeSet<ObjectKey>,
+}
+
+/// Compiles what has changed since `previous`; with [`Compiled::empty`] all there is.
+///
+/// `dirty` are the keys of all objects that have changed, come or gone. The previous one is used up, since what has a
+/// life of its own moves on into the next.
+pub fn compile(
+    store: &Store,
+    settings: &Settings,
+    previous: Compiled,
+    dirty: &BTreeSet<ObjectKey>,
+) -> Compiled {
+    let mut next = previous;
+    let is_first = next.table.generation == 0;
+    next.standalone = settings.class.standalone;
+    let everything;
+    let dirty = if is_first {
+        everything = Kind::ALL.into_iter().flat_map(|kind| store.all(kind)).map(|(key, _)| key.clone()).collect();
+        &everything
+    } else {
+        dirty
+    };
+
+    next.moves = next.move_endpoints(store, dirty);
+    for secret in dirty.iter().filter(|key| key.kind == Kind::Secret) {
+        next.keyring.note(store, secret);
+    }
+    let living = Living { clusters: &mut next.clusters, keyring: &mut next.keyring };
+    let touched = next.objects.update(store, settings, living, dirty);
+    next.secrets = next.keyring.referenced().cloned().collect();
+
+    let mut told = touched.objects;
+    let hosts = next.settle_hosts(&touched.hosts, &mut told);
+    let (certificates_changed, also_told) = next.tls_hosts.settle(&next.objects, &touched.tls_hosts);
+    told.extend(also_told);
+    told.extend(dirty.iter().cloned());
+    told.extend(next.clusters.take_changed());
+
+    if is_first || touched.routes || !touched.hosts.is_empty() || certificates_changed {
+        let mut clusters: Vec<_> = next.clusters.iter().cloned().collect();
+        clusters.sort_by(|a, b| a.name.cmp(&b.name));
+        next.table = Arc::new(Table {
+            generation: next.table.generation + 1,
+            hosts,
+            certificates: if certificates_changed {
+                next.tls_hosts.certificates()
+            } else {
+                next.table.certificates.clone()
+            },
+            routes: next.objects.routes().into(),
+            clusters: clusters.into(),
+        });
+    }
+    next.tell(store, told);
+    next
+}
+
+/// Whether a change concerns endpoints alone, so that [`Compiled::endpoints_changed`] does all that is to do.
+pub fn is_endpoints_only(dirty: &BTreeSet<ObjectKey>) -> bool {
+    dirty.iter().all(|key| key.kind == Kind::EndpointSlice)
+}
+
+impl Compiled {
+    /// Nothing, to compile from.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Takes in a change of EndpointSlices without touching a route: the endpoints that clusters have from now on, for
+    /// those that have others than before. Keys of other kinds are not looked at.
+    pub fn endpoints_changed(&mut self, store: &Store, dirty: &BTreeSet<ObjectKey>) -> Vec<Move> {
+        let moves = self.move_endpoints(store, dirty);
+        let mut told = self.clusters.take_changed();
+        told.extend(dirty.iter().filter(|key| key.kind == Kind::EndpointSlice).cloned());
+        self.tell(store, told);
+        moves
+    }
+
+    /// The same, and makes them the endpoints from now on.
+    pub fn publish_endpoints(&mut self, store: &Store, dirty: &BTreeSet<ObjectKey>) {
+        for (cluster, endpoints) in self.endpoints_changed(store, dirty) {
+            cluster.publish(endpoints);
+        }
+    }
+
+    /// The Secrets that something of ours refers to and may, whether they exist or not.
+    pub fn referenced_secrets(&self) -> &BTreeSet<ObjectKey> {
+        &self.secrets
+    }
+
+    fn move_endpoints(&mut self, store: &Store, dirty: &BTreeSet<ObjectKey>) -> Vec<Move> {
+        let slices = dirty.iter().filter(|key| key.kind == Kind::EndpointSlice);
+        let services = self.clusters.note_slices(store, slices);
+        self.clusters.refresh(store, &services)
+    }
+
+    /// Builds these hosts anew; adds those to `told` of whom something else is to be said.
+    fn settle_hosts(&mut self, dirty: &BTreeSet<HostKey>, told: &mut BTreeSet<ObjectKey>) -> Hosts {
+        let mut built = Vec::new();
+        for host in dirty {
+            let claimants: Vec<_> = self.objects.claimants(host).collect();
+            let router = if claimants.is_empty() {
+                self.losses.remove(host).into_iter().for_each(|losses| told.extend(losses.into_keys()));
+                None
+            } else {
+                let conflict::Settled { entries, losses } = conflict::settle(host, claimants);
+                told.extend(losses.keys().cloned());
+                let before = self.losses.insert(host.clone(), losses).unwrap_or_default();
+                told.extend(before.into_keys());
+                Some(Arc::new(HostRouter::new(entries)))
+            };
+            built.push((host.clone(), router));
+        }
+        self.table.hosts.with(built)
+    }
+}

@@ -1,0 +1,247 @@
+//! Every object that is compiled, as it was last lowered.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::Settings;
+use super::cluster::{ClusterKey, Clusters};
+use super::findings::Findings;
+use super::keyring::Keyring;
+use super::lookup::{Dependency, Lookup};
+use super::lowered::{Draft, DraftBackend, Lowered, TlsClaim};
+use super::{gateway_route, ingress, policy};
+use crate::slot::{Slot, Slots};
+use crate::source::{Kind, Object, ObjectKey};
+use crate::store::Store;
+use crate::table::{Backend, Backends, HostKey, Route, RouteId, Target};
+
+/// Every object that is compiled.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    placed: BTreeMap<ObjectKey, Placed>,
+    /// Who was made from what.
+    dependents: HashMap<Dependency, BTreeSet<ObjectKey>>,
+    hosts: BTreeMap<HostKey, BTreeSet<ObjectKey>>,
+    tls_hosts: BTreeMap<HostKey, BTreeSet<ObjectKey>>,
+    slots: Slots,
+}
+
+/// One object with its routes in place.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// Its drafts have become the routes.
+    pub(super) lowered: Lowered,
+    /// By the number of the draft.
+    pub(super) routes: Vec<Arc<Route>>,
+    /// The rules that answer 500 for what is wrong with them.
+    pub(super) refused: Vec<Arc<str>>,
+    /// The clusters its routes use, as often as they do.
+    clusters: Vec<ClusterKey>,
+}
+
+/// What a change of objects leads to.
+#[derive(Debug, Default)]
+pub(super) struct Touched {
+    /// The objects that were lowered, or are gone.
+    pub(super) objects: BTreeSet<ObjectKey>,
+    /// The hosts whose claims may be others.
+    pub(super) hosts: BTreeSet<HostKey>,
+    /// The hosts whose certificates may be others.
+    pub(super) tls_hosts: BTreeSet<HostKey>,
+    /// Whether there are routes that were not there before, or are no more.
+    pub(super) routes: bool,
+}
+
+/// What lives on from one compilation to the next beside the objects themselves.
+#[derive(Debug)]
+pub(super) struct Living<'a> {
+    pub(super) clusters: &'a mut Clusters,
+    pub(super) keyring: &'a mut Keyring,
+}
+
+impl Objects {
+    /// Lowers what changed, and what was made from what changed.
+    pub(super) fn update(
+        &mut self,
+        store: &Store,
+        settings: &Settings,
+        living: Living<'_>,
+        dirty: &BTreeSet<ObjectKey>,
+    ) -> Touched {
+        let Living { clusters, keyring } = living;
+        let mut touched = Touched::default();
+        for key in dirty {
+            if is_compiled(key.kind) {
+                touched.objects.insert(key.clone());
+            }
+            for dependency in Dependency::touched_by(key) {
+                touched.objects.extend(self.dependents.get(&dependency).into_iter().flatten().cloned());
+            }
+        }
+        for key in &touched.objects {
+            let before = self.remove(key);
+            let now = lower(store, settings, keyring, key).map(|lowered| {
+                let former = before.as_ref().map(|placed| placed.routes.as_slice()).unwrap_or_default();
+                place(store, settings, clusters, &mut self.slots, former, lowered)
+            });
+            for placed in before.iter().chain(&now) {
+                touched.hosts.extend(placed.lowered.claims.keys().cloned());
+                touched.tls_hosts.extend(placed.lowered.tls.keys().cloned());
+                touched.routes |= !placed.routes.is_empty();
+            }
+            // What is used again must not go in between, so the new is taken before the old is let go.
+            if let Some(now) = now {
+                now.lowered.secrets.iter().for_each(|secret| keyring.acquire(secret));
+                self.insert(now);
+            }
+            if let Some(before) = before {
+                before.lowered.secrets.iter().for_each(|secret| keyring.release(secret));
+                before.clusters.iter().for_each(|cluster| clusters.release(store, cluster));
+            }
+        }
+        touched
+    }
+
+    pub(super) fn get(&self, key: &ObjectKey) -> Option<&Placed> {
+        self.placed.get(key)
+    }
+
+    /// The objects that claim something of a host, by kind, namespace and name.
+    pub(super) fn claimants<'a>(&'a self, host: &HostKey) -> impl Iterator<Item = &'a Placed> {
+        self.hosts.get(host).into_iter().flatten().filter_map(|key| self.placed.get(key))
+    }
+
+    /// The objects that ask something of TLS for a host, by kind, namespace and name.
+    pub(super) fn claimants_of_tls<'a>(&'a self, host: &HostKey) -> impl Iterator<Item = (&'a Lowered, &'a TlsClaim)> {
+        let keys = self.tls_hosts.get(host).into_iter().flatten();
+        keys.filter_map(|key| {
+            let lowered = &self.placed.get(key)?.lowered;
+            Some((lowered, lowered.tls.get(host)?))
+        })
+    }
+
+    /// Every route, by its slot's index.
+    pub(super) fn routes(&self) -> Vec<Arc<Route>> {
+        let mut routes: Vec<_> = self.placed.values().flat_map(|placed| placed.routes.iter().cloned()).collect();
+        routes.sort_by_key(|route| route.slot.index());
+        routes
+    }
+
+    fn insert(&mut self, placed: Placed) {
+        let key = placed.lowered.object.clone();
+        for dependency in &placed.lowered.read {
+            self.dependents.entry(dependency.clone()).or_default().insert(key.clone());
+        }
+        for host in placed.lowered.claims.keys() {
+            self.hosts.entry(host.clone()).or_default().insert(key.clone());
+        }
+        for host in placed.lowered.tls.keys() {
+            self.tls_hosts.entry(host.clone()).or_default().insert(key.clone());
+        }
+        self.placed.insert(key, placed);
+    }
+
+    /// Takes an object out; the slots of its routes are still taken.
+    fn remove(&mut self, key: &ObjectKey) -> Option<Placed> {
+        let placed = self.placed.remove(key)?;
+        for dependency in &placed.lowered.read {
+            if let Some(keys) = self.dependents.get_mut(dependency)
+                && keys.remove(key)
+                && keys.is_empty()
+            {
+                self.dependents.remove(dependency);
+            }
+        }
+        forget(&mut self.hosts, placed.lowered.claims.keys(), key);
+        forget(&mut self.tls_hosts, placed.lowered.tls.keys(), key);
+        Some(placed)
+    }
+}
+
+fn forget<'h>(
+    hosts: &mut BTreeMap<HostKey, BTreeSet<ObjectKey>>,
+    of: impl Iterator<Item = &'h HostKey>,
+    key: &ObjectKey,
+) {
+    for host in of {
+        if let Some(keys) = hosts.get_mut(host)
+            && keys.remove(key)
+            && keys.is_empty()
+        {
+            hosts.remove(host);
+        }
+    }
+}
+
+/// Whether objects of this kind come to something of their own; all others are only read for these.
+pub(super) fn is_compiled(kind: Kind) -> bool {
+    match kind {
+        Kind::Ingress | Kind::GatewayRoute | Kind::RateLimitPolicy => true,
+        Kind::IngressClass | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ReferenceGrant => false,
+    }
+}
+
+fn lower(store: &Store, settings: &Settings, keyring: &mut Keyring, key: &ObjectKey) -> Option<Lowered> {
+    let entry = store.get(key)?;
+    let lookup = Lookup::new(store);
+    let findings = Findings(&entry.findings);
+    match entry.object.as_ref()? {
+        Object::Ingress(ingress) => Some(ingress::lower(settings, keyring, lookup, key, ingress, findings)),
+        Object::GatewayRoute(route) => Some(gateway_route::lower(settings, keyring, lookup, key, route, findings)),
+        Object::RateLimitPolicy(policy) => {
+            let mut lowered = policy::lower(settings, lookup, key, policy);
+            lowered.problems.extend(findings.problems(|_| true));
+            Some(lowered)
+        }
+        Object::IngressClass(_)
+        | Object::Service(_)
+        | Object::EndpointSlice(_)
+        | Object::Secret(_)
+        | Object::ReferenceGrant(_) => None,
+    }
+}
+
+/// Makes routes of the drafts. A route of the same name as a former one takes its slot over, and the others' are freed.
+fn place(
+    store: &Store,
+    settings: &Settings,
+    clusters: &mut Clusters,
+    slots: &mut Slots,
+    former: &[Arc<Route>],
+    mut lowered: Lowered,
+) -> Placed {
+    let mut free: HashMap<&RouteId, Slot> = former.iter().map(|route| (&route.id, route.slot)).collect();
+    let mut used = Vec::new();
+    let mut refused = Vec::new();
+    let mut routes = Vec::new();
+    for draft in std::mem::take(&mut lowered.drafts) {
+        let Draft { rule, refused: is_refused, listeners, https_redirect, filters, backends, hash_on, timeouts } = draft;
+        if is_refused {
+            refused.push(rule.clone());
+        }
+        let id = RouteId {
+            kind: lowered.object.kind.as_str(),
+            namespace: lowered.object.namespace.clone(),
+            name: lowered.object.name.clone(),
+            rule,
+        };
+        let backends = backends.into_iter().map(|backend| {
+            let DraftBackend { name, weight, filters, target } = backend;
+            let target = match target {
+                Ok(key) => {
+                    let cluster = clusters.acquire(store, &key, &settings.backend_tls);
+                    used.push(key);
+                    Target::Cluster(cluster)
+                }
+                Err(status) => Target::Unresolved(status),
+            };
+            Backend { name, weight, filters: filters.into(), target }
+        });
+        let backends = Backends::new(backends.collect());
+        let slot = free.remove(&id).unwrap_or_else(|| slots.allocate());
+        let filters = filters.into();
+        routes.push(Arc::new(Route { id, slot, listeners, https_redirect, filters, backends, hash_on, timeouts }));
+    }
+    free.into_values().for_each(|slot| slots.release(slot));
+    Placed { lowered, routes, refused, clusters: used }
+}

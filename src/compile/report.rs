@@ -1,0 +1,286 @@
+//! What is said about declared resources: problems, and the conditions that follow from them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::code::{Aspect, Code, Reason, Severity};
+use crate::source::{Finding, Kind, ObjectKey};
+use crate::store::Watch;
+
+/// How much of a problem goes into a condition's message: enough for any sentence of ours, and a bound on what a tenant's
+/// own strings can make of it.
+const MESSAGE_LIMIT: usize = 1024;
+
+/// All verdicts of one compilation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The verdict on each object that is ours, and on every other that has a problem.
+    pub objects: BTreeMap<ObjectKey, Arc<ObjectReport>>,
+    /// What is known of the watch of each kind.
+    pub watches: BTreeMap<Kind, Watch>,
+    /// What is wrong with places that are no objects, such as files that do not parse.
+    pub places: BTreeMap<String, Vec<Finding>>,
+}
+
+impl Report {
+    /// Every problem with the object it is about, in the order in which objects are listed.
+    pub fn problems(&self) -> impl Iterator<Item = Told<'_>> {
+        self.objects
+            .iter()
+            .flat_map(|(object, report)| report.problems.iter().map(move |problem| Told { object, problem }))
+    }
+
+    /// How many objects of ours there are, by kind, namespace and state.
+    pub fn counts(&self) -> BTreeMap<(Kind, Arc<str>, State), usize> {
+        let mut counts = BTreeMap::new();
+        for (key, report) in self.objects.iter().filter(|(_, report)| report.ours) {
+            *counts.entry((key.kind, key.namespace.clone(), report.state())).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// A problem and the object it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told<'r> {
+    /// The object.
+    pub object: &'r ObjectKey,
+    /// The problem.
+    pub problem: &'r Problem,
+}
+
+impl fmt::Display for Told<'_> {
+    /// `HG1203 GatewayRoute shop/shop: rule "orders" (spec.rules[0].backendRefs[1].port): Service shop/orders has no ...`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { object, problem } = self;
+        write!(f, "{} {object}: {problem}", problem.code)?;
+        match &problem.place {
+            Some(place) => write!(f, " [{place}]"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How an object of ours stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Served as declared.
+    Accepted,
+    /// Something declared is not served as declared.
+    Invalid,
+    /// Valid, but something it refers to is missing or forbidden.
+    Unresolved,
+}
+
+impl State {
+    /// The value of a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Invalid => "invalid",
+            Self::Unresolved => "unresolved",
+        }
+    }
+}
+
+/// The verdict on one object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObjectReport {
+    /// Whether the object is ours to serve, and its status ours to write.
+    pub ours: bool,
+    /// The `metadata.generation` that was looked at: the conditions' `observedGeneration`.
+    pub generation: Option<i64>,
+    /// The `metadata.uid` that was looked at, so that an Event names the very object.
+    pub uid: Option<String>,
+    /// What is wrong with it, errors before warnings, each in the order of its fields.
+    pub problems: Vec<Problem>,
+    /// The conditions of its status; none for kinds that have none, such as Ingress.
+    pub conditions: Vec<Condition>,
+    /// For a policy: the objects it attaches to, each of which gets the conditions as one of `status.ancestors`.
+    pub ancestors: Vec<ObjectKey>,
+}
+
+impl ObjectReport {
+    /// How it stands.
+    pub fn state(&self) -> State {
+        let errors = || self.problems.iter().filter(|problem| problem.severity() == Severity::Error);
+        if errors().any(|problem| problem.code.reason().concerns_acceptance()) {
+            State::Invalid
+        } else if errors().next().is_some() {
+            State::Unresolved
+        } else {
+            State::Accepted
+        }
+    }
+
+    /// The first problem as one line, for `status.message`.
+    pub fn message(&self) -> Option<String> {
+        self.problems.first().map(|problem| clipped(problem.to_string()))
+    }
+}
+
+/// Something wrong with a declared object: which field, what is wrong, what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Which kind of problem.
+    pub code: Code,
+    /// The rule it spoils or concerns, by name or number; none when it concerns the object as a whole.
+    pub rule: Option<Arc<str>>,
+    /// The path of the field, such as `spec.rules[0].backendRefs[1].port`; empty when the object as a whole is meant.
+    pub field: String,
+    /// What is wrong.
+    pub what: String,
+    /// What would be right; may be empty when `what` says it.
+    pub remedy: String,
+    /// Where it stands, `routes/shop.yaml:41:17`, when the source knows.
+    pub place: Option<String>,
+}
+
+impl Problem {
+    /// A problem of an object, or of its `field`.
+    pub fn new(code: Code, field: impl Into<String>, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code, rule: None, field: field.into(), what: what.into(), remedy: remedy.into(), place: None }
+    }
+
+    /// The same, of one rule.
+    pub fn in_rule(self, rule: &Arc<str>) -> Self {
+        Self { rule: Some(rule.clone()), ..self }
+    }
+
+    /// Whether it spoils anything, or is only to be told.
+    pub fn severity(&self) -> Severity {
+        self.code.severity()
+    }
+
+    /// What a source found.
+    pub(super) fn found(finding: &Finding) -> Self {
+        let Finding { field, message, place, fatal } = finding;
+        let code = if *fatal { Code::Invalid } else { Code::UnknownField };
+        Self { place: place.clone(), ..Self::new(code, field.clone(), message.clone(), "") }
+    }
+}
+
+impl fmt::Display for Problem {
+    /// `rule "orders" (spec.rules[0].backendRefs[1].port): Service shop/orders has no port 8443; it has 8080 (http)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.rule, self.field.as_str()) {
+            (Some(rule), "") => write!(f, "rule \"{rule}\": ")?,
+            (Some(rule), field) => write!(f, "rule \"{rule}\" ({field}): ")?,
+            (None, "") => {}
+            (None, field) => write!(f, "{field}: ")?,
+        }
+        f.write_str(&self.what)?;
+        if !self.remedy.is_empty() {
+            write!(f, "; {}", self.remedy)?;
+        }
+        Ok(())
+    }
+}
+
+/// One condition of an object's status, without the times, which are the status writer's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Which question it answers.
+    pub type_: ConditionType,
+    /// The answer.
+    pub status: bool,
+    /// The answer's reason.
+    pub reason: Reason,
+    /// The same for people.
+    pub message: String,
+}
+
+/// The questions that conditions answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// Is what is declared valid, supported and not in conflict?
+    Accepted,
+    /// Does everything it refers to exist, and may it be referred to?
+    ResolvedRefs,
+    /// Are some of its rules served and others refused? Only present when so, as in Gateway API.
+    PartiallyInvalid,
+    /// Is what is declared what is served?
+    Programmed,
+}
+
+impl ConditionType {
+    /// The name in `status.conditions[].type`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::PartiallyInvalid => "PartiallyInvalid",
+            Self::Programmed => "Programmed",
+        }
+    }
+}
+
+/// The conditions of a GatewayRoute with these problems; `refused` are the rules that answer 500 out of `rules`.
+pub(super) fn route_conditions(problems: &[Problem], rules: usize, refused: &[Arc<str>]) -> Vec<Condition> {
+    let accepted = verdict(problems, Aspect::Accepted, ConditionType::Accepted, Reason::Accepted, "every rule is valid");
+    let resolved = verdict(
+        problems,
+        Aspect::ResolvedRefs,
+        ConditionType::ResolvedRefs,
+        Reason::ResolvedRefs,
+        "every reference resolves",
+    );
+    let served = rules.saturating_sub(refused.len());
+    let partial = (!refused.is_empty() && served > 0).then(|| Condition {
+        type_: ConditionType::PartiallyInvalid,
+        status: true,
+        reason: accepted.reason,
+        message: clipped(format!("{} of {rules} rules answer 500: {}", refused.len(), refused.join(", "))),
+    });
+    let programmed = if accepted.status {
+        Condition {
+            type_: ConditionType::Programmed,
+            status: true,
+            reason: Reason::Programmed,
+            message: "what is declared is what is served".to_owned(),
+        }
+    } else {
+        let message = match (rules, served) {
+            (0, _) => "nothing of it is served".to_owned(),
+            (_, 0) => "every rule answers 500".to_owned(),
+            (rules, served) => format!("{served} of {rules} rules are served as declared"),
+        };
+        Condition { type_: ConditionType::Programmed, status: false, reason: Reason::Invalid, message }
+    };
+    [Some(accepted), Some(resolved), partial, Some(programmed)].into_iter().flatten().collect()
+}
+
+/// The conditions of a RateLimitPolicy with these problems.
+pub(super) fn policy_conditions(problems: &[Problem]) -> Vec<Condition> {
+    vec![verdict(problems, Aspect::Accepted, ConditionType::Accepted, Reason::Accepted, "the policy is valid")]
+}
+
+fn verdict(problems: &[Problem], aspect: Aspect, type_: ConditionType, good: Reason, message: &str) -> Condition {
+    let mut wrong = problems
+        .iter()
+        .filter(|problem| problem.severity() == Severity::Error && problem.code.reason().aspect() == aspect);
+    let Some(first) = wrong.next() else {
+        return Condition { type_, status: true, reason: good, message: message.to_owned() };
+    };
+    let more = match wrong.count() {
+        0 => String::new(),
+        n => format!(" (and {n} more)"),
+    };
+    let message = format!("{}{more}", clipped(first.to_string()));
+    Condition { type_, status: false, reason: first.code.reason(), message }
+}
+
+/// Errors first, and otherwise as they came.
+pub(super) fn ordered(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by_key(|problem| problem.severity());
+    problems
+}
+
+fn clipped(mut text: String) -> String {
+    if text.len() > MESSAGE_LIMIT {
+        text.truncate(text.floor_char_boundary(MESSAGE_LIMIT));
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,98 @@
+//! Declared resources from a cluster.
+//!
+//! One watch per kind, each with its own clock: a kind that is slow, forbidden or not installed delays no other. A
+//! relist becomes one [`Change::Replace`] when it is complete, so that no kind is ever seen half listed; what is known
+//! of a kind that cannot be watched stays until it can.
+//!
+//! [`Change::Replace`]: super::Change::Replace
+
+mod backoff;
+mod document;
+mod outage;
+mod watch;
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+
+use self::document::{Document, resource};
+use self::watch::Watch;
+use super::{Change, Kind, ObjectKey};
+
+/// How to watch.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The one namespace to watch; all when `None`. Cluster-wide kinds are watched either way.
+    pub namespace: Option<String>,
+    /// How long one watch request lasts before it is made again. A connection that died without a word is found out at
+    /// most 5 s after that. Whole seconds.
+    pub watch_timeout: Duration,
+    /// How long one page of a list may take.
+    pub list_timeout: Duration,
+    /// The wait after a first failure; doubled with every further one.
+    pub first_retry: Duration,
+    /// The longest wait between two attempts: within this, the truth is back after an outage.
+    pub last_retry: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            namespace: None,
+            watch_timeout: Duration::from_secs(60),
+            list_timeout: Duration::from_secs(30),
+            first_retry: Duration::from_millis(800),
+            last_retry: Duration::from_secs(8),
+        }
+    }
+}
+
+/// The client's settings with those that watching needs: an answer that never begins is given up, and failures reach
+/// the watch, which has its own idea of when to try again and must be able to tell what is wrong.
+pub fn bounded(mut config: kube::Config, settings: &Settings) -> kube::Config {
+    config.connect_timeout = Some(Duration::from_secs(5));
+    // Longer than a watch may be idle, or every quiet watch would end in an error.
+    config.read_timeout = Some(settings.watch_timeout + Duration::from_secs(10));
+    config.reset_reader_on_write = true;
+    config.default_retry = false;
+    config
+}
+
+/// Sends what the cluster declares and what changes in it. Ends when nobody receives, and else never: whatever fails is
+/// told and tried again.
+///
+/// `secrets_wanted` are Secrets that have become referenced and are not held (see
+/// [`Store::retain_secrets`](crate::store::Store::retain_secrets)). Each is answered with its state now; what changes
+/// in it later comes with the watch.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    sender: mpsc::Sender<Vec<Change>>,
+    secrets_wanted: mpsc::Receiver<ObjectKey>,
+) {
+    let mut secrets_wanted = Some(secrets_wanted);
+    let watches = Kind::ALL.map(|kind| {
+        let watch = Watch {
+            kind,
+            api: api(&client, kind, settings.namespace.as_deref()),
+            client: client.clone(),
+            settings: settings.clone(),
+            sender: sender.clone(),
+        };
+        let wanted = if kind == Kind::Secret { secrets_wanted.take() } else { None };
+        Box::pin(watch.run(wanted))
+    });
+    tokio::select! {
+        () = sender.closed() => {}
+        _ = join_all(watches) => {}
+    }
+}
+
+fn api(client: &Client, kind: Kind, namespace: Option<&str>) -> Api<Document> {
+    match namespace {
+        Some(namespace) if kind.is_namespaced() => Api::namespaced_with(client.clone(), namespace, &resource(kind)),
+        Some(_) | None => Api::all_with(client.clone(), &resource(kind)),
+    }
+}

@@ -1,0 +1,162 @@
+//! Certificates by the name that a client asks for.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::sign::CertifiedKey;
+use serde::{Serialize, Serializer};
+
+use super::hash::BuildXxh3;
+use super::host::HostKey;
+use super::specificity::Precedence;
+
+/// The lowest version of TLS that a host lets in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// RFC 5246.
+    #[default]
+    Tls12,
+    /// RFC 8446.
+    Tls13,
+}
+
+impl fmt::Display for TlsVersion {
+    /// `1.2`, in the words of a declaration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls12 => "1.2",
+            Self::Tls13 => "1.3",
+        })
+    }
+}
+
+impl Serialize for TlsVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A certificate chain with its key, and what is known of it.
+pub struct Certificate {
+    /// The chain and the key.
+    pub key: Arc<CertifiedKey>,
+    /// The lowest version of TLS that the declaration lets in.
+    pub min_version: TlsVersion,
+    /// Namespace and name of the Secret it comes from.
+    pub secret: (Arc<str>, Arc<str>),
+    /// The DNS names it is valid for, as it spells them.
+    pub names: Box<[Box<str>]>,
+    /// When it ends to be valid, in seconds since 1970.
+    pub not_after: i64,
+}
+
+impl fmt::Debug for Certificate {
+    /// Everything but the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { key: _, min_version, secret, names, not_after } = self;
+        f.debug_struct("Certificate")
+            .field("min_version", min_version)
+            .field("secret", secret)
+            .field("names", names)
+            .field("not_after", not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The certificate of each host; cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Certificates {
+    named: Arc<HashMap<Arc<str>, Claims, BuildXxh3>>,
+    default: Option<Arc<Certificate>>,
+}
+
+/// What is declared for a name, and for the names one label below it.
+#[derive(Clone, Debug, Default)]
+struct Claims {
+    exact: Option<Arc<Certificate>>,
+    wildcard: Option<Arc<Certificate>>,
+}
+
+impl Certificates {
+    /// The certificates that declarations ask for. Where several name one host the oldest declaration wins, so their
+    /// order here does not matter.
+    ///
+    /// A star in a certificate stands for one label (RFC 6125 6.4.3), so [`HostKey::Subdomains`] asks for nothing;
+    /// [`HostKey::Any`] names what is shown to a client whose name nothing else claims.
+    pub fn new(claims: impl IntoIterator<Item = (HostKey, Precedence, Arc<Certificate>)>) -> Self {
+        let mut claims: Vec<_> = claims.into_iter().collect();
+        // The Secret settles what the declarations leave open.
+        claims.sort_by(|(_, a, left), (_, b, right)| a.cmp(b).then_with(|| left.secret.cmp(&right.secret)));
+        let mut named: HashMap<Arc<str>, Claims, BuildXxh3> = HashMap::default();
+        let mut default = None;
+        for (key, _, certificate) in claims {
+            let place = match key {
+                HostKey::Exact(name) => &mut named.entry(name).or_default().exact,
+                HostKey::Wildcard(suffix) => &mut named.entry(suffix).or_default().wildcard,
+                HostKey::Any => &mut default,
+                HostKey::Subdomains(_) => continue,
+            };
+            place.get_or_insert(certificate);
+        }
+        Self { named: Arc::new(named), default }
+    }
+
+    /// The certificate for the name in a ClientHello: its own, else that of the wildcard one label up, else the
+    /// default. Case and a final dot make no difference; without a name, pass an empty one.
+    pub fn find(&self, sni: &str) -> Option<&Arc<Certificate>> {
+        let name = sni.strip_suffix('.').unwrap_or(sni);
+        let name: Cow<'_, str> = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            name.to_ascii_lowercase().into()
+        } else {
+            name.into()
+        };
+        let exact = || self.named.get(&*name)?.exact.as_ref();
+        let wildcard = || match name.split_once('.') {
+            Some((label, suffix)) if !label.is_empty() => self.named.get(suffix)?.wildcard.as_ref(),
+            _ => None,
+        };
+        exact().or_else(wildcard).or(self.default.as_ref())
+    }
+
+    /// Every host with a certificate, in the order of the hosts.
+    pub fn iter(&self) -> impl Iterator<Item = (HostKey, &Arc<Certificate>)> {
+        let mut all: Vec<_> = self
+            .named
+            .iter()
+            .flat_map(|(name, claims)| {
+                let exact = claims.exact.as_ref().map(|certificate| (HostKey::Exact(name.clone()), certificate));
+                let wildcard =
+                    claims.wildcard.as_ref().map(|certificate| (HostKey::Wildcard(name.clone()), certificate));
+                [exact, wildcard].into_iter().flatten()
+            })
+            .chain(self.default.iter().map(|certificate| (HostKey::Any, certificate)))
+            .collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all.into_iter()
+    }
+}
+
+/// A certificate of the Secret `shop/NAME` for `NAME.example.com`.
+#[cfg(test)]
+pub(super) fn sample_certificate(name: &str) -> Certificate {
+    use std::sync::LazyLock;
+    // Making a key takes a while, and no test looks at it.
+    static KEY: LazyLock<Arc<CertifiedKey>> = LazyLock::new(|| {
+        let made = rcgen::generate_simple_self_signed(["example.com".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        Arc::new(CertifiedKey::new(vec![made.cert.into()], key))
+    });
+    Certificate {
+        key: Arc::clone(&KEY),
+        min_version: TlsVersion::default(),
+        secret: ("shop".into(), name.into()),
+        names: [format!("{name}.example.com").into()].into(),
+        not_after: 2_000_000_000,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,210 @@
+//! The table in words: the same for the same table, without any key, for people, tests and the admin port.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::StatusCode;
+use serde::Serialize;
+
+use super::router::Entry;
+use super::{Backend, Certificate, HashOn, HostKey, Listeners, Table, Target, Timeouts, TlsVersion};
+use crate::upstream::{Balancer, Cluster, Transport};
+
+/// A table in words. It leaves the generation out, so that tables with the same content are described alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Description {
+    hosts: Vec<HostDescription>,
+    clusters: Vec<ClusterDescription>,
+    certificates: Vec<CertificateDescription>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HostDescription {
+    host: String,
+    /// In the order in which they are considered.
+    routes: Vec<EntryDescription>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EntryDescription {
+    route: String,
+    path: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    conditions: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listeners: Option<&'static str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    https_redirect: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    filters: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    backends: Vec<BackendDescription>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash_on: Option<String>,
+    /// Only those that differ from the defaults.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    timeouts: BTreeMap<&'static str, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BackendDescription {
+    name: String,
+    weight: u32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    filters: Vec<String>,
+    /// The status that its share is answered with when it does not resolve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unresolved: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClusterDescription {
+    name: String,
+    transport: String,
+    balancer: String,
+    /// Addresses; with the weight where it is not 1.
+    endpoints: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CertificateDescription {
+    host: String,
+    secret: String,
+    min_version: TlsVersion,
+    names: Vec<String>,
+    not_after: String,
+}
+
+impl Table {
+    /// The table in words.
+    pub fn describe(&self) -> Description {
+        let mut hosts: Vec<_> = self.hosts.iter().collect();
+        hosts.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let hosts = hosts.into_iter().map(|(key, router)| HostDescription {
+            host: key.to_string(),
+            routes: router.entries().iter().map(entry).collect(),
+        });
+        let mut clusters: Vec<_> = self.clusters.iter().map(|shared| cluster(shared)).collect();
+        clusters.sort_by(|a, b| (&a.name, &a.transport, &a.balancer).cmp(&(&b.name, &b.transport, &b.balancer)));
+        Description {
+            hosts: hosts.collect(),
+            clusters,
+            certificates: self.certificates.iter().map(|(key, shown)| certificate(&key, shown)).collect(),
+        }
+    }
+}
+
+fn entry(entry: &Entry) -> EntryDescription {
+    let Entry { path, matcher, precedence: _, route } = entry;
+    EntryDescription {
+        route: route.id.to_string(),
+        path: path.to_string(),
+        conditions: matcher.to_string(),
+        listeners: listeners(route.listeners),
+        https_redirect: route.https_redirect,
+        filters: route.filters.iter().map(ToString::to_string).collect(),
+        backends: route.backends.iter().map(backend).collect(),
+        hash_on: route.hash_on.as_ref().map(hash_on),
+        timeouts: timeouts(route.timeouts),
+    }
+}
+
+/// Nothing for both, which is what routes have unless they ask for less.
+fn listeners(listeners: Listeners) -> Option<&'static str> {
+    match listeners {
+        Listeners { http: true, https: true } => None,
+        Listeners { http: true, https: false } => Some("http"),
+        Listeners { http: false, https: true } => Some("https"),
+        Listeners { http: false, https: false } => Some("none"),
+    }
+}
+
+fn backend(backend: &Backend) -> BackendDescription {
+    let Backend { name, weight, filters, target } = backend;
+    BackendDescription {
+        name: name.to_string(),
+        weight: *weight,
+        filters: filters.iter().map(ToString::to_string).collect(),
+        unresolved: match target {
+            Target::Cluster(_) => None,
+            Target::Unresolved(status) => Some(StatusCode::as_u16(status)),
+        },
+    }
+}
+
+fn hash_on(hash_on: &HashOn) -> String {
+    match hash_on {
+        HashOn::ClientIp => "ClientIP".into(),
+        HashOn::Header(name) => format!("Header {}", super::Title(name)),
+        HashOn::Cookie(name) => format!("Cookie {name}"),
+        HashOn::QueryParam(name) => format!("QueryParam {name}"),
+        HashOn::PathParam(name) => format!("PathParam {name}"),
+    }
+}
+
+fn timeouts(timeouts: Timeouts) -> BTreeMap<&'static str, String> {
+    let Timeouts { request, backend_request, connect, idle } = timeouts;
+    let default = Timeouts::default();
+    let limit = |limit: Option<Duration>| limit.map_or_else(|| "none".into(), |limit| format!("{limit:?}"));
+    [
+        ("request", request != default.request, limit(request)),
+        ("backendRequest", backend_request != default.backend_request, limit(backend_request)),
+        ("connect", connect != default.connect, limit(Some(connect))),
+        ("idle", idle != default.idle, limit(Some(idle))),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs, text)| differs.then_some((name, text)))
+    .collect()
+}
+
+fn cluster(cluster: &Cluster) -> ClusterDescription {
+    let endpoints = cluster.endpoints();
+    let endpoint_texts = endpoints.endpoints.iter().map(|endpoint| match endpoint.weight {
+        1 => endpoint.address.to_string(),
+        weight => format!("{} weight {weight}", endpoint.address),
+    });
+    ClusterDescription {
+        name: cluster.name.to_string(),
+        transport: match &cluster.transport {
+            Transport::Http1 => "http".into(),
+            Transport::H2c => "h2c".into(),
+            Transport::Tls(tls) => format!("https for {}", tls.server_name.to_str()),
+        },
+        balancer: balancer(cluster.balancer),
+        endpoints: endpoint_texts.collect(),
+    }
+}
+
+fn balancer(balancer: Balancer) -> String {
+    match balancer {
+        Balancer::RoundRobin => "RoundRobin".into(),
+        Balancer::LeastRequest => "LeastRequest".into(),
+        Balancer::Random => "Random".into(),
+        Balancer::PeakEwma => "PeakEWMA".into(),
+        Balancer::ConsistentHash { balance_factor_percent: None } => "ConsistentHash".into(),
+        Balancer::ConsistentHash { balance_factor_percent: Some(percent) } => {
+            format!("ConsistentHash up to {percent}% of the mean load")
+        }
+    }
+}
+
+fn certificate(key: &HostKey, certificate: &Certificate) -> CertificateDescription {
+    let Certificate { key: _, min_version, secret: (namespace, name), names, not_after } = certificate;
+    CertificateDescription {
+        host: key.to_string(),
+        secret: format!("{namespace}/{name}"),
+        min_version: *min_version,
+        names: names.iter().map(ToString::to_string).collect(),
+        not_after: jiff::Timestamp::from_second(*not_after)
+            .map_or_else(|_| not_after.to_string(), |time| time.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
