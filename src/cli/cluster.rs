@@ -80,7 +80,7 @@ impl Cluster {
         }
         anyhow::ensure!(store.is_synced(), "the cluster could not be listed: {}", unavailable(&store));
         let dirty = store.take_dirty();
-        Ok(compile::compile(&store, &self.settings()?, Compiled::empty(), &dirty).0)
+        Ok(compile::compile(&store, &self.settings()?, Compiled::empty(), &dirty))
     }
 }
 
