@@ -13,3 +13,6 @@ mod cluster_smoke;
 mod golden;
 /// The source that watches a cluster, under faults and against the real API server.
 mod source_kubernetes;
+
+/// The real binary as the ingress of the real API server.
+mod kubernetes;

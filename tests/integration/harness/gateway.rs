@@ -39,8 +39,22 @@ impl Gateway {
     pub(crate) fn start_with(yaml: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("objects.yaml"), yaml).unwrap();
+        let command = ["run", folder.path().to_str().unwrap()].map(str::to_owned);
+        let gateway = Self::spawn(&command, flags, folder);
+        gateway.wait_until_ready();
+        gateway
+    }
+
+    /// Serves a cluster with these credentials; the lease is in this namespace.
+    pub(crate) fn serve(kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
+        let kubeconfig = kubeconfig.to_str().unwrap();
+        let command = ["serve", "--kubeconfig", kubeconfig, "--lease-namespace", namespace].map(str::to_owned);
+        Self::spawn(&command, flags, tempfile::tempdir().unwrap())
+    }
+
+    fn spawn(command: &[String], flags: &[&str], folder: TempDir) -> Self {
         let mut child = Command::new(binary())
-            .args(["run", folder.path().to_str().unwrap()])
+            .args(command)
             .args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"])
             .args(flags)
             .env("HEADGATE_LOG", "headgate=debug")
@@ -70,9 +84,17 @@ impl Gateway {
                 }
             })
         };
-        let gateway = Self { http, https, admin, child, folder, log, reading: Some(reading) };
-        gateway.wait_until("it is ready", || get(gateway.admin, "/readyz").is_ok_and(|response| response.status == 200));
-        gateway
+        Self { http, https, admin, child, folder, log, reading: Some(reading) }
+    }
+
+    /// Whether it says that it is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        get(self.admin, "/readyz").is_ok_and(|response| response.status == 200)
+    }
+
+    /// Waits until it says so.
+    pub(crate) fn wait_until_ready(&self) {
+        self.wait_until("it is ready", || self.is_ready());
     }
 
     /// The folder that is served.
