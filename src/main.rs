@@ -1,1 +1,11 @@
-fn main(){}
+//! Parses the command line, runs it, and turns the outcome into an exit code.
+
+use std::process::ExitCode;
+
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    headgate::cli::main()
+}

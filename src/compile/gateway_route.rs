@@ -12,16 +12,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Settings;
-use super::keyring::Keyring;
 use super::class::Owner;
 use super::code::{Code, Severity};
+use super::findings::Findings;
+use super::keyring::Keyring;
 use super::lookup::Lookup;
 use super::lowered::{Claim, Lowered};
 use super::report::Problem;
 use crate::api::GatewayRoute;
 use crate::api::gateway_route::{GatewayRouteSpec, Tls};
-use crate::source::{Finding, ObjectKey};
+use crate::source::ObjectKey;
 use crate::table::{HostKey, Listeners};
+
+use self::matches::RuleMatch;
 
 /// What holds for every rule of a route.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +40,7 @@ pub(super) fn lower(
     mut lookup: Lookup<'_>,
     key: &ObjectKey,
     route: &GatewayRoute,
-    findings: &[Finding],
+    findings: Findings<'_>,
 ) -> Lowered {
     let GatewayRouteSpec { ingress_class_name, listeners, hostnames, tls, jwt_providers, rules } = &route.spec;
     if settings.class.of_gateway_route(&mut lookup, ingress_class_name.as_deref()) == Owner::Other {
@@ -46,14 +49,13 @@ pub(super) fn lower(
         return foreign;
     }
     let mut lowered = Lowered::ours(key, &route.metadata);
-    let (of_rules, of_object): (Vec<_>, Vec<_>) =
-        findings.iter().partition(|finding| rule_of(&finding.field).is_some_and(|rule| rule < rules.len()));
-    lowered.problems.extend(of_object.into_iter().map(Problem::found));
+    lowered.problems = findings.problems(|field| rule_of(field).is_none_or(|rule| rule >= rules.len()));
     if !jwt_providers.is_empty() {
         lowered.problems.push(unsupported::field("spec.jwtProviders"));
     }
     let https_redirect = tls.as_ref().is_some_and(|tls| tls.http_redirect);
-    let common = Common { listeners: self::listeners(listeners, https_redirect, &mut lowered.problems), https_redirect };
+    let common =
+        Common { listeners: self::listeners(listeners, https_redirect, &mut lowered.problems), https_redirect };
     let hosts = hosts(hostnames, &mut lowered.problems);
     if let Some(Tls { certificate_refs, min_version, http_redirect: _, client_validation }) = tls {
         if client_validation.is_some() {
@@ -68,15 +70,26 @@ pub(super) fn lower(
     let mut claims: Vec<Claim> = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
         let mut of_rule = rule::lower(&mut lookup, key, index, rule, common);
-        of_rule.problems.extend(
-            of_rules.iter().filter(|finding| rule_of(&finding.field) == Some(index)).map(|f| Problem::found(f)),
-        );
+        let field = format!("spec.rules[{index}]");
+        of_rule.problems.retain(|problem| !findings.tell(problem, &field));
+        of_rule.problems.splice(..0, findings.problems(|field| rule_of(field) == Some(index)));
+        // What a source could not read of a match is only there to keep its place.
+        let all = format!("{field}.matches");
+        let readable = |found: &RuleMatch| match found.implied {
+            true => !findings.are_about(&all),
+            false => !findings.are_about(&all) && !findings.spoil(&found.field),
+        };
+        of_rule.matches.retain(readable);
         if let Some(name) = &rule.name
             && !names.insert(name)
         {
             let what = format!("another rule is named \"{name}\" too");
-            let field = format!("spec.rules[{index}].name");
-            of_rule.problems.push(Problem::new(Code::DuplicateRule, field, what, "give it a name of its own"));
+            of_rule.problems.push(Problem::new(
+                Code::DuplicateRule,
+                format!("{field}.name"),
+                what,
+                "give it a name of its own",
+            ));
         }
         if spoilt || of_rule.problems.iter().any(spoils) {
             of_rule.draft.refuse();
@@ -84,7 +97,12 @@ pub(super) fn lower(
         let name = of_rule.draft.rule.clone();
         lowered.problems.extend(of_rule.problems.into_iter().map(|problem| problem.in_rule(&name)));
         let draft = lowered.drafts.len();
-        claims.extend(of_rule.matches.into_iter().map(|found| Claim::new(draft, found.index, found.path, found.matcher, &found.field)));
+        claims.extend(
+            of_rule
+                .matches
+                .into_iter()
+                .map(|found| Claim::new(draft, found.index, found.path, found.matcher, &found.field)),
+        );
         lowered.drafts.push(of_rule.draft);
     }
     let claims: Arc<[Claim]> = claims.into();

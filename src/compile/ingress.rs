@@ -11,9 +11,10 @@ use k8s_openapi::api::networking::v1::{
 
 use super::Settings;
 use super::backend::{self, BackendRef, PortRef, Speak};
-use super::keyring::{self, Keyring};
 use super::class::Owner;
 use super::code::Code;
+use super::findings::Findings;
+use super::keyring::{self, Keyring};
 use super::lookup::Lookup;
 use super::lowered::{Claim, Draft, DraftBackend, Lowered, TlsClaim};
 use super::reference::{self, Reference};
@@ -29,6 +30,7 @@ const OWN_ANNOTATIONS: &str = "headgate.dev/";
 struct Lowering<'l, 's> {
     lookup: &'l mut Lookup<'s>,
     key: &'l ObjectKey,
+    findings: Findings<'l>,
     lowered: Lowered,
     claims: BTreeMap<HostKey, Vec<Claim>>,
 }
@@ -40,6 +42,7 @@ pub(super) fn lower(
     mut lookup: Lookup<'_>,
     key: &ObjectKey,
     ingress: &Ingress,
+    findings: Findings<'_>,
 ) -> Lowered {
     let none = IngressSpec::default();
     let spec = ingress.spec.as_ref().unwrap_or(&none);
@@ -53,6 +56,7 @@ pub(super) fn lower(
     let mut lowering = Lowering {
         lookup: &mut lookup,
         key,
+        findings,
         lowered: Lowered::ours(key, &ingress.metadata),
         claims: BTreeMap::new(),
     };
@@ -66,6 +70,8 @@ pub(super) fn lower(
     }
     lowering.spec(keyring, spec);
     let Lowering { mut lowered, claims, .. } = lowering;
+    lowered.problems.retain(|problem| !findings.tell(problem, ""));
+    lowered.problems.splice(..0, findings.problems(|_| true));
     lowered.claims = claims.into_iter().map(|(host, claims)| (host, claims.into())).collect();
     lowered.read = lookup.into_read();
     lowered
@@ -142,7 +148,9 @@ impl Lowering<'_, '_> {
             "Prefix" | "ImplementationSpecific" => {
                 PathMatch::parse_prefix(text).map_err(|error| (error.to_string(), error.remedy()))
             }
-            other => Err((format!("pathType {other} is unknown"), "use Exact, Prefix or ImplementationSpecific".to_owned())),
+            other => {
+                Err((format!("pathType {other} is unknown"), "use Exact, Prefix or ImplementationSpecific".to_owned()))
+            }
         };
         let target = self.backend(&name, backend, &format!("{field}.backend"));
         match parsed {
@@ -168,6 +176,9 @@ impl Lowering<'_, '_> {
 
     fn backend(&mut self, rule: &str, backend: &IngressBackend, field: &str) -> DraftBackend {
         let IngressBackend { resource, service } = backend;
+        if self.findings.spoil(field) {
+            return unavailable(service.as_ref().map_or("none", |service| service.name.as_str()).into());
+        }
         let Some(service) = service else {
             let what = match resource {
                 Some(resource) => format!("{} {} cannot be a backend", resource.kind, resource.name),
@@ -210,6 +221,9 @@ impl Lowering<'_, '_> {
         for (index, entry) in entries.iter().enumerate() {
             let IngressTLS { hosts, secret_name } = entry;
             let field = format!("spec.tls[{index}]");
+            if self.findings.spoil(&field) {
+                continue;
+            }
             let Some(secret) = secret_name.as_deref().filter(|name| !name.is_empty()) else {
                 self.lowered.problems.push(Problem::new(
                     Code::NoSecret,
@@ -254,11 +268,15 @@ impl Lowering<'_, '_> {
             if let Some(certificate) = &held.certificate {
                 self.lowered.problems.extend(keyring::uncovered(certificate, &host, &secret, &secret_field));
             }
-            self.lowered.tls.entry(host).or_insert_with(|| TlsClaim {
+            let claim = TlsClaim {
                 certificate: held.certificate.clone().map(|certificate| (secret.clone(), certificate)),
                 min_version: None,
                 field: secret_field.as_str().into(),
-            });
+            };
+            // Of several entries for one host the first counts whose Secret can be used.
+            if self.lowered.tls.get(&host).is_none_or(|known| known.certificate.is_none()) {
+                self.lowered.tls.insert(host, claim);
+            }
         }
     }
 

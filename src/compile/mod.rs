@@ -24,9 +24,11 @@ mod cluster;
 mod code;
 mod conflict;
 mod endpoint;
+mod findings;
 mod gateway_route;
 mod ingress;
 mod keyring;
+mod listing;
 mod lookup;
 mod lowered;
 mod objects;
@@ -41,7 +43,8 @@ use std::sync::Arc;
 pub use class::{CONTROLLER, ClassSelection, DEFAULT_CLASS};
 pub use cluster::Move;
 pub use code::{Code, Reason, Severity};
-pub use report::{Condition, ConditionType, ObjectReport, Problem, Report};
+pub use listing::Listed;
+pub use report::{Condition, ConditionType, ObjectReport, Problem, Report, State, Told};
 
 use self::certificate::TlsHosts;
 use self::cluster::Clusters;
@@ -67,6 +70,10 @@ pub struct Compiled {
     pub table: Arc<Table>,
     /// What is wrong, and the conditions that follow.
     pub report: Arc<Report>,
+    /// The endpoints that existing clusters have from now on, to be published no later than the table. There are none
+    /// unless EndpointSlices were among what was compiled.
+    pub moves: Vec<Move>,
+    standalone: bool,
     objects: Objects,
     /// What those are told who lost a claim, by host.
     losses: BTreeMap<HostKey, BTreeMap<ObjectKey, Vec<Problem>>>,
@@ -78,16 +85,12 @@ pub struct Compiled {
 
 /// Compiles what has changed since `previous`; with [`Compiled::empty`] all there is.
 ///
-/// `dirty` are the keys of all objects that have changed, come or gone. The endpoints that existing clusters have from
-/// now on come back apart, to be published before the table: a route must not be found before its endpoints.
-pub fn compile(
-    store: &Store,
-    settings: &Settings,
-    previous: Compiled,
-    dirty: &BTreeSet<ObjectKey>,
-) -> (Compiled, Vec<Move>) {
+/// `dirty` are the keys of all objects that have changed, come or gone. The previous one is used up, since what has a
+/// life of its own moves on into the next.
+pub fn compile(store: &Store, settings: &Settings, previous: Compiled, dirty: &BTreeSet<ObjectKey>) -> Compiled {
     let mut next = previous;
     let is_first = next.table.generation == 0;
+    next.standalone = settings.class.standalone;
     let everything;
     let dirty = if is_first {
         everything = Kind::ALL.into_iter().flat_map(|kind| store.all(kind)).map(|(key, _)| key.clone()).collect();
@@ -96,7 +99,7 @@ pub fn compile(
         dirty
     };
 
-    let moves = next.move_endpoints(store, dirty);
+    next.moves = next.move_endpoints(store, dirty);
     for secret in dirty.iter().filter(|key| key.kind == Kind::Secret) {
         next.keyring.note(store, secret);
     }
@@ -126,8 +129,8 @@ pub fn compile(
             clusters: clusters.into(),
         });
     }
-    next.tell(store, settings, told);
-    (next, moves)
+    next.tell(store, told);
+    next
 }
 
 /// Whether a change concerns endpoints alone, so that [`Compiled::endpoints_changed`] does all that is to do.
@@ -143,16 +146,11 @@ impl Compiled {
 
     /// Takes in a change of EndpointSlices without touching a route: the endpoints that clusters have from now on, for
     /// those that have others than before. Keys of other kinds are not looked at.
-    pub fn endpoints_changed(
-        &mut self,
-        store: &Store,
-        settings: &Settings,
-        dirty: &BTreeSet<ObjectKey>,
-    ) -> Vec<Move> {
+    pub fn endpoints_changed(&mut self, store: &Store, dirty: &BTreeSet<ObjectKey>) -> Vec<Move> {
         let moves = self.move_endpoints(store, dirty);
         let mut told = self.clusters.take_changed();
         told.extend(dirty.iter().filter(|key| key.kind == Kind::EndpointSlice).cloned());
-        self.tell(store, settings, told);
+        self.tell(store, told);
         moves
     }
 
@@ -187,3 +185,6 @@ impl Compiled {
         self.table.hosts.with(built)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::Settings;
 use super::cluster::{ClusterKey, Clusters};
+use super::findings::Findings;
 use super::keyring::Keyring;
 use super::lookup::{Dependency, Lookup};
 use super::lowered::{Draft, DraftBackend, Lowered, TlsClaim};
-use super::report::Problem;
 use super::{gateway_route, ingress, policy};
 use crate::slot::{Slot, Slots};
 use crate::source::{Kind, Object, ObjectKey};
@@ -184,20 +184,21 @@ pub(super) fn is_compiled(kind: Kind) -> bool {
 fn lower(store: &Store, settings: &Settings, keyring: &mut Keyring, key: &ObjectKey) -> Option<Lowered> {
     let entry = store.get(key)?;
     let lookup = Lookup::new(store);
-    let mut lowered = match entry.object.as_ref()? {
-        Object::Ingress(ingress) => ingress::lower(settings, keyring, lookup, key, ingress),
-        Object::RateLimitPolicy(policy) => policy::lower(settings, lookup, key, policy),
-        Object::GatewayRoute(route) => {
-            return Some(gateway_route::lower(settings, keyring, lookup, key, route, &entry.findings));
+    let findings = Findings(&entry.findings);
+    match entry.object.as_ref()? {
+        Object::Ingress(ingress) => Some(ingress::lower(settings, keyring, lookup, key, ingress, findings)),
+        Object::GatewayRoute(route) => Some(gateway_route::lower(settings, keyring, lookup, key, route, findings)),
+        Object::RateLimitPolicy(policy) => {
+            let mut lowered = policy::lower(settings, lookup, key, policy);
+            lowered.problems.extend(findings.problems(|_| true));
+            Some(lowered)
         }
         Object::IngressClass(_)
         | Object::Service(_)
         | Object::EndpointSlice(_)
         | Object::Secret(_)
-        | Object::ReferenceGrant(_) => return None,
-    };
-    lowered.problems.extend(entry.findings.iter().map(Problem::found));
-    Some(lowered)
+        | Object::ReferenceGrant(_) => None,
+    }
 }
 
 /// Makes routes of the drafts. A route of the same name as a former one takes its slot over, and the others' are freed.
@@ -214,7 +215,8 @@ fn place(
     let mut refused = Vec::new();
     let mut routes = Vec::new();
     for draft in std::mem::take(&mut lowered.drafts) {
-        let Draft { rule, refused: is_refused, listeners, https_redirect, filters, backends, hash_on, timeouts } = draft;
+        let Draft { rule, refused: is_refused, listeners, https_redirect, filters, backends, hash_on, timeouts } =
+            draft;
         if is_refused {
             refused.push(rule.clone());
         }

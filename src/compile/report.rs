@@ -25,8 +25,62 @@ pub struct Report {
 
 impl Report {
     /// Every problem with the object it is about, in the order in which objects are listed.
-    pub fn problems(&self) -> impl Iterator<Item = (&ObjectKey, &Problem)> {
-        self.objects.iter().flat_map(|(key, report)| report.problems.iter().map(move |problem| (key, problem)))
+    pub fn problems(&self) -> impl Iterator<Item = Told<'_>> {
+        self.objects
+            .iter()
+            .flat_map(|(object, report)| report.problems.iter().map(move |problem| Told { object, problem }))
+    }
+
+    /// How many objects of ours there are, by kind, namespace and state.
+    pub fn counts(&self) -> BTreeMap<(Kind, Arc<str>, State), usize> {
+        let mut counts = BTreeMap::new();
+        for (key, report) in self.objects.iter().filter(|(_, report)| report.ours) {
+            *counts.entry((key.kind, key.namespace.clone(), report.state())).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// A problem and the object it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told<'r> {
+    /// The object.
+    pub object: &'r ObjectKey,
+    /// The problem.
+    pub problem: &'r Problem,
+}
+
+impl fmt::Display for Told<'_> {
+    /// `HG1203 GatewayRoute shop/shop: rule "orders" (spec.rules[0].backendRefs[1].port): Service shop/orders has no ...`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { object, problem } = self;
+        write!(f, "{} {object}: {problem}", problem.code)?;
+        match &problem.place {
+            Some(place) => write!(f, " [{place}]"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How an object of ours stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum State {
+    /// Served as declared.
+    Accepted,
+    /// Something declared is not served as declared.
+    Invalid,
+    /// Valid, but something it refers to is missing or forbidden.
+    Unresolved,
+}
+
+impl State {
+    /// The value of a metric's label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Invalid => "invalid",
+            Self::Unresolved => "unresolved",
+        }
     }
 }
 
@@ -48,6 +102,18 @@ pub struct ObjectReport {
 }
 
 impl ObjectReport {
+    /// How it stands.
+    pub fn state(&self) -> State {
+        let errors = || self.problems.iter().filter(|problem| problem.severity() == Severity::Error);
+        if errors().any(|problem| problem.code.reason().concerns_acceptance()) {
+            State::Invalid
+        } else if errors().next().is_some() {
+            State::Unresolved
+        } else {
+            State::Accepted
+        }
+    }
+
     /// The first problem as one line, for `status.message`.
     pub fn message(&self) -> Option<String> {
         self.problems.first().map(|problem| clipped(problem.to_string()))
@@ -152,7 +218,8 @@ impl ConditionType {
 
 /// The conditions of a GatewayRoute with these problems; `refused` are the rules that answer 500 out of `rules`.
 pub(super) fn route_conditions(problems: &[Problem], rules: usize, refused: &[Arc<str>]) -> Vec<Condition> {
-    let accepted = verdict(problems, Aspect::Accepted, ConditionType::Accepted, Reason::Accepted, "every rule is valid");
+    let accepted =
+        verdict(problems, Aspect::Accepted, ConditionType::Accepted, Reason::Accepted, "every rule is valid");
     let resolved = verdict(
         problems,
         Aspect::ResolvedRefs,
@@ -178,7 +245,8 @@ pub(super) fn route_conditions(problems: &[Problem], rules: usize, refused: &[Ar
         let message = match (rules, served) {
             (0, _) => "nothing of it is served".to_owned(),
             (_, 0) => "every rule answers 500".to_owned(),
-            (rules, served) => format!("{served} of {rules} rules are served as declared"),
+            (rules, served) if served < rules => format!("{} of {rules} rules answer 500", rules - served),
+            (_, _) => "a part of what is declared belongs to others".to_owned(),
         };
         Condition { type_: ConditionType::Programmed, status: false, reason: Reason::Invalid, message }
     };

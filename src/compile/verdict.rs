@@ -3,19 +3,22 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Compiled;
 use super::class::Owner;
+use super::findings::Findings;
 use super::objects::{self, Placed};
 use super::report::{self, Condition, ObjectReport, Problem};
-use super::{Compiled, Settings};
 use crate::source::{Kind, ObjectKey};
 use crate::store::{Entry, Store};
 use crate::table::HostKey;
 
 impl Compiled {
     /// Brings the report up to date on these objects, and on what concerns none.
-    pub(super) fn tell(&mut self, store: &Store, settings: &Settings, about: BTreeSet<ObjectKey>) {
-        let verdicts: Vec<_> = about.into_iter().map(|key| (self.verdict(store, settings, &key), key)).collect();
-        let unchanged = verdicts.iter().all(|(verdict, key)| self.report.objects.get(key).map(|known| &**known) == verdict.as_ref());
+    pub(super) fn tell(&mut self, store: &Store, about: BTreeSet<ObjectKey>) {
+        let verdicts: Vec<_> = about.into_iter().map(|key| (self.verdict(store, &key), key)).collect();
+        let unchanged = verdicts
+            .iter()
+            .all(|(verdict, key)| self.report.objects.get(key).map(|known| &**known) == verdict.as_ref());
         if unchanged && self.report.watches == *store.watches() && self.report.places == *store.places() {
             return;
         }
@@ -31,19 +34,21 @@ impl Compiled {
     }
 
     /// The verdict on one object; none when there is nothing to say, or nobody to say it of.
-    fn verdict(&self, store: &Store, settings: &Settings, key: &ObjectKey) -> Option<ObjectReport> {
+    fn verdict(&self, store: &Store, key: &ObjectKey) -> Option<ObjectReport> {
         if let Some(placed) = self.objects.get(key) {
             return self.of_placed(placed);
         }
         let entry = store.get(key)?;
-        let mut problems: Vec<_> = entry.findings.iter().map(Problem::found).collect();
+        let findings = Findings(&entry.findings);
+        let mut problems = findings.problems(|_| true);
         if key.kind == Kind::EndpointSlice {
-            problems.extend_from_slice(self.clusters.problems_of(key));
+            let noticed = self.clusters.problems_of(key).iter();
+            problems.extend(noticed.filter(|problem| !findings.tell(problem, "")).cloned());
         }
         if problems.is_empty() {
             return None;
         }
-        Some(of_unread(settings, key, entry, problems))
+        Some(of_unread(self.standalone, key, entry, problems))
     }
 
     fn of_placed(&self, placed: &Placed) -> Option<ObjectReport> {
@@ -76,8 +81,8 @@ impl Compiled {
 
 /// The verdict on an object that comes to nothing of its own, or that could not be decoded. Without a cluster everything
 /// is ours; in one, who could tell what class an unreadable object has?
-fn of_unread(settings: &Settings, key: &ObjectKey, entry: &Entry, problems: Vec<Problem>) -> ObjectReport {
-    let ours = settings.class.standalone && objects::is_compiled(key.kind);
+fn of_unread(standalone: bool, key: &ObjectKey, entry: &Entry, problems: Vec<Problem>) -> ObjectReport {
+    let ours = standalone && objects::is_compiled(key.kind);
     let metadata = entry.metadata();
     ObjectReport {
         ours,

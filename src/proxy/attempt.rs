@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::{self, PathAndQuery, Scheme, Uri};
 use http::{Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use super::body::{RequestBody, ResponseBody, Upload};
 use super::clock::Deadline;
@@ -69,8 +69,7 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
     let timeouts = attempt.route.timeouts;
     let due = timeouts.request.map(|limit| after(worker.clock.now(), limit));
     let mut deadline = worker.clock.deadline();
-    let upload = Rc::new(Upload::default());
-    let mut body = RequestBody::new(body, upload.clone(), timeouts.idle, worker.clock.deadline());
+    let (mut body, upload) = attempt.body(body);
     let mut failed: Option<Endpoint> = None;
     let mut fresh = false;
     loop {
@@ -124,12 +123,23 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
                 failed = Some(endpoint);
                 fresh = true;
             }
-            (SendError { error, .. }, _) => return Err(attempt.failure(&error, &upload)),
+            (SendError { error, .. }, _) => return Err(attempt.failure(&error, upload.as_deref())),
         }
     }
 }
 
 impl<'a> Attempt<'a> {
+    /// The client's body, and what it will be known by once it has gone.
+    fn body(&mut self, incoming: Incoming) -> (RequestBody, Option<Rc<Upload>>) {
+        if incoming.is_end_stream() {
+            return (RequestBody::Empty, None);
+        }
+        let upload = Rc::new(Upload::default());
+        self.record.uploads(upload.clone());
+        let deadline = self.worker.clock.deadline();
+        (RequestBody::new(incoming, upload.clone(), self.route.timeouts.idle, deadline), Some(upload))
+    }
+
     /// The endpoint to try, any but `failed` if there is a choice.
     pub(super) fn select(&self, failed: Option<&Endpoint>) -> Result<Endpoint, Error> {
         let pool = &self.worker.pool;
@@ -224,8 +234,8 @@ impl<'a> Attempt<'a> {
     }
 
     /// What the exchange makes of a failure to send or to be answered.
-    pub(super) fn failure(&self, error: &hyper::Error, upload: &Upload) -> Error {
-        if upload.broken.get() {
+    pub(super) fn failure(&self, error: &hyper::Error, upload: Option<&Upload>) -> Error {
+        if upload.is_some_and(|upload| upload.broken.get()) {
             return self.client.peer.refusal().map_or(Error::ClientClosed, Error::Framing);
         }
         if error.is_parse() || error.is_parse_too_large() { Error::UpstreamProtocol } else { Error::UpstreamReset }

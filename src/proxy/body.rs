@@ -62,9 +62,6 @@ pub(super) struct Streaming {
 impl RequestBody {
     /// The client's body; `upload` tells the exchange what becomes of it.
     pub(super) fn new(incoming: Incoming, upload: Rc<Upload>, idle: Duration, deadline: Deadline) -> Self {
-        if incoming.is_end_stream() {
-            return Self::Empty;
-        }
         Self::Streaming(Box::new(Streaming { incoming, upload, idle, deadline }))
     }
 
@@ -171,8 +168,11 @@ impl ResponseBody {
     }
 }
 
+/// Why a response's body broke off, for the record and for the client's connection.
+type Broken = (Reason, BodyError);
+
 impl Upstream {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, (Reason, BodyError)>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Pending => {
                 if self.deadline.due().is_none() {

@@ -12,7 +12,7 @@ use http::HeaderValue;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::framing::{Guard, MAX_HEAD, Peer};
@@ -160,12 +160,14 @@ where
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        connection.poll_without_shutdown(cx)
+        Pin::new(&mut connection).poll(cx)
     })
     .await;
     if let Err(error) = result {
         tracing::debug!(%error, client = %client.address, "client connection ended");
-        return;
+        if client.peer.refusal().is_none() {
+            return;
+        }
     }
     let parts = connection.into_parts();
     let (mut io, mut rest) = parts.io.into_inner().into_inner();
@@ -182,7 +184,6 @@ where
             .await;
         }
         None => {
-            let _ = io.shutdown().await;
             if client.peer.refusal().is_some() {
                 linger(&worker, &mut io).await;
             }

@@ -1,7 +1,6 @@
 //! The life of a request, from its head to the head of its response, as one straight line:
 //! read → find → filter → select → send → filter → answer.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,7 +19,8 @@ use super::framing::{Authority, REFUSED_TARGET};
 use super::record::Record;
 use super::{Worker, hash, upgrade};
 use crate::filter::{Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
-use crate::table::{Match, RequestHead, Route, Table, Target, normalise};
+use crate::table::path::normalise;
+use crate::table::{Match, RequestHead, Route, Table, Target};
 use crate::telemetry::Reason;
 
 /// Answers one request. Whatever goes wrong becomes a response; nothing here fails or panics.
@@ -61,7 +61,7 @@ async fn exchange(
     upgrade: bool,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
-    let asked = Asked::read(client, &mut parts)?;
+    let asked = Asked::read(client, &parts)?;
     if asked.is_asterisk() {
         return Ok(asterisk(record));
     }
@@ -87,7 +87,7 @@ async fn exchange(
 
     let matched = Matched { params, prefix };
     let mut rewritten = Rewritten::default();
-    let mut filtering = Filtering { asked: &asked, path: &path, query, secure: client.secure(), matched: &matched };
+    let filtering = Filtering { asked: &asked, path: &path, query, secure: client.secure(), matched: &matched };
     if let Some(early) = filtering.request(&route.filters, &mut parts.headers, &mut rewritten) {
         return early.map(|early| reply(early, record));
     }
@@ -152,7 +152,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(client: &Client, parts: &mut request::Parts) -> Result<Self, Error> {
+    fn read(client: &Client, parts: &request::Parts) -> Result<Self, Error> {
         const BAD_HOST: Error = Error::BadRequest("exactly one valid host is required");
         let path = parts.uri.path();
         if parts.method == Method::GET
@@ -221,7 +221,7 @@ fn asterisk(record: &mut Record) -> Response<ResponseBody> {
 /// The same address over TLS. A client that named our clear port gets our TLS port, any other the default one.
 fn redirect_to_tls(worker: &Worker, asked: &Asked) -> Reply {
     let port = match (asked.port, worker.https_port()) {
-        (Some(port), Some(tls)) if port != 80 && tls != 443 => format!(":{tls}"),
+        (Some(port), tls) if port != 80 && tls != 443 => format!(":{tls}"),
         _ => String::new(),
     };
     let location = format!("https://{}{port}{}", asked.host(), asked.target);
@@ -246,6 +246,7 @@ fn reply(reply: Reply, record: &mut Record) -> Response<ResponseBody> {
         ReplyReason::Redirect => Reason::Redirect,
         ReplyReason::DirectResponse => Reason::DirectResponse,
         ReplyReason::Refused => Reason::RouteRefused,
+        ReplyReason::BadPath => Reason::BadRequest,
     };
     record.answered(status, reason);
     response
@@ -263,7 +264,7 @@ struct Filtering<'a> {
 impl Filtering<'_> {
     /// Runs the filters on the request; `Some` is an early end.
     fn request(
-        &mut self,
+        &self,
         filters: &[Filter],
         headers: &mut HeaderMap,
         rewritten: &mut Rewritten,
@@ -280,10 +281,13 @@ impl Filtering<'_> {
             };
             match filter.on_request(&mut parts, self.matched) {
                 Flow::Continue => {}
-                Flow::Respond(reply) if reply.reason == ReplyReason::Refused => {
-                    return Some(Err(Error::RouteRefused(reply.status)));
+                Flow::Respond(reply) => {
+                    return Some(match reply.reason {
+                        ReplyReason::Redirect | ReplyReason::DirectResponse => Ok(reply),
+                        ReplyReason::Refused => Err(Error::RouteRefused(reply.status)),
+                        ReplyReason::BadPath => Err(Error::BadRequest("malformed or unsafe path")),
+                    });
                 }
-                Flow::Respond(reply) => return Some(Ok(reply)),
             }
         }
         None
@@ -298,16 +302,14 @@ impl Filtering<'_> {
 }
 
 /// The target that goes upstream: what was matched, or what filters made of it, with the query as sent.
-fn target(sent: &PathAndQuery, path: &Cow<'_, str>, query: Option<&str>, rewritten: Option<&str>) -> Result<PathAndQuery, Error> {
-    let path = match (rewritten, path) {
-        (Some(path), _) => path,
-        (None, Cow::Owned(path)) => path.as_str(),
-        (None, Cow::Borrowed(_)) => return Ok(sent.clone()),
-    };
+fn target(sent: &PathAndQuery, path: &str, query: Option<&str>, rewritten: Option<&str>) -> Result<PathAndQuery, Error> {
+    let path = rewritten.unwrap_or(path);
+    if path == sent.path() {
+        return Ok(sent.clone());
+    }
     let target = match query {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
     PathAndQuery::try_from(target).map_err(|_| Error::BadRequest("malformed path"))
 }
-

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 use http::header::{self, HeaderMap};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::table::{HashOn, Params, query_param};
+use crate::table::{HashOn, Params, query};
 
 /// The hash of the request's key, the same on every replica; `None` when the request has no such thing, and then any
 /// endpoint will do.
-pub(super) fn key(on: &HashOn, ip: IpAddr, headers: &HeaderMap, query: Option<&str>, params: &Params<'_>) -> Option<u64> {
+pub(super) fn key(on: &HashOn, ip: IpAddr, headers: &HeaderMap, query_string: Option<&str>, params: &Params<'_>) -> Option<u64> {
     match on {
         HashOn::ClientIp => Some(match ip.to_canonical() {
             IpAddr::V4(ip) => xxh3_64(&ip.octets()),
@@ -17,7 +17,7 @@ pub(super) fn key(on: &HashOn, ip: IpAddr, headers: &HeaderMap, query: Option<&s
         }),
         HashOn::Header(name) => headers.get(name).map(|value| xxh3_64(value.as_bytes())),
         HashOn::Cookie(name) => cookie(headers, name).map(xxh3_64),
-        HashOn::QueryParam(name) => query_param(query?, name).map(|value| xxh3_64(value.as_bytes())),
+        HashOn::QueryParam(name) => query::first(query_string, name).map(|value| xxh3_64(value.as_bytes())),
         HashOn::PathParam(name) => params.get(name).map(|value| xxh3_64(value.as_bytes())),
     }
 }

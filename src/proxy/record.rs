@@ -6,6 +6,7 @@ use std::time::Instant;
 use http::{Method, StatusCode};
 
 use super::Worker;
+use super::body::Upload;
 use super::connection::Client;
 use crate::slot::Slot;
 use crate::telemetry::{Exchange, Reason};
@@ -23,6 +24,7 @@ pub(super) struct Record {
     reason: Reason,
     upstream_seconds: f64,
     sent: u64,
+    upload: Option<Rc<Upload>>,
 }
 
 impl Record {
@@ -41,6 +43,7 @@ impl Record {
             reason: Reason::ClientClosed,
             upstream_seconds: 0.0,
             sent: 0,
+            upload: None,
         }
     }
 
@@ -52,6 +55,11 @@ impl Record {
     /// It goes to the route's backend of this number.
     pub(super) fn backend(&mut self, number: usize) {
         self.backend = u16::try_from(number).ok();
+    }
+
+    /// It has a request body, of which this knows.
+    pub(super) fn uploads(&mut self, upload: Rc<Upload>) {
+        self.upload = Some(upload);
     }
 
     /// The endpoint's head took this long.
@@ -108,6 +116,7 @@ impl Drop for Record {
             seconds: self.start.elapsed().as_secs_f64(),
             upstream_seconds: self.upstream_seconds,
             sent: self.sent,
+            received: self.upload.as_ref().map_or(0, |upload| upload.bytes.get()),
         });
     }
 }

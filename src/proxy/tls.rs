@@ -78,8 +78,8 @@ impl Tls {
         let table = self.tables.load();
         let certificate = start.client_hello().server_name().and_then(|name| table.certificates.find(name));
         let config = match certificate.map(|certificate| certificate.min_version) {
-            Some(TlsVersion::V1_3) => &self.from_1_3,
-            Some(TlsVersion::V1_2) | None => &self.from_1_2,
+            Some(TlsVersion::Tls13) => &self.from_1_3,
+            Some(TlsVersion::Tls12) | None => &self.from_1_2,
         };
         let known = certificate.is_some();
         let stream = start.into_stream(config.clone()).await.map_err(|error| {
@@ -87,8 +87,8 @@ impl Tls {
         })?;
         let connection = stream.get_ref().1;
         let version = match connection.protocol_version() {
-            Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::V1_3,
-            _ => TlsVersion::V1_2,
+            Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
+            _ => TlsVersion::Tls12,
         };
         let http2 = connection.alpn_protocol() == Some(b"h2");
         Ok((stream, Session { version, http2 }))

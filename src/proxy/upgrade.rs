@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::attempt::{self, Attempt, Elapsed};
-use super::body::{RequestBody, ResponseBody, Upload};
+use super::body::{RequestBody, ResponseBody};
 use super::error::Error;
 use super::forward;
 use crate::upstream::pool::Stream;
@@ -42,7 +42,7 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     let sent = attempt::within(&mut deadline, now, timeouts.backend_request, due, lease.send(request)).await;
     let response = match sent {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(attempt.failure(&error.error, &Upload::default())),
+        Ok(Err(error)) => return Err(attempt.failure(&error.error, None)),
         Err(Elapsed::Step) => return Err(Error::UpstreamTimeout),
         Err(Elapsed::Exchange) => return Err(Error::RequestTimeout),
     };

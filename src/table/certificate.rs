@@ -138,5 +138,25 @@ impl Certificates {
     }
 }
 
+/// A certificate of the Secret `shop/NAME` for `NAME.example.com`.
+#[cfg(test)]
+pub(super) fn sample_certificate(name: &str) -> Certificate {
+    use std::sync::LazyLock;
+    // Making a key takes a while, and no test looks at it.
+    static KEY: LazyLock<Arc<CertifiedKey>> = LazyLock::new(|| {
+        let made = rcgen::generate_simple_self_signed(["example.com".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        Arc::new(CertifiedKey::new(vec![made.cert.into()], key))
+    });
+    Certificate {
+        key: Arc::clone(&KEY),
+        min_version: TlsVersion::default(),
+        secret: ("shop".into(), name.into()),
+        names: [format!("{name}.example.com").into()].into(),
+        not_after: 2_000_000_000,
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,23 +1,26 @@
 //! Why a request goes where it goes.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Table;
 use super::matcher::RequestHead;
+use super::route::{Route, Target};
 use super::router::{Entry, HostRouter};
 
 /// Which rule takes a request, and why every other one of the host does not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// The declared host whose rules were considered; `None` when nothing claims the host that was asked for.
     pub host: Option<String>,
     /// Its rules, in the order in which they are considered.
     pub candidates: Vec<Candidate>,
+    /// What the winner does with the request, step by step.
+    pub then: Vec<String>,
 }
 
 /// One match of a rule, and what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Candidate {
     /// The rule, as `GatewayRoute shop/shop rule "orders"`.
@@ -32,7 +35,7 @@ pub struct Candidate {
 }
 
 /// What became of a candidate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict")]
 pub enum Verdict {
     /// It takes the request.
@@ -58,16 +61,41 @@ impl Explanation {
 
 impl Table {
     /// Says which rule takes a request and why every other does not; `host` is as for [`Table::find`].
-    pub fn explain(&self, host: &str, head: &RequestHead<'_>) -> Explanation {
+    pub fn explain(&self, host: &str, head: &RequestHead<'_, '_>) -> Explanation {
         let Some(key) = self.hosts.key(host) else {
-            return Explanation { host: None, candidates: Vec::new() };
+            return Explanation { host: None, candidates: Vec::new(), then: Vec::new() };
         };
         let candidates = self.hosts.get(&key).map(|router| candidates(router, head)).unwrap_or_default();
-        Explanation { host: Some(key.to_string()), candidates }
+        let then = self.find(host, head).map(|found| steps(found.route)).unwrap_or_default();
+        Explanation { host: Some(key.to_string()), candidates, then }
     }
 }
 
-fn candidates(router: &HostRouter, head: &RequestHead<'_>) -> Vec<Candidate> {
+/// What a route does, in order.
+fn steps(route: &Route) -> Vec<String> {
+    let mut steps = Vec::new();
+    if route.https_redirect {
+        steps.push("a request in clear is redirected to TLS".to_owned());
+    }
+    steps.extend(route.filters.iter().map(ToString::to_string));
+    for backend in route.backends.iter() {
+        let share = match route.backends.total_weight() {
+            0 => "nothing".to_owned(),
+            total => format!("{} of {total}", backend.weight),
+        };
+        let behind = match &backend.target {
+            Target::Cluster(cluster) => {
+                format!("{} endpoints, {}", cluster.endpoints().endpoints.len(), cluster.balancer)
+            }
+            Target::Unresolved(status) => format!("does not resolve: {status}"),
+        };
+        steps.push(format!("{share} to {}: {behind}", backend.name));
+        steps.extend(backend.filters.iter().map(|filter| format!("  {filter}")));
+    }
+    steps
+}
+
+fn candidates(router: &HostRouter, head: &RequestHead<'_, '_>) -> Vec<Candidate> {
     let winner = router.search(head).map(|(number, _)| number);
     let entry = |number: usize| router.entries().get(number);
     router
@@ -95,7 +123,7 @@ fn candidates(router: &HostRouter, head: &RequestHead<'_>) -> Vec<Candidate> {
 }
 
 /// The first condition of a match that does not hold.
-fn reject_reason(entry: &Entry, head: &RequestHead<'_>) -> Option<String> {
+fn reject_reason(entry: &Entry, head: &RequestHead<'_, '_>) -> Option<String> {
     if !entry.path.accepts(head.path) {
         return Some(format!("path: wanted {}, request has {}", entry.path, head.path));
     }

@@ -11,15 +11,15 @@ use super::query;
 
 /// What is looked at to choose a route: the normalised path and the rest of the head as it came.
 #[derive(Clone, Copy, Debug)]
-pub struct RequestHead<'a> {
+pub struct RequestHead<'p, 'h> {
     /// The method.
-    pub method: &'a Method,
+    pub method: &'h Method,
     /// The normalised path, beginning with `/`.
-    pub path: &'a str,
+    pub path: &'p str,
     /// The query as sent, without its question mark.
-    pub query: Option<&'a str>,
+    pub query: Option<&'h str>,
     /// The headers.
-    pub headers: &'a HeaderMap,
+    pub headers: &'h HeaderMap,
     /// Whether it came in by the TLS listener.
     pub secure: bool,
 }
@@ -72,14 +72,14 @@ impl Matcher {
     }
 
     /// Whether every condition holds.
-    pub fn accepts(&self, head: &RequestHead<'_>) -> bool {
+    pub fn accepts(&self, head: &RequestHead<'_, '_>) -> bool {
         self.method.as_ref().is_none_or(|method| method == head.method)
             && self.headers.iter().all(|wanted| wanted.accepts(head.headers))
             && self.queries.iter().all(|wanted| wanted.accepts(head.query))
     }
 
     /// The first condition that does not hold, and what the request has instead.
-    pub fn reject_reason(&self, head: &RequestHead<'_>) -> Option<String> {
+    pub fn reject_reason(&self, head: &RequestHead<'_, '_>) -> Option<String> {
         if let Some(method) = self.method.as_ref().filter(|method| *method != head.method) {
             return Some(format!("method: wanted {method}, request has {}", head.method));
         }

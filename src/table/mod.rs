@@ -12,6 +12,8 @@ mod path_match;
 pub mod query;
 mod route;
 mod router;
+#[cfg(test)]
+pub(crate) mod sample;
 mod specificity;
 mod trie;
 
@@ -61,7 +63,7 @@ pub struct Match<'t, 'r> {
 
 impl Table {
     /// The route for a request; `host` is lower-case, without port and without a final dot.
-    pub fn find<'t, 'r>(&'t self, host: &str, head: &RequestHead<'r>) -> Option<Match<'t, 'r>>
+    pub fn find<'t, 'r>(&'t self, host: &str, head: &RequestHead<'r, '_>) -> Option<Match<'t, 'r>>
     where
         't: 'r,
     {

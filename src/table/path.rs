@@ -212,10 +212,7 @@ pub(super) fn push_encoded(out: &mut Vec<u8>, byte: u8) {
 
 /// Whether one or two dots stand alone up to the end of a segment or to what some backends take for its end.
 fn begins_with_dots(path: &[u8]) -> bool {
-    let rest = match path {
-        [b'.', b'.', rest @ ..] | [b'.', rest @ ..] => rest,
-        _ => return false,
-    };
+    let ([b'.', b'.', rest @ ..] | [b'.', rest @ ..]) = path else { return false };
     matches!(rest, [] | [b'/' | b';', ..] | [b'%', b'2', b'f' | b'F', ..])
 }
 

@@ -36,12 +36,12 @@ impl Entry {
     }
 
     /// Whether it takes a request whose path has matched.
-    fn accepts(&self, head: &RequestHead<'_>) -> bool {
+    fn accepts(&self, head: &RequestHead<'_, '_>) -> bool {
         self.listens(head) && self.matcher.accepts(head)
     }
 
     /// Whether its route answers on the listener that the request came in by.
-    pub(super) fn listens(&self, head: &RequestHead<'_>) -> bool {
+    pub(super) fn listens(&self, head: &RequestHead<'_, '_>) -> bool {
         if head.secure { self.route.listeners.https } else { self.route.listeners.http }
     }
 
@@ -66,7 +66,7 @@ impl HostRouter {
     }
 
     /// The rule for a request: the most specific one whose conditions hold.
-    pub fn find<'t, 'r>(&'t self, head: &RequestHead<'r>) -> Option<Match<'t, 'r>>
+    pub fn find<'t, 'r>(&'t self, head: &RequestHead<'r, '_>) -> Option<Match<'t, 'r>>
     where
         't: 'r,
     {
@@ -79,7 +79,7 @@ impl HostRouter {
     }
 
     /// The winner and its number.
-    pub(super) fn search<'t, 'r>(&'t self, head: &RequestHead<'r>) -> Option<(usize, Match<'t, 'r>)>
+    pub(super) fn search<'t, 'r>(&'t self, head: &RequestHead<'r, '_>) -> Option<(usize, Match<'t, 'r>)>
     where
         't: 'r,
     {

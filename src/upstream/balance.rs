@@ -1,5 +1,6 @@
 //! Which endpoint of a cluster takes a request.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::{Endpoint, EndpointSet, Ring};
@@ -20,6 +21,19 @@ pub enum Balancer {
         /// An endpoint that has this many percent of the mean load passes its keys on; `None` is no bound.
         balance_factor_percent: Option<u32>,
     },
+}
+
+impl fmt::Display for Balancer {
+    /// In the words of a declaration: `LeastRequest`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RoundRobin => "RoundRobin",
+            Self::LeastRequest => "LeastRequest",
+            Self::Random => "Random",
+            Self::PeakEwma => "PeakEWMA",
+            Self::ConsistentHash { .. } => "ConsistentHash",
+        })
+    }
 }
 
 /// What a worker knows of the endpoints' load.
@@ -95,7 +109,7 @@ impl Shares {
     /// An endpoint by chance, each as likely as its weight is large.
     fn random(&self, random: u64) -> usize {
         // The high half of the product spreads a random number over the total without a division.
-        self.owner((u128::from(random) * u128::from(self.total) >> 64) as u64)
+        self.owner(((u128::from(random) * u128::from(self.total)) >> 64) as u64)
     }
 
     fn owner(&self, place: u64) -> usize {

@@ -6,8 +6,8 @@ use http::{HeaderName, Method};
 
 use super::super::code::Code;
 use super::super::report::Problem;
-use crate::api::{self, PathMatchType, ValueMatchType};
 use crate::api::gateway_route::RouteMatch;
+use crate::api::{self, PathMatchType, ValueMatchType};
 use crate::table::{HeaderMatch, Matcher, PathMatch, PathMatchError, QueryMatch, ValueMatch};
 
 /// A match that is valid.
@@ -15,6 +15,8 @@ pub(super) struct RuleMatch {
     pub(super) index: u32,
     pub(super) path: PathMatch,
     pub(super) matcher: Matcher,
+    /// Whether it is there because the rule has none.
+    pub(super) implied: bool,
     /// `spec.rules[0].matches[1]`, or the rule's own path when it has no matches.
     pub(super) field: Arc<str>,
 }
@@ -45,7 +47,7 @@ pub(super) fn lower(rule: &str, declared: &[RouteMatch], problems: &mut Vec<Prob
         {
             let matcher = Matcher { method: method.map(self::method), headers, queries };
             let index = u32::try_from(index).unwrap_or(u32::MAX);
-            matches.push(RuleMatch { index, path, matcher, field: field.into() });
+            matches.push(RuleMatch { index, path, matcher, implied, field: field.into() });
         }
     }
     matches

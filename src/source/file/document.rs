@@ -4,7 +4,7 @@ use serde::de::DeserializeSeed as _;
 use serde_json::Value;
 
 use super::locate;
-use super::tree::Tree;
+use super::tree::{TOO_MUCH_REPETITION, Tree};
 
 /// The largest document, in bytes: the largest object that etcd takes is 1.5 MiB, and the API server's default for a
 /// request is smaller still in practice.
@@ -12,6 +12,10 @@ const MAX_BYTES: usize = 1024 * 1024;
 
 /// The most documents in one file.
 const MAX_COUNT: usize = 1_000;
+
+/// The most brackets open at once. The parser's time grows with their number times the length of the document, and it
+/// has no bound of its own; what it is given after this takes at most a tenth of a second.
+const MAX_OPEN: usize = 256;
 
 /// How the text of a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,17 +64,32 @@ pub(super) fn split(text: &str, format: Format) -> Result<Vec<Document<'_>>, Fau
         });
     }
     for document in &documents {
-        if document.text.len() > MAX_BYTES {
-            return Err(Fault {
-                message: format!(
-                    "this document has {} bytes; a document may have at most {MAX_BYTES}",
-                    document.text.len()
-                ),
-                position: Some(document.start()),
-            });
-        }
+        let length = document.text.len();
+        let message = if length > MAX_BYTES {
+            format!("this document has {length} bytes; a document may have at most {MAX_BYTES}")
+        } else if most_open(document.text) > MAX_OPEN {
+            format!("this document has more than {MAX_OPEN} brackets open at once")
+        } else {
+            continue;
+        };
+        return Err(Fault { message, position: Some(document.start()) });
     }
     Ok(documents)
+}
+
+/// The most brackets and braces open at once, taking none for part of a text: a little too many rather than too few.
+fn most_open(text: &str) -> usize {
+    let mut open: usize = 0;
+    let mut most = 0;
+    for byte in text.bytes() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(open);
+    }
+    most
 }
 
 /// Cuts at the lines that begin with `---` or `...`: YAML 1.2 section 9.1.2 reserves them at the start of a line even
@@ -163,8 +182,10 @@ impl Document<'_> {
     }
 
     fn fault(&self, message: &str, at: Option<(usize, usize)>) -> Fault {
+        // The parser's words for the same thing: it counts how often aliases are followed.
+        let repeats = message.contains("repetition limit exceeded");
         Fault {
-            message: without_positions(message),
+            message: if repeats { TOO_MUCH_REPETITION.to_owned() } else { without_positions(message) },
             position: at.map(|(line, column)| Position { line: self.offset + line, column }),
         }
     }
@@ -188,3 +209,6 @@ fn without_positions(message: &str) -> String {
     }
     clean
 }
+
+#[cfg(test)]
+mod tests;

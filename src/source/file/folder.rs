@@ -173,6 +173,11 @@ impl Folder {
             findings.extend(held.findings.iter().cloned());
             for Declared { key, change, .. } in &held.objects {
                 if let Some(first) = winners.get(key) {
+                    // A file on its way out leaves room for its successor, such as itself under another name.
+                    let leaving = held.doubted || self.files.get(first).is_some_and(|first| first.doubted);
+                    if leaving {
+                        continue;
+                    }
                     findings.push(Finding { fatal: false, ..refusal(declared_twice(key, first)) });
                     continue;
                 }

@@ -21,6 +21,9 @@ const ALLOWANCE: usize = 8 * 1024 * 1024;
 /// The price of a node beside its text.
 const NODE: usize = 8;
 
+pub(super) const TOO_MUCH_REPETITION: &str =
+    "aliases repeat too much of this document; write the repeated parts out, or fewer of them";
+
 /// Builds a [`Value`] from a document: refuses repeated keys, tags, too much depth and too much repetition, and
 /// resolves merge keys (`<<`), as kubectl does.
 #[derive(Clone)]
@@ -38,9 +41,7 @@ impl Default for Tree {
 impl Tree {
     fn pay<E: Error>(&self, text: &str) -> Result<(), E> {
         let price = NODE + text.len();
-        let left = self.left.get().checked_sub(price).ok_or_else(|| {
-            E::custom("aliases repeat too much of this document; write the repeated parts out, or fewer of them")
-        })?;
+        let left = self.left.get().checked_sub(price).ok_or_else(|| E::custom(TOO_MUCH_REPETITION))?;
         self.left.set(left);
         Ok(())
     }

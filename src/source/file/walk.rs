@@ -1,10 +1,10 @@
 //! Which files a folder holds.
 //!
 //! Names that begin with a dot are passed over: editors' swap files, `.git`, and the folders in which a mounted
-//! ConfigMap keeps its generations (`..data`, `..2026_11_22`). Its entries are links through `..data` and are followed.
-//! What links lead to twice is read once.
+//! ConfigMap keeps its generations (`..data`, `..2026_11_22`). Its entries are links through `..data` and are followed,
+//! after everything that is no link. What can be reached in several ways is read once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -47,11 +47,15 @@ fn format(name: &OsStr) -> Option<Format> {
 ///
 /// When `root` is not there or cannot be looked into.
 pub(super) fn list(root: &Path) -> io::Result<Listing> {
-    let mut walk = Walk { listing: Listing::default(), seen: BTreeSet::new() };
+    let mut walk = Walk { listing: Listing::default(), seen: BTreeSet::new(), links: VecDeque::new() };
     let real = fs::canonicalize(root)?;
     if fs::metadata(&real)?.is_dir() {
         walk.seen.insert(real.clone());
         walk.folder(root, &real, 0)?;
+        while let Some(Link { path, real, depth }) = walk.links.pop_front() {
+            let reached = fs::canonicalize(real).and_then(|real| walk.entry(&path, real, depth));
+            walk.note(path, reached);
+        }
     } else {
         let name = root.file_name().unwrap_or_default();
         walk.listing.files.insert(root.to_owned(), format(name).unwrap_or(Format::Yaml));
@@ -63,6 +67,15 @@ struct Walk {
     listing: Listing,
     /// The real paths of all folders entered and files taken, so that links do not lead to them again.
     seen: BTreeSet<PathBuf>,
+    /// Links met and not yet followed.
+    links: VecDeque<Link>,
+}
+
+/// A link that the user knows as `path` and that really lies at `real`.
+struct Link {
+    path: PathBuf,
+    real: PathBuf,
+    depth: usize,
 }
 
 impl Walk {
@@ -75,30 +88,43 @@ impl Walk {
             if name.as_encoded_bytes().starts_with(b".") {
                 continue;
             }
-            let path = path.join(&name);
-            if let Err(error) = self.entry(&path, real.join(&name), &name, depth) {
-                // Between the listing and the look a file may go; that is a deletion like any other.
-                if error.kind() != io::ErrorKind::NotFound {
-                    self.listing.unreadable.insert(path, error.to_string());
+            let (path, real) = (path.join(&name), real.join(&name));
+            let looked = match fs::symlink_metadata(&real) {
+                Ok(metadata) if metadata.is_symlink() => {
+                    self.links.push_back(Link { path, real, depth });
+                    continue;
                 }
-            }
+                Ok(_) => self.entry(&path, real, depth),
+                Err(error) => Err(error),
+            };
+            self.note(path, looked);
         }
         Ok(())
     }
 
-    fn entry(&mut self, path: &Path, mut real: PathBuf, name: &OsStr, depth: usize) -> io::Result<()> {
-        let mut metadata = fs::symlink_metadata(&real)?;
-        if metadata.is_symlink() {
-            real = fs::canonicalize(&real)?;
-            metadata = fs::metadata(&real)?;
+    /// Keeps what went wrong with `path`. Between the listing and the look a file may go, and a link may lead nowhere;
+    /// both are as if it had not been there.
+    fn note(&mut self, path: PathBuf, looked: io::Result<()>) {
+        if let Err(error) = looked
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            self.listing.unreadable.insert(path, error.to_string());
         }
+    }
+
+    /// Takes a file or looks through a folder, unless that was done. No link any more.
+    fn entry(&mut self, path: &Path, real: PathBuf, depth: usize) -> io::Result<()> {
+        let metadata = fs::metadata(&real)?;
         if metadata.is_dir() {
             if depth == MAX_DEPTH {
                 return Err(io::Error::other(format!("folders nest deeper than {MAX_DEPTH} levels here")));
             }
+            if self.seen.len() >= 2 * MAX_FILES {
+                return Err(io::Error::other("too many folders; this one is not looked into"));
+            }
             return if self.seen.insert(real.clone()) { self.folder(path, &real, depth + 1) } else { Ok(()) };
         }
-        let Some(format) = format(name) else {
+        let Some(format) = path.file_name().and_then(format) else {
             return Ok(());
         };
         if !metadata.is_file() {

@@ -39,18 +39,18 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A worker's connections to endpoints, and what it knows of their load.
 #[derive(Debug)]
-pub struct Pool<B> {
+pub struct Pool<B: Body + 'static> {
     inner: Rc<Inner<B>>,
 }
 
-impl<B> Clone for Pool<B> {
+impl<B: Body + 'static> Clone for Pool<B> {
     fn clone(&self) -> Self {
         Self { inner: self.inner.clone() }
     }
 }
 
 #[derive(Debug)]
-struct Inner<B> {
+struct Inner<B: Body + 'static> {
     endpoints: RefCell<SlotVec<State<B>>>,
     turns: RefCell<SlotVec<u64>>,
     /// Milliseconds of the worker's clock, written at every sweep and checkout.
@@ -61,7 +61,7 @@ struct Inner<B> {
 
 /// What is known of one endpoint.
 #[derive(Debug)]
-struct State<B> {
+struct State<B: Body + 'static> {
     idle: Vec<Idle<B>>,
     shared: Vec<Rc<Shared<B>>>,
     dialing: Option<Rc<Notify>>,
@@ -69,18 +69,18 @@ struct State<B> {
     latency: f64,
 }
 
-impl<B> Default for State<B> {
+impl<B: Body + 'static> Default for State<B> {
     fn default() -> Self {
         Self { idle: Vec::new(), shared: Vec::new(), dialing: None, in_flight: 0, latency: 0.0 }
     }
 }
 
-struct Idle<B> {
+struct Idle<B: Body + 'static> {
     connection: Box<Http1<B>>,
     since: u64,
 }
 
-impl<B> std::fmt::Debug for Idle<B> {
+impl<B: Body + 'static> std::fmt::Debug for Idle<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Idle").field("since", &self.since).finish_non_exhaustive()
     }
@@ -105,7 +105,7 @@ struct Shared<B> {
     idle_since: Cell<u64>,
 }
 
-impl<B> Default for Pool<B> {
+impl<B: Body + 'static> Default for Pool<B> {
     fn default() -> Self {
         Self {
             inner: Rc::new(Inner {
@@ -126,6 +126,8 @@ pub struct Usage {
     pub connects: u64,
     /// Requests that went out on a connection that was there already.
     pub reuses: u64,
+    /// Connections that wait for a request now.
+    pub idle: u64,
 }
 
 impl<B> Pool<B>
@@ -241,7 +243,9 @@ where
 
     /// What has been made and used again so far.
     pub fn usage(&self) -> Usage {
-        Usage { connects: self.inner.connects.get(), reuses: self.inner.reuses.get() }
+        let endpoints = self.inner.endpoints.borrow();
+        let idle = endpoints.iter().map(|(_, state)| state.idle.len() as u64).sum();
+        Usage { connects: self.inner.connects.get(), reuses: self.inner.reuses.get(), idle }
     }
 
     /// A number that grows by one with every call for this cluster.
@@ -297,7 +301,7 @@ where
     }
 }
 
-impl<B> State<B> {
+impl<B: Body + 'static> State<B> {
     /// An HTTP/2 connection with room for another stream.
     fn free_shared(&mut self) -> Option<Rc<Shared<B>>> {
         self.shared.retain(|shared| !shared.sender.is_closed());

@@ -1,0 +1,340 @@
+//! The composition root: build, spawn, wait, drain. Nobody may use this but the command line.
+
+mod measure;
+mod problem;
+mod reconcile;
+mod signal;
+pub mod trust;
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use anyhow::{Context, anyhow};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::admin;
+use crate::compile::{self, Report};
+use crate::config::{Listen, Process};
+use crate::drain::{self, Drain, Phase, Signal};
+use crate::proxy::{self, Bound};
+use crate::snapshot::{Publisher, Reader};
+use crate::source::{Change, Kind, ObjectKey};
+use crate::store::Store;
+use crate::table::Table;
+use crate::telemetry::Metrics;
+
+pub use reconcile::Readiness;
+use reconcile::Reconcile;
+use signal::stop_on_signals;
+
+/// Batches of changes on their way to the store.
+const CHANGES: usize = 64;
+
+/// Everything that is there before anything runs: sockets are bound, and nothing listens but the admin port.
+pub struct App {
+    process: Process,
+    http: Bound,
+    https: Bound,
+    admin: TcpListener,
+    addresses: admin::Addresses,
+    metrics: Metrics,
+    reconcile: Reconcile,
+    tables: Reader<Table>,
+    reports: watch::Receiver<Arc<Report>>,
+    readiness: watch::Receiver<Readiness>,
+    changes: mpsc::Sender<Vec<Change>>,
+    signal: Arc<Signal>,
+    drain: Drain,
+}
+
+/// What runs.
+pub struct Running {
+    /// Where it can be reached.
+    pub addresses: admin::Addresses,
+    /// Whether it serves, and how many batches of changes the current table reflects.
+    pub readiness: watch::Receiver<Readiness>,
+    /// The tables as they are published.
+    pub tables: Reader<Table>,
+    /// What everything counts in.
+    pub metrics: Metrics,
+    /// The reports as they are published.
+    pub reports: watch::Receiver<Arc<Report>>,
+    /// Ends it.
+    pub signal: Arc<Signal>,
+    tasks: JoinSet<anyhow::Result<()>>,
+    grace: drain::Grace,
+    drain: Drain,
+}
+
+impl App {
+    /// Binds everything and lays out what will run.
+    ///
+    /// # Errors
+    /// When an address cannot be bound; the message names it.
+    pub async fn build(
+        process: Process,
+        settings: compile::Settings,
+        kinds: impl IntoIterator<Item = Kind>,
+        secrets_wanted: Option<mpsc::Sender<ObjectKey>>,
+    ) -> anyhow::Result<Self> {
+        let http = bind(process.http, process.workers).with_context(|| format!("--http {}", process.http))?;
+        let https = bind(process.https, process.workers).with_context(|| format!("--https {}", process.https))?;
+        let admin = TcpListener::bind(resolve(process.admin))
+            .await
+            .with_context(|| format!("--admin {}", process.admin))?;
+        let addresses = admin::Addresses { http: http.address, https: https.address, admin: admin.local_addr()? };
+        let metrics = Metrics::new(process.workers);
+        let tables = Publisher::new(Arc::new(Table::default()));
+        let (reports, told) = watch::channel(Arc::new(Report::default()));
+        let (changes, received) = mpsc::channel(CHANGES);
+        let (signal, drain) = drain::channel();
+        let (readiness, seen) = watch::channel(Readiness::default());
+        Ok(Self {
+            tables: tables.reader(),
+            reports: told,
+            reconcile: Reconcile::new(
+                Store::awaiting(kinds),
+                settings,
+                tables,
+                reports,
+                metrics.clone(),
+                readiness,
+                received,
+                secrets_wanted,
+            ),
+            process,
+            http,
+            https,
+            admin,
+            addresses,
+            metrics,
+            readiness: seen,
+            changes,
+            signal: Arc::new(signal),
+            drain,
+        })
+    }
+
+    /// Where a source sends what it sees.
+    pub fn changes(&self) -> mpsc::Sender<Vec<Change>> {
+        self.changes.clone()
+    }
+
+    /// Starts everything. Workers begin to listen once the first table has been published.
+    pub fn spawn(self) -> Running {
+        let Self {
+            process,
+            http,
+            https,
+            admin,
+            addresses,
+            metrics,
+            reconcile,
+            tables,
+            reports,
+            readiness,
+            changes: _,
+            signal,
+            drain,
+        } = self;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(reconcile.run(drain.clone()));
+        let state = admin::State {
+            tables: tables.clone(),
+            reports: reports.clone(),
+            metrics: metrics.clone(),
+            readiness: admin_readiness(readiness.clone(), drain.clone()),
+            addresses,
+        };
+        tasks.spawn({
+            let drain = drain.clone();
+            async move { admin::serve(admin, state, drain).await.context("the admin port stopped") }
+        });
+        tasks.spawn(workers(
+            WorkerParts {
+                http,
+                https,
+                metrics: metrics.clone(),
+                tables: tables.clone(),
+                signal: signal.clone(),
+                drain: drain.clone(),
+                grace: process.grace,
+            },
+            readiness.clone(),
+        ));
+        Running { addresses, readiness, tables, metrics, reports, signal, tasks, grace: process.grace, drain }
+    }
+}
+
+impl Running {
+    /// Sees a stop coming.
+    pub fn drain(&self) -> Drain {
+        self.drain.clone()
+    }
+
+    /// Adds a task without which the process makes no sense: its end is the process's end. It is dropped when the drain
+    /// has ended.
+    pub fn essential(&mut self, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        let mut drain = self.drain.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                result = task => result,
+                () = drain.reached(Phase::Ended) => Ok(()),
+            }
+        });
+    }
+
+    /// Waits until the first table has been published and workers listen.
+    ///
+    /// # Errors
+    /// When it ends before that.
+    pub async fn published(&mut self) -> anyhow::Result<()> {
+        tokio::select! {
+            first = self.readiness.wait_for(|readiness| readiness.published) => {
+                first.map(|_| ()).context("nothing was ever published")
+            }
+            Some(ended) = self.tasks.join_next() => {
+                ended.context("a task failed")?.and_then(|()| Err(anyhow!("a task ended before anything was published")))
+            }
+        }
+    }
+
+    /// Waits for a signal to stop, then for the drain; a second signal ends it at once.
+    ///
+    /// # Errors
+    /// What ended the process, if it was not a signal.
+    pub async fn until_signalled(mut self) -> anyhow::Result<()> {
+        let signal = self.signal.clone();
+        self.essential(async move {
+            stop_on_signals(signal).await?;
+            std::future::pending().await
+        });
+        self.finish().await
+    }
+
+    /// Waits until the drain has ended; an essential task that ends before that is an error.
+    ///
+    /// # Errors
+    /// What ended the process, if it was not a signal.
+    pub async fn finish(mut self) -> anyhow::Result<()> {
+        let mut phases = self.drain.clone();
+        let stopped = tokio::select! {
+            () = phases.reached(Phase::Leaving) => None,
+            Some(ended) = self.tasks.join_next() => Some(ended),
+        };
+        if let Some(ended) = stopped {
+            self.signal.enter(Phase::Ended);
+            return Err(match ended {
+                Ok(Ok(())) => anyhow!("an essential task ended before the process was asked to stop"),
+                Ok(Err(error)) => error,
+                Err(panic) => anyhow!("an essential task failed: {panic}"),
+            });
+        }
+        tracing::info!(seconds = self.grace.delay.as_secs_f64(), "leaving: not ready any more, still serving");
+        tokio::select! {
+            () = tokio::time::sleep(self.grace.delay) => self.signal.enter(Phase::Draining),
+            () = phases.reached(Phase::Draining) => {}
+        }
+        tracing::info!("draining: finishing what is in flight");
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Ok(Err(error)) = ended {
+                tracing::warn!(error = format!("{error:#}"), "while draining");
+            }
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+struct WorkerParts {
+    http: Bound,
+    https: Bound,
+    metrics: Metrics,
+    tables: Reader<Table>,
+    signal: Arc<Signal>,
+    drain: Drain,
+    grace: drain::Grace,
+}
+
+/// Starts the workers once there is something to serve, and waits for their threads.
+async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) -> anyhow::Result<()> {
+    let mut drain = parts.drain.clone();
+    tokio::select! {
+        first = readiness.wait_for(|readiness| readiness.published) => {
+            first.context("nothing was ever published")?;
+        }
+        () = drain.reached(Phase::Leaving) => {
+            parts.signal.enter(Phase::Ended);
+            return Ok(());
+        }
+    }
+    let http = parts.http.listen().context("cannot listen for HTTP")?;
+    let https = parts.https.listen().context("cannot listen for HTTPS")?;
+    let threads = http
+        .into_iter()
+        .zip(https)
+        .enumerate()
+        .map(|(index, (http, https))| {
+            proxy::spawn(proxy::Settings {
+                index,
+                tables: parts.tables.clone(),
+                drain: parts.drain.clone(),
+                grace: parts.grace,
+                http,
+                https,
+                metrics: parts.metrics.worker(index),
+            })
+        })
+        .collect::<io::Result<Vec<_>>>()
+        .context("cannot start a worker")?;
+    let mut joins = JoinSet::new();
+    for thread in threads {
+        joins.spawn_blocking(move || join(thread));
+    }
+    while let Some(joined) = joins.join_next().await {
+        joined.context("a worker cannot be waited for")??;
+    }
+    // Nothing else has anything left to be there for.
+    parts.signal.enter(Phase::Ended);
+    Ok(())
+}
+
+fn join(thread: JoinHandle<io::Result<()>>) -> anyhow::Result<()> {
+    match thread.join() {
+        Ok(result) => result.context("a worker stopped"),
+        Err(_) => Err(anyhow!("a worker panicked")),
+    }
+}
+
+/// What the admin port says of readiness: the drain comes first.
+fn admin_readiness(readiness: watch::Receiver<Readiness>, drain: Drain) -> admin::Ready {
+    Box::new(move || {
+        let readiness = readiness.borrow();
+        let ready = if drain.phase() >= Phase::Leaving {
+            Err("draining".to_owned())
+        } else if readiness.published {
+            Ok(())
+        } else {
+            Err(readiness.waiting.clone())
+        };
+        admin::Readiness { ready, batches: readiness.batches }
+    })
+}
+
+fn bind(listen: Listen, workers: usize) -> io::Result<Bound> {
+    match Bound::new(resolve(listen), workers) {
+        // A kernel without IPv6 has no `[::]`.
+        Err(_) if listen.ip.is_none() => {
+            Bound::new(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), listen.port), workers)
+        }
+        result => result,
+    }
+}
+
+fn resolve(listen: Listen) -> SocketAddr {
+    SocketAddr::new(listen.ip.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), listen.port)
+}

@@ -1,0 +1,196 @@
+//! The loop that keeps the table true: take changes, note what is dirty, compile, publish, tell.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::{measure, problem};
+use crate::compile::{self, Compiled, Report};
+use crate::drain::{Drain, Phase};
+use crate::snapshot::Publisher;
+use crate::source::{Change, Kind, ObjectKey};
+use crate::store::{Store, Watch};
+use crate::table::Table;
+use crate::telemetry::Metrics;
+
+/// After a change, this long without another one and it is compiled.
+const QUIET: Duration = Duration::from_millis(3);
+/// A change is never held off longer than this.
+const HOLD_OFF: Duration = Duration::from_millis(25);
+
+/// How far the control side has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// A first table has been published; it stays so.
+    pub published: bool,
+    /// How many batches of changes the current table reflects.
+    pub batches: u64,
+    /// What is being waited for, while nothing has been published.
+    pub waiting: String,
+}
+
+pub(super) struct Reconcile {
+    store: Store,
+    settings: compile::Settings,
+    compiled: Compiled,
+    tables: Publisher<Table>,
+    reports: watch::Sender<Arc<Report>>,
+    metrics: Metrics,
+    readiness: watch::Sender<Readiness>,
+    changes: mpsc::Receiver<Vec<Change>>,
+    secrets_wanted: Option<mpsc::Sender<ObjectKey>>,
+    /// What is dirty and not compiled yet.
+    dirty: BTreeSet<ObjectKey>,
+    batches: u64,
+}
+
+impl Reconcile {
+    #[expect(clippy::too_many_arguments, reason = "each is one end of a wire that the composition root lays")]
+    pub(super) fn new(
+        store: Store,
+        settings: compile::Settings,
+        tables: Publisher<Table>,
+        reports: watch::Sender<Arc<Report>>,
+        metrics: Metrics,
+        readiness: watch::Sender<Readiness>,
+        changes: mpsc::Receiver<Vec<Change>>,
+        secrets_wanted: Option<mpsc::Sender<ObjectKey>>,
+    ) -> Self {
+        Self {
+            store,
+            settings,
+            compiled: Compiled::empty(),
+            tables,
+            reports,
+            metrics,
+            readiness,
+            changes,
+            secrets_wanted,
+            dirty: BTreeSet::new(),
+            batches: 0,
+        }
+    }
+
+    /// Runs until the drain has ended or every source has gone.
+    pub(super) async fn run(mut self, mut drain: Drain) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                batch = self.changes.recv() => match batch {
+                    Some(batch) => self.take(batch).await,
+                    // The last table keeps serving without a source; only the drain ends this.
+                    None => {
+                        drain.reached(Phase::Ended).await;
+                        return Ok(());
+                    }
+                },
+                () = drain.reached(Phase::Ended) => return Ok(()),
+            }
+        }
+    }
+
+    /// One round: this batch, and those that follow it closely.
+    async fn take(&mut self, batch: Vec<Change>) {
+        let began = Instant::now();
+        let mut mattered = self.apply(batch);
+        while let Some(quiet) = self.may_wait(began) {
+            match tokio::time::timeout(quiet, self.changes.recv()).await {
+                Ok(Some(batch)) => mattered |= self.apply(batch),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        let published = self.readiness.borrow().published;
+        if !published && !self.store.is_synced() {
+            let waiting = self.waiting();
+            self.readiness.send_modify(|readiness| readiness.waiting = waiting);
+            return;
+        }
+        if mattered || !published {
+            self.compile(began);
+        }
+        let batches = self.batches;
+        self.readiness.send_modify(|readiness| {
+            readiness.published = true;
+            readiness.batches = batches;
+        });
+    }
+
+    /// How much longer a batch that followed would be waited for.
+    fn may_wait(&self, began: Instant) -> Option<Duration> {
+        let left = HOLD_OFF.checked_sub(began.elapsed())?;
+        (!self.dirty.is_empty()).then(|| left.min(QUIET))
+    }
+
+    /// Takes a batch in and says whether there is anything to compile or to tell. Endpoints are published at once: they
+    /// change no route and must not wait for any.
+    fn apply(&mut self, batch: Vec<Change>) -> bool {
+        self.batches += 1;
+        let mattered = self.store.apply_all(batch);
+        let (slices, rest): (BTreeSet<_>, BTreeSet<_>) =
+            self.store.take_dirty().into_iter().partition(|key| key.kind == Kind::EndpointSlice);
+        self.dirty.extend(rest);
+        // Before the first table there is no cluster; the first compile sees all slices.
+        if !slices.is_empty() && self.readiness.borrow().published {
+            for (cluster, endpoints) in self.compiled.endpoints_changed(&self.store, &slices) {
+                cluster.publish(endpoints);
+            }
+        }
+        mattered
+    }
+
+    fn compile(&mut self, began: Instant) {
+        let dirty = std::mem::take(&mut self.dirty);
+        let previous = std::mem::take(&mut self.compiled);
+        let table = previous.table.clone();
+        let compiling = Instant::now();
+        self.compiled = compile::compile(&self.store, &self.settings, previous, &dirty);
+        let took = compiling.elapsed();
+        for (cluster, endpoints) in std::mem::take(&mut self.compiled.moves) {
+            cluster.publish(endpoints);
+        }
+        let (new_table, new_report) = (self.compiled.table.clone(), self.compiled.report.clone());
+        if !Arc::ptr_eq(&new_table, &table) {
+            measure::table(&self.metrics, &new_table);
+            self.tables.publish(new_table.clone());
+            tracing::info!(
+                generation = new_table.generation,
+                routes = new_table.routes.len(),
+                problems = new_report.problems().count(),
+                milliseconds = took.as_secs_f64() * 1e3,
+                "published"
+            );
+        }
+        let report = self.reports.borrow().clone();
+        if !Arc::ptr_eq(&new_report, &report) {
+            problem::tell(&report, &new_report);
+            measure::report(&self.metrics, &new_report);
+            self.reports.send_replace(new_report);
+        }
+        measure::endpoints(&self.metrics, &new_table);
+        self.metrics.set_applied(new_table.generation, took, began.elapsed());
+        self.want_secrets();
+    }
+
+    /// Asks for Secrets that something has begun to refer to, and lets go of those that nothing refers to any more.
+    fn want_secrets(&mut self) {
+        let Some(source) = &self.secrets_wanted else { return };
+        for key in self.store.retain_secrets(self.compiled.referenced_secrets()) {
+            // The queue holds more than can be asked for between two answers; one that is full is told of.
+            if source.try_send(key.clone()).is_err() {
+                tracing::warn!(secret = %key, "cannot ask for a Secret: too many are being asked for");
+            }
+        }
+    }
+
+    fn waiting(&self) -> String {
+        let pending: Vec<&str> = self
+            .store
+            .watches()
+            .iter()
+            .filter(|(_, watch)| **watch == Watch::Pending)
+            .map(|(kind, _)| kind.as_str())
+            .collect();
+        format!("waiting for the first list of: {}", pending.join(", "))
+    }
+}

@@ -1,0 +1,63 @@
+//! `headgate check`: what is wrong with declared objects, said by the code that would serve them.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::{Args, ValueEnum};
+
+use super::serving::control_runtime;
+use super::{CLEAN, FINDINGS, Outcome, print, run};
+
+/// How to print.
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Say what is wrong with declared objects.
+#[derive(Args)]
+#[command(after_help = "Exit code: 0 nothing is wrong, 1 something is, 2 it could not run.")]
+pub(super) struct Check {
+    /// The folder or file that holds the objects.
+    #[arg(short = 'f', long = "file", value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Look at the objects of a cluster instead.
+    #[arg(long, conflicts_with = "folder")]
+    in_cluster: bool,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    cluster: super::cluster::Cluster,
+}
+
+impl Check {
+    pub(super) fn run(&self) -> Outcome {
+        let compiled = match &self.folder {
+            Some(folder) => run::compile_folder(folder)?,
+            None if self.in_cluster => control_runtime()?.block_on(self.cluster.compile_once())?,
+            None => bail!("say what to check: -f DIR, or --in-cluster"),
+        };
+        let problems = compiled.report.list();
+        match self.output {
+            Output::Json => {
+                let json = serde_json::json!({"version": "v1", "problems": problems});
+                print(&format!("{}\n", serde_json::to_string_pretty(&json)?))?;
+            }
+            Output::Text => {
+                let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
+                let routes = compiled.table.routes.len();
+                text += &match problems.len() {
+                    0 => format!("{routes} routes, nothing is wrong\n"),
+                    1 => format!("{routes} routes, 1 problem\n"),
+                    count => format!("{routes} routes, {count} problems\n"),
+                };
+                print(&text)?;
+            }
+        }
+        Ok(if problems.is_empty() { CLEAN } else { FINDINGS })
+    }
+}

@@ -1,0 +1,89 @@
+//! Which cluster, and which of its objects.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::sync::mpsc;
+
+use crate::app::trust;
+use crate::compile::{self, ClassSelection, Compiled, DEFAULT_CLASS};
+use crate::source::{Kind, kubernetes};
+use crate::store::Store;
+
+/// Flags that say which cluster.
+#[derive(Args, Clone)]
+pub(super) struct Cluster {
+    /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's service account].
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig.
+    #[arg(long, value_name = "NAME", env = "HEADGATE_CONTEXT")]
+    context: Option<String>,
+    /// The name of the IngressClass to serve.
+    #[arg(long, value_name = "NAME", env = "HEADGATE_INGRESS_CLASS", default_value = DEFAULT_CLASS)]
+    pub(super) ingress_class: String,
+    /// Watch the objects of this namespace only [default: all].
+    #[arg(long, value_name = "NAMESPACE", env = "HEADGATE_WATCH_NAMESPACE")]
+    pub(super) watch_namespace: Option<String>,
+}
+
+impl Cluster {
+    /// What the client needs to know of the cluster.
+    pub(super) async fn config(&self) -> anyhow::Result<Config> {
+        let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
+        let config = match &self.kubeconfig {
+            Some(path) => {
+                let kubeconfig =
+                    Kubeconfig::read_from(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
+                Config::from_custom_kubeconfig(kubeconfig, &options).await.context("the kubeconfig is of no use")?
+            }
+            None if self.context.is_some() => {
+                Config::from_kubeconfig(&options).await.context("the kubeconfig is of no use")?
+            }
+            None => Config::infer().await.context(
+                "no cluster: there is neither a service account nor a kubeconfig; give --kubeconfig FILE, or serve a \
+                 folder with `headgate run DIR`",
+            )?,
+        };
+        Ok(kubernetes::bounded(config, &self.watching()))
+    }
+
+    /// How to watch it.
+    pub(super) fn watching(&self) -> kubernetes::Settings {
+        kubernetes::Settings { namespace: self.watch_namespace.clone(), ..kubernetes::Settings::default() }
+    }
+
+    /// How to compile what it declares.
+    pub(super) fn settings(&self) -> anyhow::Result<compile::Settings> {
+        Ok(compile::Settings { class: ClassSelection::cluster(&self.ingress_class), backend_tls: trust::backends()? })
+    }
+
+    /// What it declares comes to now.
+    pub(super) async fn compile_once(&self) -> anyhow::Result<Compiled> {
+        let client = Client::try_from(self.config().await?).context("the cluster cannot be spoken to")?;
+        let (sender, mut changes) = mpsc::channel(16);
+        let (_wanted, asked) = mpsc::channel(1);
+        let mut store = Store::awaiting(Kind::ALL);
+        let watching = kubernetes::run(client, self.watching(), sender, asked);
+        let listed = async {
+            while !store.is_synced() {
+                let Some(batch) = changes.recv().await else { break };
+                store.apply_all(batch);
+            }
+        };
+        tokio::select! {
+            () = watching => {}
+            () = listed => {}
+        }
+        anyhow::ensure!(store.is_synced(), "the cluster could not be listed: {}", unavailable(&store));
+        let dirty = store.take_dirty();
+        Ok(compile::compile(&store, &self.settings()?, Compiled::empty(), &dirty))
+    }
+}
+
+fn unavailable(store: &Store) -> String {
+    store.unavailable().map(|(kind, reason)| format!("{kind}: {reason}")).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,58 @@
+//! `headgate demo`: the example, its backend, and what to try.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::serving::{Serving, control_runtime};
+use super::{CLEAN, Outcome, echo, init, print, run};
+use crate::config::Listen;
+use crate::telemetry::log;
+
+/// Where the example's backend listens, as the example says.
+const ECHO: &str = "127.0.0.1:8082";
+
+/// Write an example into a folder, serve it, and say what to try.
+#[derive(Args)]
+pub(super) struct Demo {
+    /// The folder; the example is written unless it is there.
+    #[arg(value_name = "DIR", default_value = "headgate-demo")]
+    folder: PathBuf,
+    #[command(flatten)]
+    serving: Serving,
+}
+
+impl Demo {
+    pub(super) fn run(&self) -> Outcome {
+        log::init(self.serving.log_format)?;
+        if !self.folder.exists() {
+            init::write(&self.folder)?;
+        }
+        control_runtime()?.block_on(async {
+            let backend = echo::listen(ECHO.parse()?).await?;
+            let mut running = run::serve_folder(&self.folder, &self.serving).await?;
+            running.essential(echo::serve(backend));
+            running.published().await?;
+            print(&self.what_to_try(running.addresses.http, running.addresses.admin))?;
+            running.until_signalled().await
+        })?;
+        Ok(CLEAN)
+    }
+
+    fn what_to_try(&self, http: std::net::SocketAddr, admin: std::net::SocketAddr) -> String {
+        let (http, admin) = (Listen::shown(http), Listen::shown(admin));
+        let folder = self.folder.display();
+        format!(
+            "\nServing {folder} on http://{http}\n\n  \
+             curl http://{http}/hello/world                       the backend sees /greet/world\n  \
+             curl -i http://{http}/teapot                         an answer without a backend\n  \
+             curl -H 'Host: echo.localhost' http://{http}/any     an Ingress\n  \
+             curl -i http://{http}/nothing                        no route, and the answer says so\n\n\
+             Change something and ask again; no restart, no reload:\n\n  \
+             sed -i 's/I am a teapot/short and stout/' {folder}/route.yaml && curl http://{http}/teapot\n\n\
+             Ask why:\n\n  \
+             headgate explain http://{http}/hello/world -f {folder}\n  \
+             curl http://{admin}/api/v1/problems\n\n"
+        )
+    }
+}

@@ -1,0 +1,96 @@
+//! `headgate echo`: a backend that answers with what it saw.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use clap::Args;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+
+use super::serving::control_runtime;
+use super::{CLEAN, Outcome};
+
+/// The largest body that is counted; a larger one is refused.
+const MAX_BODY: usize = 64 * 1024 * 1024;
+
+/// Answer every request with what was seen of it, as JSON.
+#[derive(Args)]
+pub(super) struct Echo {
+    /// Where to listen.
+    #[arg(long, value_name = "ADDR", env = "HEADGATE_ECHO_LISTEN", default_value = "127.0.0.1:8082")]
+    listen: SocketAddr,
+}
+
+impl Echo {
+    pub(super) fn run(&self) -> Outcome {
+        control_runtime()?.block_on(async {
+            let listener = listen(self.listen).await?;
+            println!("echo listens on http://{}", listener.local_addr()?);
+            tokio::select! {
+                result = serve(listener) => result?,
+                result = tokio::signal::ctrl_c() => result?,
+            }
+            Ok(CLEAN)
+        })
+    }
+}
+
+/// Binds; the error names the address.
+pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        anyhow::anyhow!("the echo backend cannot listen on {address}: {error}; is another one running there?")
+    })
+}
+
+/// Answers until it is dropped.
+pub(super) async fn serve(listener: TcpListener) -> anyhow::Result<()> {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((tcp, client)) = accepted else { continue };
+                connections.spawn(
+                    http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .serve_connection(TokioIo::new(tcp), service_fn(move |request| answer(client, request))),
+                );
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn answer(client: SocketAddr, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let body = Limited::new(body, MAX_BODY).collect().await.map(|body| body.to_bytes().len());
+    let mut headers = serde_json::Map::new();
+    for name in parts.headers.keys() {
+        let values: Vec<_> =
+            parts.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        headers.insert(name.to_string(), values.join(", ").into());
+    }
+    let seen = serde_json::json!({
+        "method": parts.method.as_str(),
+        "path": parts.uri.path(),
+        "query": parts.uri.query(),
+        "version": format!("{:?}", parts.version),
+        "headers": headers,
+        "body_bytes": body.as_ref().ok(),
+        "peer": client.to_string(),
+    });
+    let mut text = serde_json::to_string_pretty(&seen).unwrap_or_default();
+    text.push('\n');
+    let mut response = Response::new(Full::new(Bytes::from(text)));
+    if body.is_err() {
+        *response.status_mut() = http::StatusCode::PAYLOAD_TOO_LARGE;
+    }
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}

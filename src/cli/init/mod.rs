@@ -1,0 +1,49 @@
+//! `headgate init`: an example to change.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use super::{CLEAN, Outcome, print};
+
+/// What the example consists of.
+const FILES: [(&str, &str); 3] = [
+    ("backend.yaml", include_str!("example/backend.yaml")),
+    ("route.yaml", include_str!("example/route.yaml")),
+    ("ingress.yaml", include_str!("example/ingress.yaml")),
+];
+
+/// Write an example into a folder.
+#[derive(Args)]
+pub(super) struct Init {
+    /// The folder; it must not exist yet or be empty.
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+impl Init {
+    pub(super) fn run(&self) -> Outcome {
+        write(&self.folder)?;
+        let folder = self.folder.display();
+        print(&format!(
+            "wrote {}\n\n  headgate echo &             the backend that the example sends requests to\n  headgate run {folder}\n",
+            FILES.map(|(name, _)| self.folder.join(name).display().to_string()).join(", ")
+        ))?;
+        Ok(CLEAN)
+    }
+}
+
+/// Writes the example.
+pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
+    if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
+        bail!("{} is not empty; nothing was written", folder.display());
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for (name, text) in FILES {
+        let path = folder.join(name);
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! The report as a list: what `headgate check` prints and the admin port answers with.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::code::{Code, Severity};
+use super::report::{Report, Told};
+
+/// One problem with everything that says where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    /// `HG1203`.
+    pub code: &'static str,
+    /// `error` or `warning`.
+    pub severity: &'static str,
+    /// `GatewayRoute shop/shop`; none for a place that holds no object, such as a file that does not parse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// The rule's name or number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// The path of the field.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub field: String,
+    /// What is wrong.
+    pub what: String,
+    /// What would be right.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
+    /// File, line and column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub place: Option<String>,
+}
+
+impl Report {
+    /// Every problem: those of objects, then those of places.
+    pub fn list(&self) -> Vec<Listed> {
+        let of_objects = self.problems().map(|Told { object, problem }| Listed {
+            code: problem.code.as_str(),
+            severity: word(problem.severity()),
+            object: Some(object.to_string()),
+            rule: problem.rule.as_deref().map(str::to_owned),
+            field: problem.field.clone(),
+            what: problem.what.clone(),
+            remedy: problem.remedy.clone(),
+            place: problem.place.clone(),
+        });
+        let of_places = self.places.iter().flat_map(|(place, findings)| {
+            findings.iter().map(move |finding| Listed {
+                code: Code::Invalid.as_str(),
+                severity: word(if finding.fatal { Severity::Error } else { Severity::Warning }),
+                object: None,
+                rule: None,
+                field: finding.field.clone(),
+                what: finding.message.clone(),
+                remedy: String::new(),
+                place: Some(finding.place.clone().unwrap_or_else(|| place.clone())),
+            })
+        });
+        of_objects.chain(of_places).collect()
+    }
+}
+
+fn word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+    }
+}
+
+impl fmt::Display for Listed {
+    /// Two or three lines: what, where, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}[{}]: {}", self.severity, self.code, self.what)?;
+        let mut parts = Vec::new();
+        parts.extend(self.place.clone());
+        parts.extend(self.object.clone());
+        parts.extend(self.rule.as_ref().map(|rule| format!("rule \"{rule}\"")));
+        parts.extend((!self.field.is_empty()).then(|| self.field.clone()));
+        write!(f, "  --> {}", parts.join("  "))?;
+        if !self.remedy.is_empty() {
+            write!(f, "\n  = help: {}", self.remedy)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,239 @@
+//! The data plane, one copy per core: a worker is a thread with a runtime, listeners, connections and counters of its
+//! own. What it shares with anybody is the table it reads.
+//!
+//! A request's way: [`listener`] → [`connection`] → [`framing`] → [`exchange`] → [`attempt`] and back.
+
+mod attempt;
+mod body;
+pub mod clock;
+mod connection;
+mod connections;
+mod error;
+mod exchange;
+mod forward;
+pub mod framing;
+mod hash;
+mod listener;
+mod record;
+mod rewind;
+mod tls;
+mod upgrade;
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use std::{io, thread};
+
+use http::{HeaderName, HeaderValue};
+use tokio::runtime::LocalOptions;
+
+pub use listener::Bound;
+
+use crate::drain::{Drain, Grace, Phase};
+use crate::snapshot::{Held, LocalReader, Reader};
+use crate::table::Table;
+use crate::telemetry::WorkerMetrics;
+use crate::upstream::pool::{ConnectError, Pool};
+use crate::upstream::{Cluster, Endpoint};
+use body::RequestBody;
+use clock::Clock;
+use connections::Connections;
+use tls::Tls;
+
+/// How often idle connections to endpoints are looked through.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How often a draining worker looks whether its last connection has ended.
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// What a worker is made of.
+#[derive(Debug)]
+pub struct Settings {
+    /// Its number.
+    pub index: usize,
+    /// The tables it serves.
+    pub tables: Reader<Table>,
+    /// When to stop.
+    pub drain: Drain,
+    /// How long stopping may take.
+    pub grace: Grace,
+    /// Where it listens in clear.
+    pub http: TcpListener,
+    /// Where it listens for TLS.
+    pub https: TcpListener,
+    /// Where it counts.
+    pub metrics: WorkerMetrics,
+}
+
+/// One core's copy of the data plane.
+pub(crate) struct Worker {
+    tables: LocalReader<Table>,
+    pool: Pool<RequestBody>,
+    clock: Clock,
+    tls: Tls,
+    metrics: WorkerMetrics,
+    connections: Connections,
+    phase: Cell<Phase>,
+    open: Cell<usize>,
+    random: Cell<u64>,
+    spare_fields: Cell<Vec<(HeaderName, HeaderValue)>>,
+    https_port: u16,
+}
+
+/// Starts a worker on a thread of its own; the thread ends when the drain has.
+///
+/// # Errors
+/// When the thread or its runtime cannot be made.
+pub fn spawn(settings: Settings) -> io::Result<JoinHandle<io::Result<()>>> {
+    thread::Builder::new().name(format!("worker-{}", settings.index)).spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+        runtime.block_on(run(settings))
+    })
+}
+
+async fn run(settings: Settings) -> io::Result<()> {
+    let Settings { index: _, tables, mut drain, grace, http, https, metrics } = settings;
+    let worker = Rc::new(Worker {
+        tls: Tls::new(tables.clone()).map_err(io::Error::other)?,
+        tables: LocalReader::new(tables),
+        pool: Pool::default(),
+        clock: Clock::new(),
+        metrics,
+        connections: Connections::default(),
+        phase: Cell::new(Phase::Serving),
+        open: Cell::new(0),
+        random: Cell::new(seed()?),
+        spare_fields: Cell::default(),
+        https_port: https.local_addr()?.port(),
+    });
+    let ticking = tokio::task::spawn_local(worker.clock.clone().run());
+    let sweeping = tokio::task::spawn_local(sweep(worker.clone()));
+    let accepting = [
+        tokio::task::spawn_local(listener::accept(worker.clone(), http, false)),
+        tokio::task::spawn_local(listener::accept(worker.clone(), https, true)),
+    ];
+
+    drain.reached(Phase::Leaving).await;
+    worker.enter(Phase::Leaving);
+    drain.reached(Phase::Draining).await;
+    for task in accepting {
+        task.abort();
+    }
+    worker.enter(Phase::Draining);
+    let finished = async {
+        while worker.open.get() > 0 {
+            tokio::time::sleep(DRAIN_STEP).await;
+        }
+    };
+    tokio::select! {
+        () = finished => {}
+        () = drain.reached(Phase::Ended) => {}
+        () = tokio::time::sleep(grace.timeout) => {
+            tracing::warn!(connections = worker.open.get(), "connections were still open at the end of the drain");
+        }
+    }
+    worker.enter(Phase::Ended);
+    ticking.abort();
+    sweeping.abort();
+    Ok(())
+}
+
+/// Closes what has been idle for too long, now and then.
+async fn sweep(worker: Rc<Worker>) {
+    let mut interval = tokio::time::interval(SWEEP);
+    loop {
+        interval.tick().await;
+        let table = worker.table();
+        let mut living = HashSet::new();
+        for cluster in table.clusters.iter() {
+            living.extend(cluster.endpoints().endpoints.iter().map(|endpoint| endpoint.slot.serial()));
+        }
+        worker.pool.sweep(worker.clock.now(), |serial| living.contains(&serial));
+        let usage = worker.pool.usage();
+        worker.metrics.set_pool(usage.connects, usage.reuses, usage.idle);
+    }
+}
+
+impl Worker {
+    /// The table that is current, for as long as the caller wants it.
+    fn table(&self) -> Rc<Held<Table>> {
+        self.tables.load()
+    }
+
+    /// How far a stop has come.
+    fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    /// Whether clients should look elsewhere.
+    fn is_leaving(&self) -> bool {
+        self.phase.get() >= Phase::Leaving
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.connections.wake();
+    }
+
+    /// The port of the TLS listener.
+    fn https_port(&self) -> u16 {
+        self.https_port
+    }
+
+    /// A random number: splitmix64, good for spreading and not for secrets.
+    fn random(&self) -> u64 {
+        let state = self.random.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.random.set(state);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A random number below `limit`; 0 when that is 0.
+    fn random_below(&self, limit: u32) -> u32 {
+        // The high half of the product is as even as the number itself.
+        let product = u128::from(self.random()) * u128::from(limit);
+        u32::try_from(product >> 64).unwrap_or(0)
+    }
+
+    /// An id that no other request has.
+    fn new_request_id(&self) -> HeaderValue {
+        forward::uuid_v7(self.clock.wall(), [self.random(), self.random()])
+    }
+
+    /// Counts a connection for as long as what is returned lives.
+    fn hold_connection(self: &Rc<Self>, secure: bool) -> Open {
+        self.open.set(self.open.get() + 1);
+        self.metrics.connection_opened(secure);
+        Open { worker: self.clone(), secure }
+    }
+
+    /// Says why an endpoint could not be reached; the client only learns that it could not.
+    fn tell_connect_failure(&self, cluster: &Cluster, endpoint: &Endpoint, error: &ConnectError) {
+        tracing::debug!(service = %cluster.name, endpoint = %endpoint.address, %error, "cannot connect to endpoint");
+    }
+}
+
+/// A connection that is counted as open.
+struct Open {
+    worker: Rc<Worker>,
+    secure: bool,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.worker.open.set(self.worker.open.get().saturating_sub(1));
+        self.worker.metrics.connection_closed(self.secure);
+    }
+}
+
+fn seed() -> io::Result<u64> {
+    let mut bytes = [0; 8];
+    rustls::crypto::aws_lc_rs::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| io::Error::other("the system has no randomness"))?;
+    Ok(u64::from_le_bytes(bytes))
+}

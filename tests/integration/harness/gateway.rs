@@ -1,0 +1,189 @@
+//! A Headgate of one's own: the real binary, serving a folder, on ports that the system chose.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::http::get;
+
+/// Nothing that is waited for takes this long unless it never comes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running `headgate run`; it ends with this.
+pub(crate) struct Gateway {
+    pub(crate) http: SocketAddr,
+    pub(crate) https: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    child: Child,
+    folder: TempDir,
+    log: Arc<Mutex<VecDeque<String>>>,
+    reading: Option<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Serves these objects: one file, `objects.yaml`.
+    pub(crate) fn start(yaml: &str) -> Self {
+        Self::start_with(yaml, &[])
+    }
+
+    /// The same, with further flags.
+    pub(crate) fn start_with(yaml: &str, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("objects.yaml"), yaml).unwrap();
+        let mut child = Command::new(binary())
+            .args(["run", folder.path().to_str().unwrap()])
+            .args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"])
+            .args(flags)
+            .env("HEADGATE_LOG", "headgate=debug")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log: Arc<Mutex<VecDeque<String>>> = Arc::default();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut addresses = None;
+        for line in lines.by_ref() {
+            let line = line.unwrap();
+            addresses = addresses_in(&line);
+            log.lock().unwrap().push_back(line);
+            if addresses.is_some() {
+                break;
+            }
+        }
+        let [http, https, admin] = addresses
+            .unwrap_or_else(|| panic!("headgate ended before it said where it listens: {:?}", log.lock().unwrap()));
+        let reading = {
+            let log = log.clone();
+            std::thread::spawn(move || {
+                for line in lines.map_while(Result::ok) {
+                    log.lock().unwrap().push_back(line);
+                }
+            })
+        };
+        let gateway = Self { http, https, admin, child, folder, log, reading: Some(reading) };
+        gateway.wait_until("it is ready", || get(gateway.admin, "/readyz").is_ok_and(|response| response.status == 200));
+        gateway
+    }
+
+    /// The folder that is served.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Replaces all objects and returns once they are what is served.
+    pub(crate) fn apply(&self, yaml: &str) {
+        self.write("objects.yaml", yaml);
+    }
+
+    /// Writes one file of the folder, atomically, and returns once it is what is served.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        let path = self.folder().join(name);
+        if fs::read_to_string(&path).is_ok_and(|old| old == text) {
+            return;
+        }
+        let before = self.batches();
+        let aside = self.folder().join(format!(".{name}.new"));
+        fs::write(&aside, text).unwrap();
+        fs::rename(&aside, &path).unwrap();
+        self.wait_until("the change is served", || self.batches() > before);
+    }
+
+    /// How many batches of changes what is served reflects.
+    pub(crate) fn batches(&self) -> u64 {
+        self.api("generation")["batches"].as_u64().unwrap()
+    }
+
+    /// The generation that is served.
+    pub(crate) fn generation(&self) -> u64 {
+        self.api("generation")["generation"].as_u64().unwrap()
+    }
+
+    /// What the admin port answers at `/api/v1/{name}`.
+    pub(crate) fn api(&self, name: &str) -> Value {
+        let response = get(self.admin, &format!("/api/v1/{name}")).unwrap();
+        assert_eq!(response.status, 200, "{name}: {}", response.text());
+        serde_json::from_slice(&response.body).unwrap()
+    }
+
+    /// The metrics as text.
+    pub(crate) fn metrics(&self) -> String {
+        get(self.admin, "/metrics").unwrap().text()
+    }
+
+    /// Every line logged so far.
+    pub(crate) fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().iter().cloned().collect()
+    }
+
+    /// Sends a signal, `TERM` say.
+    pub(crate) fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
+    /// Waits for the process to end and gives its exit code.
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it did not end: {:#?}", self.log());
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until something outside this process is so.
+    pub(crate) fn wait_until(&self, what: &str, mut so: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !so() {
+            assert!(Instant::now() < deadline, "never came: {what}; log: {:#?}", self.log());
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(reading) = self.reading.take() {
+            let _ = reading.join();
+        }
+        if std::thread::panicking() {
+            for line in self.log() {
+                eprintln!("headgate: {line}");
+            }
+        }
+    }
+}
+
+/// The binary under test.
+pub(crate) fn binary() -> PathBuf {
+    env!("CARGO_BIN_EXE_headgate").into()
+}
+
+/// The addresses in the log line that tells them.
+fn addresses_in(line: &str) -> Option<[SocketAddr; 3]> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    let field = |name: &str| -> Option<SocketAddr> {
+        let text = line["fields"][name].as_str()?;
+        text.split_once("://")?.1.parse().ok()
+    };
+    Some([field("http")?, field("https")?, field("admin")?])
+}
