@@ -11,10 +11,10 @@ use k8s_openapi::api::networking::v1::{
 
 use super::Settings;
 use super::backend::{self, BackendRef, PortRef, Speak};
-use super::keyring::{self, Keyring};
 use super::class::Owner;
 use super::code::Code;
 use super::findings::Findings;
+use super::keyring::{self, Keyring};
 use super::lookup::Lookup;
 use super::lowered::{Claim, Draft, DraftBackend, Lowered, TlsClaim};
 use super::reference::{self, Reference};
@@ -148,7 +148,9 @@ impl Lowering<'_, '_> {
             "Prefix" | "ImplementationSpecific" => {
                 PathMatch::parse_prefix(text).map_err(|error| (error.to_string(), error.remedy()))
             }
-            other => Err((format!("pathType {other} is unknown"), "use Exact, Prefix or ImplementationSpecific".to_owned())),
+            other => {
+                Err((format!("pathType {other} is unknown"), "use Exact, Prefix or ImplementationSpecific".to_owned()))
+            }
         };
         let target = self.backend(&name, backend, &format!("{field}.backend"));
         match parsed {
@@ -266,11 +268,15 @@ impl Lowering<'_, '_> {
             if let Some(certificate) = &held.certificate {
                 self.lowered.problems.extend(keyring::uncovered(certificate, &host, &secret, &secret_field));
             }
-            self.lowered.tls.entry(host).or_insert_with(|| TlsClaim {
+            let claim = TlsClaim {
                 certificate: held.certificate.clone().map(|certificate| (secret.clone(), certificate)),
                 min_version: None,
                 field: secret_field.as_str().into(),
-            });
+            };
+            // Of several entries for one host the first counts whose Secret can be used.
+            if self.lowered.tls.get(&host).is_none_or(|known| known.certificate.is_none()) {
+                self.lowered.tls.insert(host, claim);
+            }
         }
     }
 

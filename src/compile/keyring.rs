@@ -136,8 +136,9 @@ fn parse(key: &ObjectKey, secret: &Secret) -> Result<Certificate, Fault> {
         .ok_or_else(|| invalid("has a tls.crt whose first certificate is not X.509".to_owned(), PEM_CHAIN))?;
     let der = PrivateKeyDer::from_pem_slice(pem_key)
         .map_err(|error| invalid(format!("has a tls.key that is no private key ({})", pem_fault(&error)), PEM_KEY))?;
-    let signing = any_supported_type(&der)
-        .map_err(|_| invalid("has a tls.key of a kind that is not supported".to_owned(), "use RSA, ECDSA or Ed25519"))?;
+    let signing = any_supported_type(&der).map_err(|_| {
+        invalid("has a tls.key of a kind that is not supported".to_owned(), "use RSA, ECDSA or Ed25519")
+    })?;
     let certified = CertifiedKey::new(chain, signing);
     match certified.keys_match() {
         // A key whose public half cannot be asked for is taken on trust; a client would notice at once.
@@ -179,10 +180,8 @@ fn names_and_expiry(der: &CertificateDer<'_>) -> Option<(Vec<Box<str>>, i64)> {
     Some((names.into_iter().flatten().collect(), certificate.validity().not_after.timestamp()))
 }
 
-/// `stringData` is what people write in files; the API server moves it to `data`.
 fn datum<'s>(secret: &'s Secret, name: &str) -> Option<&'s [u8]> {
-    let bytes = secret.data.as_ref().and_then(|data| data.get(name)).map(|ByteString(bytes)| bytes.as_slice());
-    bytes.or_else(|| Some(secret.string_data.as_ref()?.get(name)?.as_bytes()))
+    secret.data.as_ref()?.get(name).map(|ByteString(bytes)| bytes.as_slice())
 }
 
 /// Without the bytes at fault, which may be a key's.
@@ -207,12 +206,7 @@ pub(super) fn covers(certificate: &Certificate, host: &HostKey) -> bool {
 }
 
 /// The problem that a certificate is not valid for a host that it is served for.
-pub(super) fn uncovered(
-    certificate: &Certificate,
-    host: &HostKey,
-    secret: &ObjectKey,
-    field: &str,
-) -> Option<Problem> {
+pub(super) fn uncovered(certificate: &Certificate, host: &HostKey, secret: &ObjectKey, field: &str) -> Option<Problem> {
     (!covers(certificate, host)).then(|| {
         let what = format!("the certificate in {secret} is not valid for {host}");
         let remedy = match &*certificate.names {

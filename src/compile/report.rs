@@ -218,7 +218,8 @@ impl ConditionType {
 
 /// The conditions of a GatewayRoute with these problems; `refused` are the rules that answer 500 out of `rules`.
 pub(super) fn route_conditions(problems: &[Problem], rules: usize, refused: &[Arc<str>]) -> Vec<Condition> {
-    let accepted = verdict(problems, Aspect::Accepted, ConditionType::Accepted, Reason::Accepted, "every rule is valid");
+    let accepted =
+        verdict(problems, Aspect::Accepted, ConditionType::Accepted, Reason::Accepted, "every rule is valid");
     let resolved = verdict(
         problems,
         Aspect::ResolvedRefs,
@@ -244,7 +245,8 @@ pub(super) fn route_conditions(problems: &[Problem], rules: usize, refused: &[Ar
         let message = match (rules, served) {
             (0, _) => "nothing of it is served".to_owned(),
             (_, 0) => "every rule answers 500".to_owned(),
-            (rules, served) => format!("{served} of {rules} rules are served as declared"),
+            (rules, served) if served < rules => format!("{} of {rules} rules answer 500", rules - served),
+            (_, _) => "a part of what is declared belongs to others".to_owned(),
         };
         Condition { type_: ConditionType::Programmed, status: false, reason: Reason::Invalid, message }
     };
