@@ -7,3 +7,4 @@ pub(crate) mod cluster;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod run;
+pub(crate) mod watch_faults;
