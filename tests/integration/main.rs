@@ -13,3 +13,6 @@ mod cluster_smoke;
 mod golden;
 /// The source that watches a cluster, under faults and against the real API server.
 mod source_kubernetes;
+
+/// The dependency rule of the crate, and what else of the code can be counted.
+mod layering;
