@@ -31,17 +31,18 @@ const LAYERS: &[Layer] = &[
     // Compiled.
     Layer {
         name: "compile",
-        uses: &["api", "source", "store", "filter", "slot", "table", "upstream"],
+        uses: &["api", "source", "store", "filter", "path", "slot", "table", "upstream"],
         shuns: &["tokio", "hyper", "socket2", "kube", "prometheus", "notify", "anyhow", "jiff"],
     },
+    Layer { name: "path", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "slot", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
-    Layer { name: "table", uses: &["filter", "slot", "upstream"], shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"] },
-    Layer { name: "filter", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"] },
+    Layer { name: "table", uses: &["filter", "path", "slot", "upstream"], shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"] },
+    Layer { name: "filter", uses: &["path"], shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"] },
     Layer { name: "upstream", uses: &["slot"], shuns: &["kube", "k8s_openapi", "anyhow"] },
     // Running.
     Layer {
         name: "proxy",
-        uses: &["drain", "filter", "slot", "snapshot", "table", "telemetry", "upstream"],
+        uses: &["drain", "filter", "path", "slot", "snapshot", "table", "telemetry", "upstream"],
         shuns: &["kube", "k8s_openapi", "prometheus", "anyhow"],
     },
     Layer { name: "snapshot", uses: &[], shuns: KUBERNETES },
@@ -50,7 +51,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "telemetry", uses: &["slot"], shuns: KUBERNETES },
     Layer {
         name: "admin",
-        uses: &["compile::Listed", "compile::Report", "drain", "slot", "snapshot", "table", "telemetry"],
+        uses: &["compile::Listed", "compile::Report", "drain", "path", "slot", "snapshot", "table", "telemetry"],
         shuns: KUBERNETES,
     },
     Layer { name: "status", uses: &["api", "compile", "source"], shuns: &["hyper", "socket2", "prometheus", "anyhow"] },
@@ -189,7 +190,9 @@ struct Source {
 /// Every file of code below a folder of the repository, those that hold tests of `src` aside.
 fn sources(folder: &str) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let only_for_tests = Regex::new(r"#\[cfg\(test\)\]\s*(?:pub\([a-z]+\) )?mod (\w+);").unwrap();
     let mut sources = Vec::new();
+    let mut of_tests = BTreeSet::new();
     let mut folders = vec![root.clone()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
@@ -197,11 +200,16 @@ fn sources(folder: &str) -> Vec<Source> {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                sources.extend(Source::read(&root, &path));
+                let Some(source) = Source::read(&root, &path) else { continue };
+                for found in only_for_tests.captures_iter(&source.text) {
+                    of_tests.insert([source.module.as_slice(), &[found[1].to_owned()]].concat());
+                }
+                sources.push(source);
             }
         }
     }
     assert!(!sources.is_empty(), "{}", root.display());
+    sources.retain(|source| !of_tests.contains(&source.module));
     sources.sort_by(|a, b| a.path.cmp(&b.path));
     sources
 }
