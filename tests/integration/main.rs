@@ -16,3 +16,6 @@ mod source_kubernetes;
 
 /// The dependency rule of the crate, and what else of the code can be counted.
 mod layering;
+
+/// Which request goes where.
+mod routing;
