@@ -3,7 +3,7 @@
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
-use crate::table::path::{PathError, normalise};
+use crate::path::{PathError, normalise};
 use crate::table::{Explanation, RequestHead, Table, query};
 
 /// Why a request cannot be asked about.

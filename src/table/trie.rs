@@ -10,8 +10,8 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 
 use super::hash::BuildXxh3;
-use super::params::{MAX_PARAMS, Spans};
 use super::path_match::{Kind, PathMatch, Step};
+use crate::path::{MAX_PARAMS, Spans};
 
 /// Rules with one path: a range of the host's list.
 pub(super) type Rules = Range<u32>;

@@ -90,7 +90,7 @@ fn what_a_cluster_declares_is_served() {
     fs::write(&authority, certificate.cert.pem()).unwrap();
 
     let gateway =
-        Gateway::serve(&kubeconfig, "headgate", &["--ingress-class", "served", "--publish-address", "203.0.113.9"]);
+        Gateway::in_cluster(&kubeconfig, "headgate", &["--ingress-class", "served", "--publish-address", "203.0.113.9"]);
     gateway.wait_until_ready();
     cluster.apply(&format!(
         r#"
@@ -193,11 +193,11 @@ fn a_stopped_leader_hands_over() {
         let lease = json(cluster, "headgate", &["lease", "headgate-leader-leaders"]);
         lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
     };
-    let mut first = Gateway::serve(&kubeconfig, "headgate", &flags);
+    let mut first = Gateway::in_cluster(&kubeconfig, "headgate", &flags);
     first.wait_until_ready();
     first.wait_until("it leads", || first.metrics().contains("headgate_leader 1"));
     let before = holder();
-    let second = Gateway::serve(&kubeconfig, "headgate", &flags);
+    let second = Gateway::in_cluster(&kubeconfig, "headgate", &flags);
     second.wait_until_ready();
     assert!(second.metrics().contains("headgate_leader 0"), "only one leads");
 
@@ -229,8 +229,8 @@ fn another_class_is_left_alone() {
         )
     };
     cluster.apply(&(object("mine", "ours") + &object("foreign", "theirs")));
-    let ours = Gateway::serve(&kubeconfig, "headgate", &["--ingress-class", "ours"]);
-    let theirs = Gateway::serve(&kubeconfig, "headgate", &["--ingress-class", "theirs"]);
+    let ours = Gateway::in_cluster(&kubeconfig, "headgate", &["--ingress-class", "ours"]);
+    let theirs = Gateway::in_cluster(&kubeconfig, "headgate", &["--ingress-class", "theirs"]);
     wait_for(cluster, &namespace, "condition=Programmed", "gwr/mine");
     wait_for(cluster, &namespace, "condition=Programmed", "gwr/foreign");
     for (gateway, served, not_served) in [(&ours, "mine", "foreign"), (&theirs, "foreign", "mine")] {
@@ -264,7 +264,7 @@ fn nothing_listens_before_the_cluster_is_known() {
          'http://127.0.0.1:1'}}]\ncontexts: [{name: a, context: {cluster: a, user: a}}]\nusers: [{name: a, user: {}}]\n",
     )
     .unwrap();
-    let mut gateway = Gateway::serve(&kubeconfig, "default", &[]);
+    let mut gateway = Gateway::in_cluster(&kubeconfig, "default", &[]);
     let ready = crate::harness::http::get(gateway.admin, "/readyz").unwrap();
     assert_eq!(ready.status, 503);
     assert!(ready.text().contains("Ingress") && ready.text().contains("GatewayRoute"), "{}", ready.text());
@@ -350,7 +350,7 @@ fn broken_objects_are_told_and_hurt_nobody() {
         }
     }
     cluster.apply(&yaml);
-    let gateway = Gateway::serve(&kubeconfig, "headgate", &["--ingress-class", "broken"]);
+    let gateway = Gateway::in_cluster(&kubeconfig, "headgate", &["--ingress-class", "broken"]);
     gateway.wait_until_ready();
     for number in 0..10 {
         let response = get_host(gateway.http, &format!("good-{number}.example.com"), "/").unwrap();

@@ -16,3 +16,8 @@ mod source_kubernetes;
 
 /// The real binary as the ingress of the real API server.
 mod kubernetes;
+/// The dependency rule of the crate, and what else of the code can be counted.
+mod layering;
+
+/// Which request goes where.
+mod routing;

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -39,14 +39,19 @@ impl Gateway {
     pub(crate) fn start_with(yaml: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("objects.yaml"), yaml).unwrap();
+        Self::serve(folder, flags)
+    }
+
+    /// Serves a folder that is there already.
+    pub(crate) fn serve(folder: TempDir, flags: &[&str]) -> Self {
         let command = ["run", folder.path().to_str().unwrap()].map(str::to_owned);
         let gateway = Self::spawn(&command, flags, folder);
         gateway.wait_until_ready();
         gateway
     }
 
-    /// Serves a cluster with these credentials; the lease is in this namespace.
-    pub(crate) fn serve(kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
+    /// Serves a cluster with these credentials; the lease is in this namespace. It is not waited for until it is ready.
+    pub(crate) fn in_cluster(kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
         let kubeconfig = kubeconfig.to_str().unwrap();
         let command = ["serve", "--kubeconfig", kubeconfig, "--lease-namespace", namespace].map(str::to_owned);
         Self::spawn(&command, flags, tempfile::tempdir().unwrap())
@@ -64,25 +69,22 @@ impl Gateway {
             .spawn()
             .unwrap();
         let log: Arc<Mutex<VecDeque<String>>> = Arc::default();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut addresses = None;
-        for line in lines.by_ref() {
-            let line = line.unwrap();
-            addresses = addresses_in(&line);
-            log.lock().unwrap().push_back(line);
-            if addresses.is_some() {
-                break;
-            }
-        }
-        let [http, https, admin] = addresses
-            .unwrap_or_else(|| panic!("headgate ended before it said where it listens: {:?}", log.lock().unwrap()));
+        let (told, addresses) = mpsc::channel();
         let reading = {
-            let log = log.clone();
+            let (log, lines) = (log.clone(), BufReader::new(child.stderr.take().unwrap()).lines());
             std::thread::spawn(move || {
                 for line in lines.map_while(Result::ok) {
+                    let addresses = addresses_in(&line);
                     log.lock().unwrap().push_back(line);
+                    if let Some(addresses) = addresses {
+                        let _ = told.send(addresses);
+                    }
                 }
             })
+        };
+        let Ok([http, https, admin]) = addresses.recv_timeout(PATIENCE) else {
+            let _ = child.kill();
+            panic!("headgate did not say where it listens: {:#?}", log.lock().unwrap());
         };
         Self { http, https, admin, child, folder, log, reading: Some(reading) }
     }
@@ -204,7 +206,7 @@ pub(crate) fn binary() -> PathBuf {
 fn addresses_in(line: &str) -> Option<[SocketAddr; 3]> {
     let line: Value = serde_json::from_str(line).ok()?;
     let field = |name: &str| -> Option<SocketAddr> {
-        let text = line["fields"][name].as_str()?;
+        let text = line[name].as_str()?;
         text.split_once("://")?.1.parse().ok()
     };
     Some([field("http")?, field("https")?, field("admin")?])
