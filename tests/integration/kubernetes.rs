@@ -43,6 +43,16 @@ fn credentials(cluster: &Cluster) -> std::path::PathBuf {
     INSTALLED.call_once(|| {
         let rbac = fs::read_to_string("manifests/rbac.yaml").unwrap();
         cluster.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: headgate}}\n---\n{rbac}"));
+        // Replicas of another class than the default one share a Lease of that class's name.
+        let leases = ["served", "leaders", "ours", "theirs", "broken"].map(|class| format!("headgate-leader-{class}"));
+        cluster.apply(&format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: test-leases, namespace: \
+             headgate}}\nrules: [{{apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [{}], verbs: \
+             [get, update]}}]\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: \
+             test-leases, namespace: headgate}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: \
+             test-leases}}\nsubjects: [{{kind: ServiceAccount, name: headgate, namespace: headgate}}]\n",
+            leases.join(", ")
+        ));
     });
     cluster.token_for("headgate", "headgate")
 }

@@ -19,5 +19,8 @@ mod kubernetes;
 /// The dependency rule of the crate, and what else of the code can be counted.
 mod layering;
 
+/// Back to the cluster, component by component.
+mod status;
+
 /// Which request goes where.
 mod routing;
