@@ -4,5 +4,8 @@ pub mod log;
 mod metrics;
 mod reason;
 
-pub use metrics::*;
+pub use metrics::{
+    CertificateExpiry, EndpointCount, EndpointState, Exchange, Metrics, ObjectCount, ObjectState, RouteLabels,
+    TEXT_FORMAT, WorkerMetrics,
+};
 pub use reason::Reason;

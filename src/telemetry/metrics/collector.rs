@@ -1,0 +1,83 @@
+//! The bridge to the `prometheus` crate: everything that is counted, as metric families.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::MetricFamily;
+
+use super::control::Control;
+use super::ledger::Ledger;
+use super::process::Process;
+use super::worker::WorkerCells;
+use super::{family, show};
+
+/// What the registry asks. Clones ask the same.
+#[derive(Clone, Debug)]
+pub(super) struct Everything {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    descriptions: Vec<Desc>,
+    workers: Mutex<Vec<Arc<WorkerCells>>>,
+    ledger: Mutex<Ledger>,
+    control: Mutex<Control>,
+}
+
+impl Everything {
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                descriptions: family::descriptions(),
+                workers: Mutex::new((0..workers).map(|_| Arc::default()).collect()),
+                ledger: Mutex::default(),
+                control: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The cells of a worker, made if there are none yet.
+    pub(super) fn worker(&self, index: usize) -> Arc<WorkerCells> {
+        let mut workers = lock(&self.inner.workers);
+        if workers.len() <= index {
+            workers.resize_with(index + 1, Arc::default);
+        }
+        workers.get(index).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn workers(&self) -> Vec<Arc<WorkerCells>> {
+        lock(&self.inner.workers).clone()
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        lock(&self.inner.ledger)
+    }
+
+    pub(super) fn control(&self) -> MutexGuard<'_, Control> {
+        lock(&self.inner.control)
+    }
+}
+
+impl Collector for Everything {
+    fn desc(&self) -> Vec<&Desc> {
+        self.inner.descriptions.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let workers = self.workers();
+        // The lock is for summing only: a table that is to be published waits for it.
+        let totals = self.ledger().look(&workers);
+        let mut families = Vec::new();
+        families.extend(show::exchanges(&totals));
+        families.extend(show::workers(&workers));
+        families.extend(show::control(&self.control()));
+        families.extend(show::process(&Process::read()));
+        families
+    }
+}
+
+/// A panic elsewhere leaves numbers behind, and none of them is worth not answering for.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,155 @@
+//! What the control side says of itself.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::cells::{DURATION, HistogramSample};
+
+/// How many objects of a kind in a namespace are in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectCount {
+    /// The kind, as users write it.
+    pub kind: &'static str,
+    /// The namespace; empty for a cluster-wide kind.
+    pub namespace: String,
+    /// The state.
+    pub state: ObjectState,
+    /// How many.
+    pub count: u64,
+}
+
+/// Whether a declared object is served as declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ObjectState {
+    /// It is.
+    Accepted,
+    /// Something in it has no meaning.
+    Invalid,
+    /// Something that it refers to is not there.
+    Unresolved,
+}
+
+/// When a certificate that is served ends to be valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateExpiry {
+    /// The namespace of its Secret.
+    pub namespace: String,
+    /// The name of its Secret.
+    pub secret: String,
+    /// The first name that it is valid for.
+    pub host: String,
+    /// Seconds since 1970.
+    pub not_after: i64,
+}
+
+/// How many endpoints of a service are in a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointCount {
+    /// `namespace/service:port`.
+    pub service: String,
+    /// The state.
+    pub state: EndpointState,
+    /// How many.
+    pub count: u64,
+}
+
+/// Whether requests are sent to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndpointState {
+    /// They are.
+    Ready,
+    /// They are not, for it has failed too often.
+    Ejected,
+    /// Only because there is nobody else: it is terminating.
+    Draining,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    pub(super) applied: Option<Applied>,
+    pub(super) objects: BTreeMap<(&'static str, String, ObjectState), u64>,
+    pub(super) watches: BTreeMap<&'static str, bool>,
+    pub(super) leader: Option<bool>,
+    pub(super) certificates: BTreeMap<(String, String, String), i64>,
+    pub(super) endpoints: BTreeMap<(String, EndpointState), u64>,
+}
+
+/// What is known of published tables once there is one.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Applied {
+    pub(super) generation: u64,
+    pub(super) times: u64,
+    /// Since 1970.
+    pub(super) last: Duration,
+    pub(super) applying: HistogramSample<{ DURATION.len() }>,
+    pub(super) convergence: HistogramSample<{ DURATION.len() }>,
+}
+
+// === impl Control ===
+
+impl Control {
+    pub(super) fn set_applied(&mut self, generation: u64, now: Duration, applying: Duration, convergence: Duration) {
+        let applied = self.applied.get_or_insert_default();
+        applied.generation = generation;
+        applied.times += 1;
+        applied.last = now;
+        applied.applying.observe(&DURATION, nanoseconds(applying));
+        applied.convergence.observe(&DURATION, nanoseconds(convergence));
+    }
+
+    pub(super) fn set_objects(&mut self, counts: impl IntoIterator<Item = ObjectCount>) {
+        self.objects.clear();
+        for ObjectCount { kind, namespace, state, count } in counts {
+            *self.objects.entry((kind, namespace, state)).or_default() += count;
+        }
+    }
+
+    /// Several hosts may share a certificate, which is one series; of several under the same names the first to expire
+    /// is what matters.
+    pub(super) fn set_certificates(&mut self, certificates: impl IntoIterator<Item = CertificateExpiry>) {
+        self.certificates.clear();
+        for CertificateExpiry { namespace, secret, host, not_after } in certificates {
+            let first = self.certificates.entry((namespace, secret, host)).or_insert(not_after);
+            *first = not_after.min(*first);
+        }
+    }
+
+    /// Several clusters may stand for one service and share its endpoints, which must not be counted twice.
+    pub(super) fn set_endpoints(&mut self, counts: impl IntoIterator<Item = EndpointCount>) {
+        self.endpoints.clear();
+        for EndpointCount { service, state, count } in counts {
+            let most = self.endpoints.entry((service, state)).or_default();
+            *most = count.max(*most);
+        }
+    }
+}
+
+// === impl ObjectState ===
+
+impl ObjectState {
+    /// The value of the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Invalid => "invalid",
+            Self::Unresolved => "unresolved",
+        }
+    }
+}
+
+// === impl EndpointState ===
+
+impl EndpointState {
+    /// The value of the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Ejected => "ejected",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

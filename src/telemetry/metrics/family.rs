@@ -1,0 +1,215 @@
+//! Every metric with its kind, its labels and its help text. Names, labels and buckets are a promise to dashboards and
+//! alerts: add, and do not change.
+
+use std::collections::HashMap;
+
+use prometheus::core::Desc;
+use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+
+use super::cells::{Bounds, HistogramSample};
+
+/// A metric with `N` labels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Family<const N: usize> {
+    name: &'static str,
+    kind: MetricType,
+    labels: [&'static str; N],
+    help: &'static str,
+}
+
+/// One constant per metric, and the list of them all.
+macro_rules! families {
+    ($($constant:ident: $labels_len:literal = $kind:ident $name:literal $labels:expr, $help:literal;)*) => {
+        $(
+            pub(super) const $constant: Family<$labels_len> =
+                Family { name: $name, kind: MetricType::$kind, labels: $labels, help: $help };
+        )*
+
+        /// What the registry is told of every metric.
+        pub(super) fn descriptions() -> Vec<Desc> {
+            [$($constant.description()),*].into_iter().flatten().collect()
+        }
+    };
+}
+
+families! {
+    // The data plane.
+    REQUESTS: 7 = COUNTER "headgate_requests_total" ["listener", "route", "rule", "service", "method", "code", "reason"],
+        "Exchanges that are over, by how they ended. Empty labels beside a route stand for what had no room of its own.";
+    REQUEST_DURATION: 5 = HISTOGRAM "headgate_request_duration_seconds" ["listener", "route", "rule", "service", "code_class"],
+        "From the head of a request to the last byte of its response.";
+    UPSTREAM_DURATION: 1 = HISTOGRAM "headgate_upstream_duration_seconds" ["service"],
+        "How much of an exchange was spent waiting for the head of the backend's response.";
+    OVERHEAD: 1 = HISTOGRAM "headgate_overhead_seconds" ["listener"],
+        "How much of an exchange was not spent waiting for a backend.";
+    REQUEST_BYTES: 2 = COUNTER "headgate_request_bytes_total" ["listener", "route"],
+        "Bytes of request bodies.";
+    RESPONSE_BYTES: 2 = COUNTER "headgate_response_bytes_total" ["listener", "route"],
+        "Bytes of response bodies.";
+    IN_FLIGHT: 1 = GAUGE "headgate_requests_in_flight" ["listener"],
+        "Exchanges that have begun and are not over.";
+    CONNECTIONS: 1 = GAUGE "headgate_connections" ["listener"],
+        "Connections of clients that are open.";
+    CONNECTIONS_TOTAL: 1 = COUNTER "headgate_connections_total" ["listener"],
+        "Connections of clients that were accepted.";
+    HANDSHAKE_ERRORS: 1 = COUNTER "headgate_tls_handshake_errors_total" ["listener"],
+        "TLS handshakes with clients that failed.";
+
+    // What is served, and what it is served from.
+    CERTIFICATE_NOT_AFTER: 3 = GAUGE "headgate_tls_certificate_not_after_seconds" ["namespace", "secret", "host"],
+        "When a certificate ends to be valid, in seconds since 1970.";
+    ENDPOINTS: 2 = GAUGE "headgate_upstream_endpoints" ["service", "state"],
+        "Endpoints of a service, by whether requests are sent to them.";
+    POOL_CONNECTIONS: 1 = GAUGE "headgate_upstream_pool_connections" ["state"],
+        "Connections to endpoints that are kept for later requests.";
+    UPSTREAM_CONNECTIONS: 0 = COUNTER "headgate_upstream_connections_total" [],
+        "Connections to endpoints that were made.";
+    UPSTREAM_REUSED: 0 = COUNTER "headgate_upstream_reused_total" [],
+        "Requests that went out on a connection that was there already.";
+
+    // The control side.
+    CONFIG_GENERATION: 0 = GAUGE "headgate_config_applied_generation" [],
+        "The number of the table that is served.";
+    CONFIG_LAST_SUCCESS: 0 = GAUGE "headgate_config_last_success_timestamp_seconds" [],
+        "When a table was last published, in seconds since 1970.";
+    CONFIG_APPLIED: 1 = COUNTER "headgate_config_apply_total" ["result"],
+        "Compilations of the declared objects.";
+    CONFIG_APPLY_DURATION: 0 = HISTOGRAM "headgate_config_apply_duration_seconds" [],
+        "How long compiling and publishing a table took.";
+    CONFIG_CONVERGENCE: 0 = HISTOGRAM "headgate_config_convergence_seconds" [],
+        "From the arrival of a change to its being served.";
+    OBJECTS: 3 = GAUGE "headgate_objects" ["kind", "namespace", "state"],
+        "Declared objects, by whether they are served as declared.";
+    WATCH_CONNECTED: 1 = GAUGE "headgate_watch_connected" ["kind"],
+        "Whether objects of a kind are being watched (1) or only remembered (0).";
+    LEADER: 0 = GAUGE "headgate_leader" [],
+        "Whether this replica writes status (1) or another does (0).";
+    BUILD_INFO: 3 = GAUGE "headgate_build_info" ["version", "commit", "rustc"],
+        "Which build this is.";
+
+    // The process, by the names and help texts that every Prometheus client uses.
+    PROCESS_CPU: 0 = COUNTER "process_cpu_seconds_total" [],
+        "Total user and system CPU time spent in seconds.";
+    PROCESS_OPEN_FDS: 0 = GAUGE "process_open_fds" [],
+        "Number of open file descriptors.";
+    PROCESS_MAX_FDS: 0 = GAUGE "process_max_fds" [],
+        "Maximum number of open file descriptors.";
+    PROCESS_VIRTUAL_MEMORY: 0 = GAUGE "process_virtual_memory_bytes" [],
+        "Virtual memory size in bytes.";
+    PROCESS_RESIDENT_MEMORY: 0 = GAUGE "process_resident_memory_bytes" [],
+        "Resident memory size in bytes.";
+    PROCESS_START_TIME: 0 = GAUGE "process_start_time_seconds" [],
+        "Start time of the process since unix epoch in seconds.";
+}
+
+// === impl Family ===
+
+impl<const N: usize> Family<N> {
+    /// What the registry is told; none if the name or a label is not one, which a test rules out.
+    fn description(&self) -> Option<Desc> {
+        let labels = self.labels.iter().map(ToString::to_string).collect();
+        Desc::new(self.name.to_owned(), self.help.to_owned(), labels, HashMap::new()).ok()
+    }
+
+    /// The metric without any series yet.
+    pub(super) fn shown(&self) -> Shown<'_, N> {
+        Shown { family: self, series: Vec::new() }
+    }
+
+    fn metric(&self, values: [&str; N], value: Value) -> Metric {
+        let labels = self.labels.iter().zip(values).map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value(value.to_owned());
+            pair
+        });
+        let mut metric = Metric::from_label(labels.collect());
+        match value {
+            Value::Count(count) => {
+                let mut counter = Counter::default();
+                counter.set_value(count);
+                metric.set_counter(counter);
+            }
+            Value::Gauge(now) => {
+                let mut gauge = Gauge::default();
+                gauge.set_value(now);
+                metric.set_gauge(gauge);
+            }
+            Value::Histogram(histogram) => metric.set_histogram(histogram),
+        }
+        metric
+    }
+}
+
+/// A metric with its series, as it is to be shown.
+pub(super) struct Shown<'f, const N: usize> {
+    family: &'f Family<N>,
+    series: Vec<Metric>,
+}
+
+impl<const N: usize> Shown<'_, N> {
+    /// Adds a series, by the values of the labels in their order.
+    pub(super) fn push(&mut self, labels: [&str; N], value: Value) {
+        self.series.push(self.family.metric(labels, value));
+    }
+
+    /// The same with one more series.
+    pub(super) fn with(mut self, labels: [&str; N], value: Value) -> Self {
+        self.push(labels, value);
+        self
+    }
+}
+
+impl<const N: usize> From<Shown<'_, N>> for MetricFamily {
+    fn from(shown: Shown<'_, N>) -> Self {
+        let Shown { family, series } = shown;
+        let mut shown = Self::default();
+        shown.set_name(family.name.to_owned());
+        shown.set_help(family.help.to_owned());
+        shown.set_field_type(family.kind);
+        shown.set_metric(series);
+        shown
+    }
+}
+
+/// The value of one series.
+pub(super) enum Value {
+    /// Of a counter.
+    Count(f64),
+    /// Of a gauge.
+    Gauge(f64),
+    /// Of a histogram.
+    Histogram(Histogram),
+}
+
+impl Value {
+    /// Of a counter that counts things.
+    pub(super) fn count(count: u64) -> Self {
+        Self::Count(count as f64)
+    }
+
+    /// Of a gauge of things.
+    pub(super) fn gauge(now: u64) -> Self {
+        Self::Gauge(now as f64)
+    }
+
+    /// Of a histogram of times.
+    pub(super) fn histogram<const N: usize>(bounds: &Bounds<N>, sample: &HistogramSample<N>) -> Self {
+        let buckets = bounds.iter().zip(sample.cumulative()).map(|(bound, count)| {
+            let mut bucket = Bucket::default();
+            bucket.set_upper_bound(seconds(*bound));
+            bucket.set_cumulative_count(count);
+            bucket
+        });
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(buckets.collect());
+        histogram.set_sample_count(sample.count());
+        histogram.set_sample_sum(seconds(sample.sum()));
+        Self::Histogram(histogram)
+    }
+}
+
+/// The division rounds to the nearest number, so that a bound prints as it is written in seconds.
+fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / 1e9
+}

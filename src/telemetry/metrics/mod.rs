@@ -1,0 +1,112 @@
+//! Metrics: counted by each worker for itself, summed when somebody asks.
+//!
+//! ```text
+//!   worker ── WorkerMetrics::record ──> cells (one writer, by slot) ─┐
+//!                                                                    ├─> ledger (sums, by name) ──> show ──> registry
+//!   reconcile ── Metrics::set_routes ──> names of slots ─────────────┘                                │
+//!             ── Metrics::set_… ──────> control ──────────────────────────────────────────────────────┘
+//! ```
+
+mod cells;
+mod collector;
+mod control;
+mod family;
+mod ledger;
+mod process;
+mod route;
+mod show;
+mod worker;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus::{Registry, TextEncoder};
+
+use collector::Everything;
+pub use control::{CertificateExpiry, EndpointCount, EndpointState, ObjectCount, ObjectState};
+pub use ledger::RouteLabels;
+pub use worker::{Exchange, WorkerMetrics};
+
+/// The type of what [`Metrics::encode`] makes, for a response's `Content-Type`.
+pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
+
+/// Everything that is counted. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    everything: Everything,
+    registry: Registry,
+}
+
+impl Metrics {
+    /// Metrics for so many workers.
+    pub fn new(workers: usize) -> Self {
+        let everything = Everything::new(workers);
+        let registry = Registry::new();
+        // A registry refuses a collector it has already, and names that are none; a test sees that there is neither.
+        if let Err(error) = registry.register(Box::new(everything.clone())) {
+            tracing::error!(%error, "metrics cannot be registered");
+        }
+        Self { everything, registry }
+    }
+
+    /// The hand of the worker of this number. Each number has one writer: ask once.
+    pub fn worker(&self, index: usize) -> WorkerMetrics {
+        WorkerMetrics::new(self.everything.worker(index))
+    }
+
+    /// The registry that all of this is in, for adding to it.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Everything in Prometheus' text format. Series of names that have left since the last time are in it for the
+    /// last time.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "metrics cannot be written");
+        }
+        text
+    }
+
+    /// Names the slots of the table that is about to be published. Workers must not have seen the table yet: a slot
+    /// that it gives to another route still holds the former one's numbers.
+    pub fn set_routes(&self, routes: Arc<[RouteLabels]>) {
+        self.everything.ledger().set_routes(&routes, &self.everything.workers());
+    }
+
+    /// A table has been published: its number, how long making it took, and how long ago the change came that it is
+    /// the first to reflect.
+    pub fn set_applied(&self, generation: u64, applying: Duration, convergence: Duration) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.everything.control().set_applied(generation, now, applying, convergence);
+    }
+
+    /// These are all the declared objects.
+    pub fn set_objects(&self, counts: impl IntoIterator<Item = ObjectCount>) {
+        self.everything.control().set_objects(counts);
+    }
+
+    /// These are all the certificates that are served; one that serves several hosts may come several times.
+    pub fn set_certificates(&self, certificates: impl IntoIterator<Item = CertificateExpiry>) {
+        self.everything.control().set_certificates(certificates);
+    }
+
+    /// These are all the endpoints.
+    pub fn set_endpoints(&self, counts: impl IntoIterator<Item = EndpointCount>) {
+        self.everything.control().set_endpoints(counts);
+    }
+
+    /// Whether a kind is being watched.
+    pub fn set_watch(&self, kind: &'static str, connected: bool) {
+        self.everything.control().watches.insert(kind, connected);
+    }
+
+    /// Whether this replica writes status.
+    pub fn set_leader(&self, leads: bool) {
+        self.everything.control().leader = Some(leads);
+    }
+}
+
+#[cfg(test)]
+mod tests;

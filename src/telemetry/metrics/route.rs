@@ -1,0 +1,249 @@
+//! What one worker counts for one route.
+
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use http::{Method, StatusCode};
+
+use super::cells::{Cell, Counter, DURATION, Histogram, HistogramSample, Keyed, nanoseconds};
+use super::worker::Exchange;
+use crate::telemetry::Reason;
+
+/// What is counted per route.
+#[derive(Debug)]
+pub(super) struct RouteCells {
+    /// Whose cells these are; 0 is nobody's, and what they are while they change hands.
+    serial: AtomicU64,
+    /// Bytes of bodies to and from clients, in clear and over TLS.
+    bytes: [BytesCells; 2],
+    requests: Keyed<Counter>,
+    durations: Keyed<Histogram<{ DURATION.len() }>>,
+    upstream: Keyed<Histogram<{ DURATION.len() }>>,
+}
+
+#[derive(Debug, Default)]
+struct BytesCells {
+    sent: Counter,
+    received: Counter,
+}
+
+/// What a route's cells held at some moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RouteSample {
+    pub(super) bytes: [BytesSample; 2],
+    pub(super) requests: Vec<(Option<Labels>, u64)>,
+    pub(super) durations: Vec<(Option<Labels>, HistogramSample<{ DURATION.len() }>)>,
+    pub(super) upstream: Vec<(Option<Labels>, HistogramSample<{ DURATION.len() }>)>,
+}
+
+/// Bytes of bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct BytesSample {
+    pub(super) sent: u64,
+    pub(super) received: u64,
+}
+
+// === impl RouteCells ===
+
+impl Default for RouteCells {
+    fn default() -> Self {
+        Self {
+            serial: AtomicU64::new(0),
+            bytes: Default::default(),
+            requests: Keyed::new(8),
+            durations: Keyed::new(2),
+            upstream: Keyed::new(1),
+        }
+    }
+}
+
+impl RouteCells {
+    /// Makes the cells this owner's, clean if they were another's; false when a later owner has them. An exchange may
+    /// outlive its route, and must neither be counted for the next one nor wipe its cells.
+    pub(super) fn adopt(&self, serial: u64) -> bool {
+        let held = self.serial.load(Ordering::Relaxed);
+        if held < serial {
+            // A reader that sees any of the zeros also sees that the owner has changed: the fence pairs with the one
+            // in `sample`.
+            self.serial.store(0, Ordering::Relaxed);
+            fence(Ordering::Release);
+            self.clear();
+            self.serial.store(serial, Ordering::Release);
+        }
+        held <= serial
+    }
+
+    fn clear(&self) {
+        for BytesCells { sent, received } in &self.bytes {
+            sent.clear();
+            received.clear();
+        }
+        self.requests.clear();
+        self.durations.clear();
+        self.upstream.clear();
+    }
+
+    /// Counts an exchange; for the one writer only.
+    pub(super) fn record(&self, exchange: &Exchange<'_>) {
+        let [clear, secure] = &self.bytes;
+        let bytes = if exchange.secure { secure } else { clear };
+        bytes.sent.add(exchange.sent);
+        bytes.received.add(exchange.received);
+        let key = Key::default().listener(exchange.secure).backend(exchange.backend);
+        self.requests.at(key.method(exchange.method).code(exchange.status).reason(exchange.reason).pack()).add(1);
+        self.durations.at(key.class(exchange.status).pack()).observe(&DURATION, nanoseconds(exchange.seconds));
+        if exchange.upstream_seconds > 0.0 {
+            let key = Key::default().backend(exchange.backend).pack();
+            self.upstream.at(key).observe(&DURATION, nanoseconds(exchange.upstream_seconds));
+        }
+    }
+
+    /// What the cells hold, if they are this owner's from the beginning to the end of the reading.
+    pub(super) fn sample(&self, serial: u64) -> Option<RouteSample> {
+        if self.serial.load(Ordering::Acquire) != serial {
+            return None;
+        }
+        let sample = self.read();
+        fence(Ordering::Acquire);
+        (self.serial.load(Ordering::Relaxed) == serial).then_some(sample)
+    }
+
+    /// What the cells hold, whoever has them.
+    pub(super) fn read(&self) -> RouteSample {
+        let histograms = |keyed: &Keyed<Histogram<_>>| {
+            let samples = keyed.iter().map(|(key, histogram)| (key.map(Labels::unpack), histogram.sample()));
+            samples.filter(|(_, sample)| sample.count() > 0).collect()
+        };
+        RouteSample {
+            bytes: self
+                .bytes
+                .each_ref()
+                .map(|cells| BytesSample { sent: cells.sent.get(), received: cells.received.get() }),
+            requests: self
+                .requests
+                .iter()
+                .map(|(key, counter)| (key.map(Labels::unpack), counter.get()))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            durations: histograms(&self.durations),
+            upstream: histograms(&self.upstream),
+        }
+    }
+}
+
+/// The labels of a cell within its route, as one number: each part has bits of its own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Key(u64);
+
+const BACKEND: u32 = 1;
+const METHOD: u32 = 18;
+const CODE: u32 = 22;
+const REASON: u32 = 32;
+/// Set in every key, since 0 is no key.
+const PRESENT: NonZeroU64 = match NonZeroU64::new(1 << 63) {
+    Some(bit) => bit,
+    None => NonZeroU64::MIN,
+};
+
+impl Key {
+    fn listener(self, secure: bool) -> Self {
+        Self(self.0 | u64::from(secure))
+    }
+
+    fn backend(self, backend: Option<u16>) -> Self {
+        Self(self.0 | backend.map_or(0, |backend| u64::from(backend) + 1) << BACKEND)
+    }
+
+    fn method(self, method: &Method) -> Self {
+        let known = match *method {
+            Method::GET => 1,
+            Method::HEAD => 2,
+            Method::POST => 3,
+            Method::PUT => 4,
+            Method::DELETE => 5,
+            Method::CONNECT => 6,
+            Method::OPTIONS => 7,
+            Method::TRACE => 8,
+            Method::PATCH => 9,
+            // Clients may invent methods, and must not invent series.
+            _ => 0,
+        };
+        Self(self.0 | known << METHOD)
+    }
+
+    fn code(self, status: StatusCode) -> Self {
+        Self(self.0 | u64::from(status.as_u16()) << CODE)
+    }
+
+    /// Only the first digit of the code.
+    fn class(self, status: StatusCode) -> Self {
+        Self(self.0 | u64::from(status.as_u16() / 100) << CODE)
+    }
+
+    fn reason(self, reason: Reason) -> Self {
+        Self(self.0 | (reason as u64) << REASON)
+    }
+
+    fn pack(self) -> NonZeroU64 {
+        PRESENT | self.0
+    }
+}
+
+/// The labels of a cell within its route. Only those that the cell is counted by mean anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Labels {
+    pub(super) secure: bool,
+    pub(super) backend: Option<u16>,
+    pub(super) method: &'static str,
+    /// The whole code, or its first digit.
+    pub(super) code: u16,
+    pub(super) reason: &'static str,
+}
+
+impl Labels {
+    fn unpack(key: NonZeroU64) -> Self {
+        const METHODS: [&str; 10] =
+            ["OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+        // The mask leaves no more bits than the number has.
+        let bits = |from: u32, to: u32| ((key.get() >> from) & ((1 << (to - from)) - 1)) as usize;
+        Self {
+            secure: bits(0, BACKEND) == 1,
+            backend: bits(BACKEND, METHOD).checked_sub(1).and_then(|backend| u16::try_from(backend).ok()),
+            method: METHODS.get(bits(METHOD, CODE)).copied().unwrap_or("OTHER"),
+            code: u16::try_from(bits(CODE, REASON)).unwrap_or_default(),
+            reason: Reason::ALL.get(bits(REASON, 40)).copied().map_or("", Reason::as_str),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_come_out_of_a_key_as_they_went_in() {
+        for reason in Reason::ALL {
+            for (secure, backend) in [(false, None), (true, Some(0)), (false, Some(u16::MAX))] {
+                let key = Key::default()
+                    .listener(secure)
+                    .backend(backend)
+                    .method(&Method::PATCH)
+                    .code(StatusCode::from_u16(999).unwrap())
+                    .reason(reason);
+                let labels = Labels { secure, backend, method: "PATCH", code: 999, reason: reason.as_str() };
+                assert_eq!(Labels::unpack(key.pack()), labels);
+            }
+        }
+    }
+
+    #[test]
+    fn nine_methods_have_a_name_and_all_others_share_one() {
+        let label = |method: &str| {
+            Labels::unpack(Key::default().method(&Method::from_bytes(method.as_bytes()).unwrap()).pack()).method
+        };
+        for known in ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] {
+            assert_eq!(label(known), known);
+        }
+        assert_eq!([label("PROPFIND"), label("get"), label("X")], ["OTHER"; 3]);
+    }
+}

@@ -1,0 +1,165 @@
+//! What is counted, as metric families. A series is shown once there is something to show.
+
+use std::sync::Arc;
+
+use prometheus::proto::MetricFamily;
+
+use super::cells::{Counter, DURATION, HistogramSample, OVERHEAD};
+use super::control::{Applied, Control};
+use super::family::{self, Value};
+use super::ledger::Totals;
+use super::process::Process;
+use super::worker::{ListenerCells, PoolCells, WorkerCells};
+
+/// What is counted by route, rule and service.
+pub(super) fn exchanges(totals: &Totals) -> [MetricFamily; 5] {
+    let mut requests = family::REQUESTS.shown();
+    let mut durations = family::REQUEST_DURATION.shown();
+    for ((route, rule), totals) in &totals.rules {
+        for (series, count) in totals.requests.iter().filter(|(_, count)| **count > 0) {
+            let value = Value::count(*count);
+            match series {
+                Some(series) => {
+                    let (listener, code) = (listener(series.labels.secure), series.labels.code.to_string());
+                    let labels =
+                        [listener, route, rule, &series.service, series.labels.method, &code, series.labels.reason];
+                    requests.push(labels, value);
+                }
+                None => requests.push(["", route, rule, "", "", "", ""], value),
+            }
+        }
+        for (series, times) in totals.durations.iter().filter(|(_, times)| times.count() > 0) {
+            let value = Value::histogram(&DURATION, times);
+            match series {
+                Some(series) => {
+                    let (listener, class) = (listener(series.labels.secure), format!("{}xx", series.labels.code));
+                    durations.push([listener, route, rule, &series.service, &class], value);
+                }
+                None => durations.push(["", route, rule, "", ""], value),
+            }
+        }
+    }
+    let mut upstream = family::UPSTREAM_DURATION.shown();
+    for (service, times) in totals.upstream.iter().filter(|(_, times)| times.count() > 0) {
+        upstream.push([service], Value::histogram(&DURATION, times));
+    }
+    let mut received = family::REQUEST_BYTES.shown();
+    let mut sent = family::RESPONSE_BYTES.shown();
+    for (route, [clear, secure]) in &totals.bytes {
+        for (listener, bytes) in [(listener(false), clear), (listener(true), secure)] {
+            if bytes.received > 0 {
+                received.push([listener, route], Value::count(bytes.received));
+            }
+            if bytes.sent > 0 {
+                sent.push([listener, route], Value::count(bytes.sent));
+            }
+        }
+    }
+    [requests.into(), durations.into(), upstream.into(), received.into(), sent.into()]
+}
+
+/// What is counted by listener and by worker, for all workers together.
+pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 8] {
+    let mut in_flight = family::IN_FLIGHT.shown();
+    let mut connections = family::CONNECTIONS.shown();
+    let mut accepted = family::CONNECTIONS_TOTAL.shown();
+    let mut overhead = family::OVERHEAD.shown();
+    for secure in [false, true] {
+        let labels = [listener(secure)];
+        let cells = || workers.iter().map(|worker| worker.listener(secure));
+        let sum = |counter: fn(&ListenerCells) -> &Counter| cells().map(|cells| counter(cells).get()).sum::<u64>();
+        // What goes is read before what comes, so that the difference is never below zero.
+        let (ended, closed) = (sum(|cells| &cells.ended), sum(|cells| &cells.closed));
+        let (began, opened) = (sum(|cells| &cells.began), sum(|cells| &cells.opened));
+        in_flight.push(labels, Value::gauge(began.saturating_sub(ended)));
+        connections.push(labels, Value::gauge(opened.saturating_sub(closed)));
+        accepted.push(labels, Value::count(opened));
+        let mut times = HistogramSample::default();
+        cells().for_each(|cells| times.add(&cells.overhead.sample()));
+        overhead.push(labels, Value::histogram(&OVERHEAD, &times));
+    }
+    let failed = workers.iter().map(|worker| worker.handshakes_failed.get()).sum();
+    let failed = family::HANDSHAKE_ERRORS.shown().with([listener(true)], Value::count(failed));
+    let pool = |counter: fn(&PoolCells) -> &Counter| workers.iter().map(|worker| counter(&worker.pool).get()).sum();
+    let idle = family::POOL_CONNECTIONS.shown().with(["idle"], Value::gauge(pool(|pool| &pool.idle)));
+    let made = family::UPSTREAM_CONNECTIONS.shown().with([], Value::count(pool(|pool| &pool.connects)));
+    let reused = family::UPSTREAM_REUSED.shown().with([], Value::count(pool(|pool| &pool.reuses)));
+    [
+        in_flight.into(),
+        connections.into(),
+        accepted.into(),
+        overhead.into(),
+        failed.into(),
+        idle.into(),
+        made.into(),
+        reused.into(),
+    ]
+}
+
+/// What the control side says of itself.
+pub(super) fn control(control: &Control) -> Vec<MetricFamily> {
+    let Control { applied, objects, watches, leader, certificates, endpoints } = control;
+    let mut counted = family::OBJECTS.shown();
+    for ((kind, namespace, state), count) in objects {
+        counted.push([kind, namespace, state.as_str()], Value::gauge(*count));
+    }
+    let mut connected = family::WATCH_CONNECTED.shown();
+    for (kind, is_connected) in watches {
+        connected.push([kind], Value::gauge((*is_connected).into()));
+    }
+    let mut leads = family::LEADER.shown();
+    if let Some(leader) = leader {
+        leads.push([], Value::gauge((*leader).into()));
+    }
+    let mut expiry = family::CERTIFICATE_NOT_AFTER.shown();
+    for ((namespace, secret, host), not_after) in certificates {
+        expiry.push([namespace, secret, host], Value::Gauge(*not_after as f64));
+    }
+    let mut counted_endpoints = family::ENDPOINTS.shown();
+    for ((service, state), count) in endpoints {
+        counted_endpoints.push([service, state.as_str()], Value::gauge(*count));
+    }
+    let build = [env!("CARGO_PKG_VERSION"), env!("HEADGATE_COMMIT"), env!("HEADGATE_RUSTC")];
+    let mut families = vec![
+        counted.into(),
+        connected.into(),
+        leads.into(),
+        expiry.into(),
+        counted_endpoints.into(),
+        family::BUILD_INFO.shown().with(build, Value::gauge(1)).into(),
+    ];
+    families.extend(applied.iter().flat_map(tables));
+    families
+}
+
+/// What is known of published tables.
+fn tables(applied: &Applied) -> [MetricFamily; 5] {
+    let Applied { generation, times, last, applying, convergence } = applied;
+    [
+        family::CONFIG_GENERATION.shown().with([], Value::gauge(*generation)).into(),
+        family::CONFIG_APPLIED.shown().with(["success"], Value::count(*times)).into(),
+        family::CONFIG_LAST_SUCCESS.shown().with([], Value::Gauge(last.as_secs_f64())).into(),
+        family::CONFIG_APPLY_DURATION.shown().with([], Value::histogram(&DURATION, applying)).into(),
+        family::CONFIG_CONVERGENCE.shown().with([], Value::histogram(&DURATION, convergence)).into(),
+    ]
+}
+
+/// What the kernel says of this process.
+pub(super) fn process(process: &Process) -> Vec<MetricFamily> {
+    let Process { cpu, started, resident, virtual_, open_files, max_files } = *process;
+    [
+        (&family::PROCESS_CPU, cpu.map(Value::Count)),
+        (&family::PROCESS_START_TIME, started.map(Value::Gauge)),
+        (&family::PROCESS_RESIDENT_MEMORY, resident.map(Value::gauge)),
+        (&family::PROCESS_VIRTUAL_MEMORY, virtual_.map(Value::gauge)),
+        (&family::PROCESS_OPEN_FDS, open_files.map(Value::gauge)),
+        (&family::PROCESS_MAX_FDS, max_files.map(Value::gauge)),
+    ]
+    .into_iter()
+    .filter_map(|(family, value)| Some(family.shown().with([], value?).into()))
+    .collect()
+}
+
+fn listener(secure: bool) -> &'static str {
+    if secure { "https" } else { "http" }
+}

@@ -1,0 +1,181 @@
+//! What one worker counts.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::sync::{Arc, OnceLock};
+
+use http::{Method, StatusCode};
+
+use super::cells::{Counter, Histogram, OVERHEAD, nanoseconds};
+use super::route::{RouteCells, RouteSample};
+use crate::slot::Slot;
+use crate::telemetry::Reason;
+
+/// What is known of an exchange once it is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Exchange<'a> {
+    /// Whether it came in over TLS.
+    pub secure: bool,
+    /// The route that took it, if one did.
+    pub route: Option<Slot>,
+    /// The number of the backend among the route's that it went to, or was to go to.
+    pub backend: Option<u16>,
+    /// The method.
+    pub method: &'a Method,
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// How it ended.
+    pub reason: Reason,
+    /// From the request's head to the last byte of the answer.
+    pub seconds: f64,
+    /// How much of that was spent waiting for a backend; 0 when none was asked.
+    pub upstream_seconds: f64,
+    /// Bytes of the answer's body.
+    pub sent: u64,
+    /// Bytes of the request's body.
+    pub received: u64,
+}
+
+/// The hand that a worker counts with. It may move to the worker's thread and not be shared: each cell has one writer.
+#[derive(Debug)]
+pub struct WorkerMetrics {
+    cells: Arc<WorkerCells>,
+    one_writer: PhantomData<Cell<()>>,
+}
+
+impl WorkerMetrics {
+    pub(super) fn new(cells: Arc<WorkerCells>) -> Self {
+        Self { cells, one_writer: PhantomData }
+    }
+
+    /// An exchange has begun; [`Self::record`] ends it.
+    pub fn began(&self, secure: bool) {
+        self.cells.listener(secure).began.add(1);
+    }
+
+    /// An exchange is over.
+    pub fn record(&self, exchange: &Exchange<'_>) {
+        self.cells.record(exchange);
+    }
+
+    /// A client has connected.
+    pub fn connection_opened(&self, secure: bool) {
+        self.cells.listener(secure).opened.add(1);
+    }
+
+    /// A client's connection has ended.
+    pub fn connection_closed(&self, secure: bool) {
+        self.cells.listener(secure).closed.add(1);
+    }
+
+    /// A client connected for TLS and came to no terms with us.
+    pub fn handshake_failed(&self) {
+        self.cells.handshakes_failed.add(1);
+    }
+
+    /// What the worker's pool has done since it began (connections made, requests that went out on one that was
+    /// there), and how many connections rest in it now.
+    pub fn set_pool(&self, connects: u64, reuses: u64, idle: u64) {
+        let PoolCells { connects: made, reuses: reused, idle: resting } = &self.cells.pool;
+        made.set(connects);
+        reused.set(reuses);
+        resting.set(idle);
+    }
+}
+
+/// Routes per chunk of a worker's cells.
+const CHUNK: usize = 256;
+/// Chunks; together room for 262,144 routes. A route beyond that is counted as if there were none.
+const CHUNKS: usize = 1024;
+
+/// Everything a worker counts. Aligned so that no two workers write to one cache line, nor to a pair of lines that is
+/// fetched together.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct WorkerCells {
+    pub(super) http: ListenerCells,
+    pub(super) https: ListenerCells,
+    pub(super) handshakes_failed: Counter,
+    pub(super) pool: PoolCells,
+    /// Exchanges that no route took.
+    unrouted: RouteCells,
+    routes: Box<[OnceLock<Chunk>]>,
+}
+
+type Chunk = Box<[OnceLock<Box<RouteCells>>]>;
+
+/// What is counted per listener.
+#[derive(Debug, Default)]
+pub(super) struct ListenerCells {
+    pub(super) began: Counter,
+    pub(super) ended: Counter,
+    pub(super) opened: Counter,
+    pub(super) closed: Counter,
+    pub(super) overhead: Histogram<{ OVERHEAD.len() }>,
+}
+
+/// What the pool says of itself.
+#[derive(Debug, Default)]
+pub(super) struct PoolCells {
+    pub(super) connects: Counter,
+    pub(super) reuses: Counter,
+    pub(super) idle: Counter,
+}
+
+// === impl WorkerCells ===
+
+impl Default for WorkerCells {
+    fn default() -> Self {
+        Self {
+            http: ListenerCells::default(),
+            https: ListenerCells::default(),
+            handshakes_failed: Counter::default(),
+            pool: PoolCells::default(),
+            unrouted: RouteCells::default(),
+            routes: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
+        }
+    }
+}
+
+impl WorkerCells {
+    /// The cells of one listener.
+    pub(super) fn listener(&self, secure: bool) -> &ListenerCells {
+        if secure { &self.https } else { &self.http }
+    }
+
+    fn record(&self, exchange: &Exchange<'_>) {
+        let listener = self.listener(exchange.secure);
+        listener.ended.add(1);
+        listener.overhead.observe(&OVERHEAD, nanoseconds(exchange.seconds - exchange.upstream_seconds));
+        match exchange.route.and_then(|slot| self.adopt(slot)) {
+            Some(route) => route.record(exchange),
+            // A route without cells has no backends to name either.
+            None => self.unrouted.record(&Exchange { backend: None, upstream_seconds: 0.0, ..*exchange }),
+        }
+    }
+
+    /// The cells of a route, clean if somebody else had them before; none when somebody else has them since.
+    fn adopt(&self, slot: Slot) -> Option<&RouteCells> {
+        let chunk = self.routes.get(slot.index() / CHUNK)?;
+        let chunk = match chunk.get() {
+            Some(chunk) => chunk,
+            None => chunk.get_or_init(|| (0..CHUNK).map(|_| OnceLock::new()).collect()),
+        };
+        let cells = chunk.get(slot.index() % CHUNK)?;
+        let cells = match cells.get() {
+            Some(cells) => cells,
+            None => cells.get_or_init(Box::default),
+        };
+        cells.adopt(slot.serial()).then_some(&**cells)
+    }
+
+    /// What has been counted for a route; none when nothing has.
+    pub(super) fn sample(&self, slot: Slot) -> Option<RouteSample> {
+        self.routes.get(slot.index() / CHUNK)?.get()?.get(slot.index() % CHUNK)?.get()?.sample(slot.serial())
+    }
+
+    /// What has been counted for no route.
+    pub(super) fn sample_unrouted(&self) -> RouteSample {
+        self.unrouted.read()
+    }
+}
