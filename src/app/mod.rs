@@ -1,5 +1,6 @@
 //! The composition root: build, spawn, wait, drain. Nobody may use this but the command line.
 
+mod measure;
 mod problem;
 mod reconcile;
 mod signal;
@@ -58,6 +59,8 @@ pub struct Running {
     pub readiness: watch::Receiver<Readiness>,
     /// The tables as they are published.
     pub tables: Reader<Table>,
+    /// What everything counts in.
+    pub metrics: Metrics,
     /// The reports as they are published.
     pub reports: watch::Receiver<Arc<Report>>,
     /// Ends it.
@@ -155,7 +158,7 @@ impl App {
             WorkerParts {
                 http,
                 https,
-                metrics,
+                metrics: metrics.clone(),
                 tables: tables.clone(),
                 signal: signal.clone(),
                 drain: drain.clone(),
@@ -163,7 +166,7 @@ impl App {
             },
             readiness.clone(),
         ));
-        Running { addresses, readiness, tables, reports, signal, tasks, grace: process.grace, drain }
+        Running { addresses, readiness, tables, metrics, reports, signal, tasks, grace: process.grace, drain }
     }
 }
 
@@ -312,11 +315,15 @@ fn join(thread: JoinHandle<io::Result<()>>) -> anyhow::Result<()> {
 /// What the admin port says of readiness: the drain comes first.
 fn admin_readiness(readiness: watch::Receiver<Readiness>, drain: Drain) -> admin::Ready {
     Box::new(move || {
-        if drain.phase() >= Phase::Leaving {
-            return Err("draining".to_owned());
-        }
         let readiness = readiness.borrow();
-        if readiness.published { Ok(()) } else { Err(readiness.waiting.clone()) }
+        let ready = if drain.phase() >= Phase::Leaving {
+            Err("draining".to_owned())
+        } else if readiness.published {
+            Ok(())
+        } else {
+            Err(readiness.waiting.clone())
+        };
+        admin::Readiness { ready, batches: readiness.batches }
     })
 }
 

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::problem;
+use super::{measure, problem};
 use crate::compile::{self, Compiled, Report};
 use crate::drain::{Drain, Phase};
 use crate::snapshot::Publisher;
 use crate::source::{Change, Kind, ObjectKey};
 use crate::store::{Store, Watch};
 use crate::table::Table;
-use crate::telemetry::{Metrics, RouteLabels};
+use crate::telemetry::Metrics;
 
 /// After a change, this long without another one and it is compiled.
 const QUIET: Duration = Duration::from_millis(3);
@@ -151,7 +151,7 @@ impl Reconcile {
         }
         let (new_table, new_report) = (self.compiled.table.clone(), self.compiled.report.clone());
         if !Arc::ptr_eq(&new_table, &table) {
-            self.metrics.set_routes(route_labels(&new_table));
+            measure::table(&self.metrics, &new_table);
             self.tables.publish(new_table.clone());
             tracing::info!(
                 generation = new_table.generation,
@@ -164,10 +164,12 @@ impl Reconcile {
         let report = self.reports.borrow().clone();
         if !Arc::ptr_eq(&new_report, &report) {
             problem::tell(&report, &new_report);
+            measure::report(&self.metrics, &new_report);
             self.reports.send_replace(new_report);
         }
+        measure::endpoints(&self.metrics, &new_table);
+        self.metrics.set_applied(new_table.generation, took, began.elapsed());
         self.want_secrets();
-        let _ = began;
     }
 
     /// Asks for Secrets that something has begun to refer to, and lets go of those that nothing refers to any more.
@@ -191,17 +193,4 @@ impl Reconcile {
             .collect();
         format!("waiting for the first list of: {}", pending.join(", "))
     }
-}
-
-fn route_labels(table: &Table) -> Arc<[RouteLabels]> {
-    table
-        .routes
-        .iter()
-        .map(|route| RouteLabels {
-            slot: route.slot,
-            route: format!("{}/{}", route.id.namespace, route.id.name),
-            rule: route.id.rule.to_string(),
-            services: route.backends.iter().map(|backend| backend.name.to_string()).collect(),
-        })
-        .collect()
 }

@@ -24,7 +24,7 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn run(&self) -> Outcome {
-        log::start(self.serving.log_format);
+        log::init(self.serving.log_format)?;
         if !self.folder.exists() {
             init::write(&self.folder)?;
         }

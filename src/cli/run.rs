@@ -42,7 +42,7 @@ impl Run {
                 if self.print {
                     return print(&to_yaml(&objects)?);
                 }
-                log::start(self.serving.log_format);
+                log::init(self.serving.log_format)?;
                 control_runtime()?.block_on(async {
                     let app = standalone(&self.serving).await?;
                     let changes = app.changes();
@@ -53,7 +53,7 @@ impl Run {
                 })?;
             }
             (None, Some(folder)) => {
-                log::start(self.serving.log_format);
+                log::init(self.serving.log_format)?;
                 control_runtime()?.block_on(async {
                     let running = serve_folder(folder, &self.serving).await?;
                     announce(&running);

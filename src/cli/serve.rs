@@ -44,7 +44,7 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) fn run(&self) -> Outcome {
-        log::start(self.serving.log_format);
+        log::init(self.serving.log_format)?;
         control_runtime()?.block_on(self.serve())?;
         Ok(CLEAN)
     }
@@ -83,6 +83,16 @@ impl Serve {
             // The Lease is given back as soon as a stop begins; there is nothing to do after that.
             elect.await;
             std::future::pending().await
+        });
+        let mut term = leading.clone();
+        let metrics = running.metrics.clone();
+        running.essential(async move {
+            loop {
+                metrics.set_leader(term.holds());
+                term.begun().await;
+                metrics.set_leader(true);
+                term.ended().await;
+            }
         });
         let write = status::run(client, settings, running.reports.clone(), leading);
         running.essential(async move {

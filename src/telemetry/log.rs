@@ -1,12 +1,14 @@
 //! Log lines: one per event, to standard error, for people on a terminal and as JSON otherwise.
 
 use std::env::{self, VarError};
+use std::ffi::OsString;
+use std::fmt;
 use std::io::{self, IsTerminal};
 
-use tracing_subscriber::filter::EnvFilter;
+use tracing_subscriber::filter::{EnvFilter, ParseError};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 /// Where the level is asked for, the first that is set.
 const VARIABLES: [&str; 2] = ["HEADGATE_LOG", "RUST_LOG"];
@@ -22,38 +24,56 @@ pub enum Format {
     Json,
 }
 
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The level is none.
+    #[error("{variable}: {error}; write a level such as `info`, or `info,headgate::proxy=debug`")]
+    Level {
+        /// The variable that asks for it.
+        variable: &'static str,
+        /// What is wrong with it.
+        error: ParseError,
+    },
+    /// The level is not even text.
+    #[error("{variable} is not UTF-8: {value:?}")]
+    NotText {
+        /// The variable that asks for it.
+        variable: &'static str,
+        /// What it holds.
+        value: OsString,
+    },
+    /// It has been set up before.
+    #[error("logging is set up already: {0}")]
+    Again(#[from] TryInitError),
+}
+
 /// Sets up logging for the whole process. Without a format, lines are for people if they go to a terminal.
 ///
-/// What `HEADGATE_LOG` or `RUST_LOG` asks for and does not exist is told in the first line, and `info` is logged. A
-/// second call changes nothing.
-pub fn start(format: Option<Format>) {
-    let (filter, wrong) = filter(|variable| env::var(variable));
+/// # Errors
+/// When `HEADGATE_LOG` or `RUST_LOG` asks for something that does not exist, and when it is called twice.
+pub fn init(format: Option<Format>) -> Result<(), LogError> {
+    let filter = filter(|variable| env::var(variable))?;
     let terminal = io::stderr().is_terminal();
     // https://no-color.org: present and not empty, whatever it says.
     let color = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let format = format.unwrap_or(if terminal { Format::Human } else { Format::Json });
-    let set_up = tracing_subscriber::registry().with(lines(format, color, io::stderr)).with(filter).try_init();
-    if let (Ok(()), Some(wrong)) = (set_up, wrong) {
-        tracing::warn!("{wrong}");
-    }
+    tracing_subscriber::registry().with(lines(format, color, io::stderr)).with(filter).try_init()?;
+    Ok(())
 }
 
-/// What is asked for; and what is wrong with it, in which case it is the default.
-fn filter(variable: impl Fn(&str) -> Result<String, VarError>) -> (EnvFilter, Option<String>) {
+fn filter(variable: impl Fn(&str) -> Result<String, VarError>) -> Result<EnvFilter, LogError> {
     for name in VARIABLES {
-        let wrong = match variable(name) {
-            Err(VarError::NotPresent) => continue,
-            Ok(asked) if asked.trim().is_empty() => continue,
-            Ok(asked) => match EnvFilter::builder().parse(&asked) {
-                Ok(filter) => return (filter, None),
-                Err(error) => format!("`{asked}` is no log level: {error}"),
-            },
-            Err(VarError::NotUnicode(value)) => format!("{} is not UTF-8", value.display()),
-        };
-        let wrong = format!("{name}: {wrong}; write `{DEFAULT}`, which is what is logged now, or `{DEFAULT},headgate::proxy=debug`");
-        return (EnvFilter::new(DEFAULT), Some(wrong));
+        match variable(name) {
+            Ok(asked) if asked.trim().is_empty() => {}
+            Ok(asked) => {
+                return EnvFilter::builder().parse(asked).map_err(|error| LogError::Level { variable: name, error });
+            }
+            Err(VarError::NotPresent) => {}
+            Err(VarError::NotUnicode(value)) => return Err(LogError::NotText { variable: name, value }),
+        }
     }
-    (EnvFilter::new(DEFAULT), None)
+    Ok(EnvFilter::new(DEFAULT))
 }
 
 fn lines<S, W>(format: Format, color: bool, writer: W) -> Box<dyn Layer<S> + Send + Sync>
@@ -66,6 +86,15 @@ where
         // Where in the code a line comes from says nothing to those who run us.
         Format::Human => lines.with_ansi(color).with_target(false).boxed(),
         Format::Json => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Human => "human",
+            Self::Json => "json",
+        })
     }
 }
 
@@ -133,18 +162,17 @@ mod tests {
     #[test]
     fn our_variable_comes_before_the_common_one() {
         let with = |ours: Option<&str>, common: Option<&str>| {
-            let (filter, wrong) = filter(|variable| {
+            filter(|variable| {
                 let value = if variable == "HEADGATE_LOG" { ours } else { common };
                 value.map(str::to_owned).ok_or(VarError::NotPresent)
-            });
-            (filter.to_string(), wrong)
+            })
+            .map(|filter| filter.to_string())
+            .map_err(|error| error.to_string())
         };
-        assert_eq!(with(None, None), ("info".to_owned(), None));
-        assert_eq!(with(Some("warn"), Some("debug")), ("warn".to_owned(), None));
-        assert_eq!(with(Some(""), Some("error")), ("error".to_owned(), None));
-        let (filter, wrong) = with(Some("info,headgate=loud"), Some("error"));
-        assert_eq!(filter, "info");
-        let wrong = wrong.unwrap();
-        assert!(wrong.starts_with("HEADGATE_LOG: `info,headgate=loud` is no log level"), "{wrong}");
+        assert_eq!(with(None, None), Ok("info".into()));
+        assert_eq!(with(Some("warn"), Some("debug")), Ok("warn".into()));
+        assert_eq!(with(Some(""), Some("error")), Ok("error".into()));
+        let error = with(Some("info,headgate=loud"), None).unwrap_err();
+        assert!(error.starts_with("HEADGATE_LOG: ") && error.contains("write a level"), "{error}");
     }
 }

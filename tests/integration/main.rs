@@ -11,3 +11,5 @@ mod cluster_smoke;
 
 /// Declared resources in, table and conditions out: every case under `fixtures/`.
 mod golden;
+/// The source that watches a cluster, under faults and against the real API server.
+mod source_kubernetes;
