@@ -1,7 +1,6 @@
 //! The life of a request, from its head to the head of its response, as one straight line:
 //! read → find → filter → select → send → filter → answer.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -62,7 +61,7 @@ async fn exchange(
     upgrade: bool,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
-    let asked = Asked::read(client, &mut parts)?;
+    let asked = Asked::read(client, &parts)?;
     if asked.is_asterisk() {
         return Ok(asterisk(record));
     }
@@ -88,7 +87,7 @@ async fn exchange(
 
     let matched = Matched { params, prefix };
     let mut rewritten = Rewritten::default();
-    let mut filtering = Filtering { asked: &asked, path: &path, query, secure: client.secure(), matched: &matched };
+    let filtering = Filtering { asked: &asked, path: &path, query, secure: client.secure(), matched: &matched };
     if let Some(early) = filtering.request(&route.filters, &mut parts.headers, &mut rewritten) {
         return early.map(|early| reply(early, record));
     }
@@ -153,7 +152,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(client: &Client, parts: &mut request::Parts) -> Result<Self, Error> {
+    fn read(client: &Client, parts: &request::Parts) -> Result<Self, Error> {
         const BAD_HOST: Error = Error::BadRequest("exactly one valid host is required");
         let path = parts.uri.path();
         if parts.method == Method::GET
@@ -265,7 +264,7 @@ struct Filtering<'a> {
 impl Filtering<'_> {
     /// Runs the filters on the request; `Some` is an early end.
     fn request(
-        &mut self,
+        &self,
         filters: &[Filter],
         headers: &mut HeaderMap,
         rewritten: &mut Rewritten,
@@ -303,16 +302,14 @@ impl Filtering<'_> {
 }
 
 /// The target that goes upstream: what was matched, or what filters made of it, with the query as sent.
-fn target(sent: &PathAndQuery, path: &Cow<'_, str>, query: Option<&str>, rewritten: Option<&str>) -> Result<PathAndQuery, Error> {
-    let path = match (rewritten, path) {
-        (Some(path), _) => path,
-        (None, Cow::Owned(path)) => path.as_str(),
-        (None, Cow::Borrowed(_)) => return Ok(sent.clone()),
-    };
+fn target(sent: &PathAndQuery, path: &str, query: Option<&str>, rewritten: Option<&str>) -> Result<PathAndQuery, Error> {
+    let path = rewritten.unwrap_or(path);
+    if path == sent.path() {
+        return Ok(sent.clone());
+    }
     let target = match query {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
     PathAndQuery::try_from(target).map_err(|_| Error::BadRequest("malformed path"))
 }
-

@@ -24,7 +24,6 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, thread};
@@ -36,7 +35,7 @@ pub use capacity::Capacity;
 pub use listener::Bound;
 
 use crate::drain::{Drain, Grace, Phase};
-use crate::snapshot::{LocalReader, Reader};
+use crate::snapshot::{Held, LocalReader, Reader};
 use crate::table::Table;
 use crate::telemetry::WorkerMetrics;
 use crate::upstream::pool::{ConnectError, Pool};
@@ -167,7 +166,7 @@ async fn sweep(worker: Rc<Worker>) {
 
 impl Worker {
     /// The table that is current, for as long as the caller wants it.
-    fn table(&self) -> Rc<Arc<Table>> {
+    fn table(&self) -> Rc<Held<Table>> {
         self.tables.load()
     }
 
@@ -213,11 +212,11 @@ impl Worker {
     }
 
     /// Counts a connection for as long as what is returned lives; `None` when there are too many already.
-    fn hold_connection(self: &Rc<Self>, secure: bool) -> Option<Held> {
+    fn hold_connection(self: &Rc<Self>, secure: bool) -> Option<Open> {
         let place = self.capacity.take()?;
         self.open.set(self.open.get() + 1);
         self.metrics.connection_opened(secure);
-        Some(Held { worker: self.clone(), secure, _place: place })
+        Some(Open { worker: self.clone(), secure, _place: place })
     }
 
     /// Says why an endpoint could not be reached; the client only learns that it could not.
@@ -227,13 +226,13 @@ impl Worker {
 }
 
 /// A connection that is counted as open.
-struct Held {
+struct Open {
     worker: Rc<Worker>,
     secure: bool,
     _place: Place,
 }
 
-impl Drop for Held {
+impl Drop for Open {
     fn drop(&mut self) {
         self.worker.open.set(self.worker.open.get().saturating_sub(1));
         self.worker.metrics.connection_closed(self.secure);

@@ -37,9 +37,14 @@ impl Gateway {
 
     /// The same, with further flags.
     pub(crate) fn start_with(yaml: &str, flags: &[&str]) -> Self {
+        Self::start_as(Command::new(binary()), yaml, flags)
+    }
+
+    /// The same, by a command that ends up as the binary with the arguments that it is given.
+    pub(crate) fn start_as(mut command: Command, yaml: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("objects.yaml"), yaml).unwrap();
-        let mut child = Command::new(binary())
+        let mut child = command
             .args(["run", folder.path().to_str().unwrap()])
             .args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"])
             .args(flags)
@@ -128,6 +133,13 @@ impl Gateway {
     /// Every line logged so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().iter().cloned().collect()
+    }
+
+    /// Memory that the process has now, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// Sends a signal, `TERM` say.
