@@ -36,8 +36,8 @@ pub mod store;
 pub mod compile;
 
 // What is compiled.
-pub mod path;
 pub mod filter;
+pub mod path;
 pub mod slot;
 pub mod table;
 pub mod upstream;

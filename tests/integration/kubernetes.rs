@@ -99,8 +99,11 @@ fn what_a_cluster_declares_is_served() {
     let authority = folder.path().join("ca.pem");
     fs::write(&authority, certificate.cert.pem()).unwrap();
 
-    let gateway =
-        Gateway::in_cluster(&kubeconfig, "headgate", &["--ingress-class", "served", "--publish-address", "203.0.113.9"]);
+    let gateway = Gateway::in_cluster(
+        &kubeconfig,
+        "headgate",
+        &["--ingress-class", "served", "--publish-address", "203.0.113.9"],
+    );
     gateway.wait_until_ready();
     cluster.apply(&format!(
         r#"
@@ -250,7 +253,9 @@ fn another_class_is_left_alone() {
         });
         assert_eq!(get_host(gateway.http, &format!("{not_served}.example.com"), "/").unwrap().status, 404);
     }
-    for (name, writer, other) in [("mine", "headgate-ours", "headgate-theirs"), ("foreign", "headgate-theirs", "headgate-ours")] {
+    for (name, writer, other) in
+        [("mine", "headgate-ours", "headgate-theirs"), ("foreign", "headgate-theirs", "headgate-ours")]
+    {
         let object = json(cluster, &namespace, &["gwr", name]);
         let managers: Vec<&str> = object["metadata"]["managedFields"]
             .as_array()
@@ -346,11 +351,7 @@ fn broken_objects_are_told_and_hurt_nobody() {
             "matches[0].path",
         ),
         ("{retry: {attempts: 2}, backendRefs: [{name: nowhere, port: 80}]}", "Accepted", "retry"),
-        (
-            "{compression: {algorithms: [gzip]}, backendRefs: [{name: nowhere, port: 80}]}",
-            "Accepted",
-            "compression",
-        ),
+        ("{compression: {algorithms: [gzip]}, backendRefs: [{name: nowhere, port: 80}]}", "Accepted", "compression"),
     ];
     let mut yaml = String::new();
     for number in 0..10 {
@@ -371,7 +372,11 @@ fn broken_objects_are_told_and_hurt_nobody() {
             let object = json(cluster, &namespace, &["gwr", &name]);
             let message = object["status"]["message"].as_str().unwrap_or_default().to_owned();
             assert!(message.contains(field), "{name}: {message}");
-            assert_eq!(get_host(gateway.http, &format!("{name}.example.com"), "/").unwrap().status / 100, 5 - u16::from(*condition == "Accepted" && field.starts_with("matches")), "{name}");
+            assert_eq!(
+                get_host(gateway.http, &format!("{name}.example.com"), "/").unwrap().status / 100,
+                5 - u16::from(*condition == "Accepted" && field.starts_with("matches")),
+                "{name}"
+            );
         }
     }
 }
