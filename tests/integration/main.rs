@@ -11,3 +11,6 @@ mod cluster_smoke;
 
 /// Declared resources in, table and conditions out: every case under `fixtures/`.
 mod golden;
+
+/// HTTP/1 requests that two parsers could read in two ways: nothing of them passes, and everything else does.
+mod framing;

@@ -4,3 +4,4 @@ pub(crate) mod cluster;
 pub(crate) mod backend;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod raw;
