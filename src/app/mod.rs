@@ -313,11 +313,15 @@ fn join(thread: JoinHandle<io::Result<()>>) -> anyhow::Result<()> {
 /// What the admin port says of readiness: the drain comes first.
 fn admin_readiness(readiness: watch::Receiver<Readiness>, drain: Drain) -> admin::Ready {
     Box::new(move || {
-        if drain.phase() >= Phase::Leaving {
-            return Err("draining".to_owned());
-        }
         let readiness = readiness.borrow();
-        if readiness.published { Ok(()) } else { Err(readiness.waiting.clone()) }
+        let ready = if drain.phase() >= Phase::Leaving {
+            Err("draining".to_owned())
+        } else if readiness.published {
+            Ok(())
+        } else {
+            Err(readiness.waiting.clone())
+        };
+        admin::Readiness { ready, batches: readiness.batches }
     })
 }
 

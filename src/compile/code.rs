@@ -66,8 +66,8 @@ codes! {
     // The object as a whole.
     /// It does not decode, or it breaks a rule of its schema.
     Invalid = "HG1001", Error, Invalid, "object breaks a rule of its schema";
-    /// A field that no version of its kind has.
-    UnknownField = "HG1002", Warning, Invalid, "unknown field";
+    /// Something that nothing reads, such as a mistyped field or annotation.
+    NoEffect = "HG1002", Warning, Invalid, "declared without effect";
     /// A field whose behaviour this version does not have.
     Unsupported = "HG1003", Error, UnsupportedValue, "field is not supported yet";
     /// Without a cluster: its class is not the one served, so nobody serves it.

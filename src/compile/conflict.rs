@@ -1,6 +1,7 @@
 //! Several objects with one host: who has which match, and who is told.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::Arc;
 
 use super::code::Code;
@@ -31,6 +32,8 @@ struct Loss<'a> {
     claim: &'a Claim,
     route: &'a Arc<Route>,
     to: Holder<'a>,
+    /// Whether it still stands on the other listener.
+    partly: bool,
 }
 
 /// Settles the claims on a host. Of two claims to the same match on the same listener the older object's stands, then
@@ -58,7 +61,7 @@ pub(super) fn settle(host: &HostKey, mut claimants: Vec<&Placed>) -> Settled {
             if let Some(to) = to
                 && !Arc::ptr_eq(to.route, route)
             {
-                lost.push(Loss { claim, route, to });
+                lost.push(Loss { claim, route, to, partly: left.http || left.https });
             }
             if left.http || left.https {
                 settled.entries.push(entry(&placed.lowered.rank, claim, route));
@@ -66,7 +69,7 @@ pub(super) fn settle(host: &HostKey, mut claimants: Vec<&Placed>) -> Settled {
             }
         }
         if !lost.is_empty() {
-            let all = lost.len() == claims.len();
+            let all = lost.len() == claims.len() && lost.iter().all(|loss| !loss.partly);
             settled.losses.insert(placed.lowered.object.clone(), tell(host, placed, &lost, all));
         }
     }
@@ -98,22 +101,40 @@ fn tell(host: &HostKey, loser: &Placed, lost: &[Loss<'_>], all: bool) -> Vec<Pro
             Kind::GatewayRoute => "spec.hostnames",
             _ => "spec.rules",
         };
-        let what = format!("all that it matches on {host} belongs to {}", owner(loser, &first.to));
+        let what = format!("all that it matches on {} belongs to {}", Place(host), owner(loser, &first.to));
         return vec![Problem::new(Code::HostTaken, field, what, remedy)];
     }
     let mut problems: Vec<Problem> = Vec::new();
     let mut told: Option<&Arc<Route>> = None;
-    for Loss { claim, route, to } in lost {
+    for Loss { claim, route, to, partly } in lost {
         if told.is_some_and(|told| Arc::ptr_eq(told, route)) {
             continue;
         }
         told = Some(route);
         let matcher = claim.matcher.to_string();
         let separator = if matcher.is_empty() { "" } else { ", " };
-        let what = format!("{}{separator}{matcher} on {host} belongs to {}", claim.path, owner(loser, to));
+        let listener = match (partly, to.route.listeners.http) {
+            (false, _) => "",
+            (true, true) => ", on the http listener,",
+            (true, false) => ", on the https listener,",
+        };
+        let (path, place, owner) = (&claim.path, Place(host), owner(loser, to));
+        let what = format!("{path}{separator}{matcher} on {place}{listener} belongs to {owner}");
         problems.push(Problem::new(Code::PathTaken, &*claim.field, what, remedy).in_rule(&route.id.rule));
     }
     problems
+}
+
+/// A host in a sentence.
+struct Place<'a>(&'a HostKey);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            HostKey::Any => f.write_str("hosts that nothing else claims"),
+            host => host.fmt(f),
+        }
+    }
 }
 
 fn owner(loser: &Placed, winner: &Holder<'_>) -> String {

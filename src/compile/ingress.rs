@@ -62,7 +62,7 @@ pub(super) fn lower(
     };
     for name in annotations.into_iter().flat_map(BTreeMap::keys).filter(|name| name.starts_with(OWN_ANNOTATIONS)) {
         lowering.lowered.problems.push(Problem::new(
-            Code::UnknownField,
+            Code::NoEffect,
             format!("metadata.annotations[{name}]"),
             "there is no such annotation",
             "remove it",
@@ -266,11 +266,15 @@ impl Lowering<'_, '_> {
             if let Some(certificate) = &held.certificate {
                 self.lowered.problems.extend(keyring::uncovered(certificate, &host, &secret, &secret_field));
             }
-            self.lowered.tls.entry(host).or_insert_with(|| TlsClaim {
+            let claim = TlsClaim {
                 certificate: held.certificate.clone().map(|certificate| (secret.clone(), certificate)),
                 min_version: None,
                 field: secret_field.as_str().into(),
-            });
+            };
+            // Of several entries for one host the first counts whose Secret can be used.
+            if self.lowered.tls.get(&host).is_none_or(|known| known.certificate.is_none()) {
+                self.lowered.tls.insert(host, claim);
+            }
         }
     }
 

@@ -179,10 +179,8 @@ fn names_and_expiry(der: &CertificateDer<'_>) -> Option<(Vec<Box<str>>, i64)> {
     Some((names.into_iter().flatten().collect(), certificate.validity().not_after.timestamp()))
 }
 
-/// `stringData` is what people write in files; the API server moves it to `data`.
 fn datum<'s>(secret: &'s Secret, name: &str) -> Option<&'s [u8]> {
-    let bytes = secret.data.as_ref().and_then(|data| data.get(name)).map(|ByteString(bytes)| bytes.as_slice());
-    bytes.or_else(|| Some(secret.string_data.as_ref()?.get(name)?.as_bytes()))
+    secret.data.as_ref()?.get(name).map(|ByteString(bytes)| bytes.as_slice())
 }
 
 /// Without the bytes at fault, which may be a key's.

@@ -197,3 +197,6 @@ impl Compiled {
         self.table.hosts.with(built)
     }
 }
+
+#[cfg(test)]
+mod tests;

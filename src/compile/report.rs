@@ -156,7 +156,7 @@ impl Problem {
     /// What a source found.
     pub(super) fn found(finding: &Finding) -> Self {
         let Finding { field, message, place, fatal } = finding;
-        let code = if *fatal { Code::Invalid } else { Code::UnknownField };
+        let code = if *fatal { Code::Invalid } else { Code::NoEffect };
         Self { place: place.clone(), ..Self::new(code, field.clone(), message.clone(), "") }
     }
 }
@@ -244,7 +244,8 @@ pub(super) fn route_conditions(problems: &[Problem], rules: usize, refused: &[Ar
         let message = match (rules, served) {
             (0, _) => "nothing of it is served".to_owned(),
             (_, 0) => "every rule answers 500".to_owned(),
-            (rules, served) => format!("{served} of {rules} rules are served as declared"),
+            (rules, served) if served < rules => format!("{} of {rules} rules answer 500", rules - served),
+            (_, _) => "a part of what is declared belongs to others".to_owned(),
         };
         Condition { type_: ConditionType::Programmed, status: false, reason: Reason::Invalid, message }
     };

@@ -11,6 +11,8 @@
 mod headers;
 mod redirect;
 mod rewrite;
+#[cfg(test)]
+mod sample;
 mod template;
 
 use std::fmt;

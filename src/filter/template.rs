@@ -58,7 +58,7 @@ impl TemplateError {
                 format!("use one of `{}`, or declare it in every match", known.join("`, `"))
             }
             Self::Brace(_) => "write `{name}` for a parameter, `{{` and `}}` for braces".into(),
-            Self::HeaderValue(_) => "leave out line breaks and other control characters".into(),
+            Self::HeaderValue(_) => "use visible ASCII characters and spaces only".into(),
             Self::HeaderName(_) => "use letters, digits and hyphens".into(),
             Self::ReservedHeader(name) if &**name == "host" => "use a URLRewrite filter with hostname".into(),
             Self::ReservedHeader(_) => "leave it out; it is set as the message needs it".into(),
@@ -143,6 +143,56 @@ impl Parts {
     fn end_literal(&mut self) {
         if !self.literal.is_empty() {
             self.parts.push(Part::Literal(std::mem::take(&mut self.literal).into()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::filter::sample::with_request;
+
+    #[test]
+    fn a_template_takes_the_values_of_the_path() {
+        for (declared, path, template, made) in [
+            ("Template /orders/:id", "/orders/4%202", "/v2/orders/:id", "/v2/orders/4%202"),
+            ("Template /:a/:b", "/1/2", "/:b/x/:a/:b/", "/2/x/1/2/"),
+            ("Template /a/*rest", "/a/b/c", "/v2/*rest", "/v2/b/c"),
+            ("Template /a/*rest", "/a/", "/v2/*rest", "/v2/"),
+            ("Prefix /", "/x", "/fixed", "/fixed"),
+        ] {
+            let known = ["id", "a", "b", "rest"];
+            let template = Template::parse(template, &known).unwrap();
+            let (text, _) = with_request(declared, path, None, |_, matched| template.render(&matched.params));
+            assert_eq!(text, made);
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_template_is_said_with_what_would_be_right() {
+        for (declared, known, wrong, right) in [
+            (
+                "/v2/:id",
+                &["order", "rest"][..],
+                "the parameter `id` is not in every path of the rule",
+                "use one of `order`, `rest`, or declare it in every match",
+            ),
+            (
+                "/v2/:id",
+                &[],
+                "the parameter `id` is not in every path of the rule",
+                "give every match of the rule a path of type Template that declares it",
+            ),
+            ("v2", &[], "`v2` does not begin with `/`", "write `/v2`"),
+            (
+                "/*rest/x",
+                &["rest"],
+                "`*rest` takes the rest of the path, but something follows it",
+                "end the path with `*rest`, or take single segments with `:rest`",
+            ),
+        ] {
+            let error = Template::parse(declared, known).unwrap_err();
+            assert_eq!((error.to_string().as_str(), error.remedy().as_str()), (wrong, right));
         }
     }
 }

@@ -5,7 +5,6 @@ use std::fmt;
 use std::net::IpAddr;
 use std::pin::pin;
 use std::str::FromStr;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::{Service, ServiceSpec};

@@ -6,12 +6,8 @@ use k8s_openapi::jiff::Timestamp;
 use crate::compile::{self, ConditionType};
 
 /// The types that are ours to add and to take away; conditions of any other type belong to somebody else.
-const OURS: [ConditionType; 4] = [
-    ConditionType::Accepted,
-    ConditionType::ResolvedRefs,
-    ConditionType::PartiallyInvalid,
-    ConditionType::Programmed,
-];
+const OURS: [ConditionType; 4] =
+    [ConditionType::Accepted, ConditionType::ResolvedRefs, ConditionType::PartiallyInvalid, ConditionType::Programmed];
 
 /// The conditions to show. One whose answer is the same as before keeps its time of transition: its reason and message
 /// may change within an answer.
@@ -67,11 +63,7 @@ mod tests {
         let told_otherwise = renewed(&[wanted(ConditionType::Accepted, true, "still fine")], Some(2), &first, at(20));
         assert_eq!(
             told_otherwise[0],
-            Condition {
-                message: "still fine".to_owned(),
-                observed_generation: Some(2),
-                ..first[0].clone()
-            }
+            Condition { message: "still fine".to_owned(), observed_generation: Some(2), ..first[0].clone() }
         );
 
         let flipped = renewed(&[wanted(ConditionType::Accepted, false, "broken")], Some(3), &told_otherwise, at(30));

@@ -42,12 +42,7 @@ const NOTE_LIMIT: usize = 1000;
 const NAME_LIMIT: usize = 220;
 
 /// Tells the problems of each report while this replica leads. Returns when the reports end.
-pub(super) async fn run(
-    client: Client,
-    instance: String,
-    mut reports: watch::Receiver<Arc<Report>>,
-    leading: Leading,
-) {
+pub(super) async fn run(client: Client, instance: String, mut reports: watch::Receiver<Arc<Report>>, leading: Leading) {
     let mut teller = Teller {
         client,
         instance,

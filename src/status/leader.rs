@@ -112,7 +112,9 @@ impl Leading {
     /// Waits for the end of the term.
     pub async fn ended(&mut self) {
         loop {
-            let Some(end) = *self.term.borrow_and_update() else { return };
+            let Some(end) = *self.term.borrow_and_update() else {
+                return;
+            };
             tokio::select! {
                 // The term is prolonged in silence, so its end as known here may be out of date.
                 () = sleep_until(end) => if !self.holds() { return },
@@ -146,7 +148,9 @@ enum Action {
 
 /// What to do about a lease as it was observed. Its own duration counts, since it is its holder who promised it.
 fn decide(now: Instant, observed: &Observed, settings: &Settings) -> Action {
-    let Some(lease) = &observed.lease else { return Action::Create };
+    let Some(lease) = &observed.lease else {
+        return Action::Create;
+    };
     let spec = lease.spec.as_ref();
     let holder = spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default();
     if holder == settings.identity {
@@ -302,7 +306,9 @@ impl Candidate {
         }
         let result = timeout(self.settings.retry_period, async {
             let observed = self.look().await?;
-            let Some(lease) = observed.lease.clone() else { return Ok(()) };
+            let Some(lease) = observed.lease.clone() else {
+                return Ok(());
+            };
             if decide(Instant::now(), &observed, &self.settings) != Action::Renew {
                 return Ok(());
             }
@@ -312,7 +318,9 @@ impl Candidate {
         match result.await {
             Ok(Ok(())) if led => tracing::info!("gave the lease back"),
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the lease could not be given back; it expires"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the lease could not be given back; it expires")
+            }
             Err(_) => tracing::warn!("the lease could not be given back in time; it expires"),
         }
     }

@@ -108,8 +108,7 @@ mod tests {
             true => (Reason::Accepted, "the policy is valid"),
             false => (Reason::TargetNotFound, "GatewayRoute shop/web does not exist"),
         };
-        let accepted =
-            Condition { type_: ConditionType::Accepted, status, reason, message: message.to_owned() };
+        let accepted = Condition { type_: ConditionType::Accepted, status, reason, message: message.to_owned() };
         ObjectReport {
             ours: true,
             generation: Some(1),
@@ -138,7 +137,8 @@ mod tests {
             target("GatewayRoute", "internal", None),
             target("IngressClass", "headgate", None),
         ];
-        let ours = [ObjectKey::new(Kind::GatewayRoute, "shop", "web"), ObjectKey::new(Kind::IngressClass, "", "headgate")];
+        let ours =
+            [ObjectKey::new(Kind::GatewayRoute, "shop", "web"), ObjectKey::new(Kind::IngressClass, "", "headgate")];
         let entry = |controller: &str, target: &PolicyTargetRef| AncestorStatus {
             ancestor_ref: reference(&key, target),
             controller_name: controller.to_owned(),

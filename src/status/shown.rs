@@ -34,17 +34,18 @@ pub(super) struct Shown {
     /// Whether it names a class that is not ours. That its class is ours no more for any other reason, such as an
     /// IngressClass that is being replaced, is no reason to touch it.
     pub(super) left: bool,
-    status: Value,
-    targets: Value,
+    pub(super) status: Value,
+    pub(super) targets: Value,
 }
 
 impl Shown {
     /// What matters of `object`, for the writer `manager` of the class `class`.
     pub(super) fn of(kind: Kind, object: DynamicObject, manager: &str, class: &str) -> Self {
         let DynamicObject { types: _, metadata, mut data } = object;
-        let written = metadata.managed_fields.iter().flatten().any(|entry| {
-            entry.manager.as_deref() == Some(manager) && entry.subresource.as_deref() == Some("status")
-        });
+        let written =
+            metadata.managed_fields.iter().flatten().any(|entry| {
+                entry.manager.as_deref() == Some(manager) && entry.subresource.as_deref() == Some("status")
+            });
         let left = left(kind, &data, metadata.annotations.as_ref(), class);
         Self {
             uid: metadata.uid,

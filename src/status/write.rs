@@ -36,12 +36,8 @@ pub(super) async fn run(
     mut addresses: watch::Receiver<Option<BTreeSet<Address>>>,
     mut leading: Leading,
 ) {
-    let cluster = Arc::new(Cluster {
-        manager: field_manager(&settings.class),
-        client,
-        settings,
-        leading: leading.clone(),
-    });
+    let cluster =
+        Arc::new(Cluster { manager: field_manager(&settings.class), client, settings, leading: leading.clone() });
     while reports.has_changed().is_ok() {
         leading.begun().await;
         // What others have written meanwhile is not known: each term begins with reading.
@@ -186,17 +182,17 @@ impl Term {
 
     /// What is to be done about an object, as far as can be told without asking; `None` when nothing is.
     fn intent(&mut self, key: &ObjectKey) -> Option<Intent> {
-        let known = self.shown.get(key);
-        let report = match self.report.objects.get(key) {
-            Some(report) if report.ours => report.clone(),
-            Some(_) | None => {
-                if known.is_some_and(|known| known.written) {
-                    return Some(Intent::Leave);
-                }
-                self.shown.remove(key);
-                return None;
+        let Some(report) = self.report.objects.get(key).filter(|report| report.ours) else {
+            if self.shown.get(key).is_some_and(|known| known.written) {
+                return Some(Intent::Leave);
             }
+            self.shown.remove(key);
+            return None;
         };
+        if self.shown.get(key).is_some_and(|known| known.uid != report.uid) {
+            // Another object of the same name: nothing that was known holds.
+            self.shown.remove(key);
+        }
         let intent = match key.kind {
             Kind::Ingress => Intent::Publish(self.addresses.clone()?),
             Kind::GatewayRoute | Kind::RateLimitPolicy => Intent::Report(report.clone()),
@@ -204,11 +200,11 @@ impl Term {
                 return None;
             }
         };
-        match known {
+        match self.shown.get(key) {
             // The object has changed since the report, and a newer report is on its way.
-            Some(known) if known.uid == report.uid && known.generation > report.generation => None,
-            Some(known) if known.uid == report.uid && intent.body(key, known).is_none() => None,
-            Some(_) | None => Some(intent),
+            Some(known) if known.generation > report.generation => None,
+            Some(known) => intent.body(key, known).map(|_| intent),
+            None => Some(intent),
         }
     }
 
@@ -240,8 +236,12 @@ impl Term {
                 let conflict = matches!(&error, kube::Error::Api(status) if status.code == 409);
                 if self.queue.failed(task.clone(), now) == 1 && !conflict {
                     match task {
-                        Task::List(kind) => tracing::warn!(%kind, %error, "cannot read status; trying on"),
-                        Task::Settle(object) => tracing::warn!(%object, %error, "cannot write status; trying on"),
+                        Task::List(kind) => {
+                            tracing::warn!(%kind, %error, "cannot read status; trying on")
+                        }
+                        Task::Settle(object) => {
+                            tracing::warn!(%object, %error, "cannot write status; trying on")
+                        }
                     }
                 }
             }
@@ -280,9 +280,7 @@ impl Intent {
     fn body(&self, key: &ObjectKey, shown: &Shown) -> Option<Value> {
         let status = match (self, key.kind) {
             (Self::Leave, _) => return (shown.written && shown.left).then_some(Value::Null),
-            (Self::Publish(addresses), _) => {
-                serde_json::to_value(ingress::status(addresses, &shown.status())?)
-            }
+            (Self::Publish(addresses), _) => serde_json::to_value(ingress::status(addresses, &shown.status())?),
             (Self::Report(report), Kind::RateLimitPolicy) => {
                 let (targets, status, now) = (shown.targets(), shown.status(), Timestamp::now());
                 serde_json::to_value(rate_limit_policy::status(key, report, &targets, &status, now)?)
@@ -317,7 +315,9 @@ impl Cluster {
             let page = match in_time(api.list(&params)).await {
                 Ok(page) => page,
                 // The kind is not installed, so there is nothing of it.
-                Err(kube::Error::Api(status)) if status.code == 404 => return Ok(Done::Listed(Vec::new())),
+                Err(kube::Error::Api(status)) if status.code == 404 => {
+                    return Ok(Done::Listed(Vec::new()));
+                }
                 Err(error) => return Err(error),
             };
             let read = page.items.into_iter().map(|object| (key(kind, &object), self.shown(kind, object)));
@@ -331,8 +331,7 @@ impl Cluster {
 
     /// Writes what is intended, unless it turns out to be shown already.
     async fn settle(&self, key: &ObjectKey, intent: Intent, known: Option<Shown>) -> kube::Result<Done> {
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &key.namespace, &resource(key.kind));
+        let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource(key.kind));
         let must_read = match &intent {
             // Nobody but a leader writes these, and what the leader before us wrote was listed.
             Intent::Publish(_) => false,
@@ -352,7 +351,9 @@ impl Cluster {
         };
         let nothing = || self.shown(key.kind, DynamicObject::new("", &resource(key.kind)));
         let shown = known.clone().unwrap_or_else(nothing);
-        let Some(body) = intent.body(key, &shown) else { return Ok(Done::Settled(known)) };
+        let Some(body) = intent.body(key, &shown) else {
+            return Ok(Done::Settled(known));
+        };
         let body = self.apply(key, &intent, &shown, body);
         // The last look before the request goes out: a process that was stopped and goes on ends here.
         if !self.leading.holds() {
@@ -392,3 +393,6 @@ impl Cluster {
 async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     timeout(REQUEST_TIMEOUT, request).await.unwrap_or_else(|_| Err(late()))
 }
+
+#[cfg(test)]
+mod tests;

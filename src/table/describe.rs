@@ -183,14 +183,14 @@ fn cluster(cluster: &Cluster) -> ClusterDescription {
 
 fn balancer(balancer: Balancer) -> String {
     match balancer {
-        Balancer::RoundRobin => "RoundRobin".into(),
-        Balancer::LeastRequest => "LeastRequest".into(),
-        Balancer::Random => "Random".into(),
-        Balancer::PeakEwma => "PeakEWMA".into(),
-        Balancer::ConsistentHash { balance_factor_percent: None } => "ConsistentHash".into(),
         Balancer::ConsistentHash { balance_factor_percent: Some(percent) } => {
-            format!("ConsistentHash up to {percent}% of the mean load")
+            format!("{balancer} up to {percent}% of the mean load")
         }
+        Balancer::RoundRobin
+        | Balancer::LeastRequest
+        | Balancer::Random
+        | Balancer::PeakEwma
+        | Balancer::ConsistentHash { balance_factor_percent: None } => balancer.to_string(),
     }
 }
 

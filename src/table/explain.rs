@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::route::{Route, Target};
 use super::Table;
 use super::matcher::RequestHead;
+use super::route::{Route, Target};
 use super::router::{Entry, HostRouter};
 
 /// Which rule takes a request, and why every other one of the host does not.

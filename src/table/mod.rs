@@ -13,7 +13,7 @@ pub mod query;
 mod route;
 mod router;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 mod specificity;
 mod trie;
 

@@ -8,7 +8,7 @@ use super::{Backends, Entry, Listeners, Matcher, PathMatch, Precedence, RequestH
 use crate::slot::Slots;
 
 /// A route of `GatewayRoute shop/NAME` that answers everywhere and does nothing.
-pub(super) fn route(name: &str) -> Route {
+pub(crate) fn route(name: &str) -> Route {
     Route {
         id: RouteId { kind: "GatewayRoute", namespace: "shop".into(), name: name.into(), rule: "0".into() },
         slot: Slots::default().allocate(),
@@ -22,18 +22,18 @@ pub(super) fn route(name: &str) -> Route {
 }
 
 /// The first match of the first rule of an object of the year 1970.
-pub(super) fn precedence(created: i64, name: &str) -> Precedence {
+pub(crate) fn precedence(created: i64, name: &str) -> Precedence {
     Precedence { created, kind: 0, namespace: "shop".into(), name: name.into(), rule: 0, index: 0 }
 }
 
 /// A match without conditions, with the path's declaration as the route's name.
-pub(super) fn entry(path: PathMatch) -> Entry {
+pub(crate) fn entry(path: PathMatch) -> Entry {
     let name = path.to_string();
     Entry { path, matcher: Matcher::default(), precedence: precedence(0, &name), route: Arc::new(route(&name)) }
 }
 
 /// A path condition from `Prefix /a`, `Exact /a`, `Template /:id`, `RegularExpression ^/a` or `Fallback`.
-pub(super) fn path(declared: &str) -> PathMatch {
+pub(crate) fn path(declared: &str) -> PathMatch {
     match declared.split_once(' ').unwrap_or((declared, "")) {
         ("Exact", text) => PathMatch::parse_exact(text).unwrap(),
         ("Prefix", text) => PathMatch::parse_prefix(text).unwrap(),
@@ -45,6 +45,6 @@ pub(super) fn path(declared: &str) -> PathMatch {
 }
 
 /// A clear GET.
-pub(super) fn get<'a>(path: &'a str, headers: &'a HeaderMap) -> RequestHead<'a> {
+pub(crate) fn get<'p, 'h>(path: &'p str, headers: &'h HeaderMap) -> RequestHead<'p, 'h> {
     RequestHead { method: &Method::GET, path, query: None, headers, secure: false }
 }

@@ -4,7 +4,9 @@
 //! side by side: the trie stores ranges of that list and nothing else. A walk visits the ranges in the order of the
 //! list, and the caller ends it when a rule of a range accepts the request; else it tracks back.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use super::hash::BuildXxh3;
@@ -15,11 +17,18 @@ use super::path_match::{Kind, PathMatch, Step};
 pub(super) type Rules = Range<u32>;
 
 /// Ranges of the host's list by path.
+///
+/// Nodes, their children and the children's texts lie in one piece of memory each: of ten thousand hosts most are cold
+/// when they are asked for, and what costs then is how many places have to be looked at.
 #[derive(Debug)]
 pub(super) struct Trie {
     exact: HashMap<Box<str>, Rules, BuildXxh3>,
     /// The root comes first.
-    nodes: Vec<Node>,
+    nodes: Box<[Node]>,
+    /// The children of all nodes, those of one node side by side and sorted by text.
+    literals: Box<[Literal]>,
+    /// Their texts.
+    texts: Box<str>,
     expressions: Rules,
     fallbacks: Rules,
 }
@@ -37,45 +46,59 @@ pub(super) struct Visit<'w> {
 /// One segment further from the root.
 #[derive(Debug)]
 struct Node {
-    literals: Literals,
-    param: Option<u32>,
+    /// Which of the trie's literals are its children.
+    literals: Range<u32>,
+    param: Option<NonZeroU32>,
     ends: Rules,
     spans: Rules,
 }
 
-/// The children of a node by their text.
-#[derive(Debug)]
-enum Literals {
-    /// So few that looking at all is quicker than hashing.
-    Few(Vec<Literal>),
-    Many(HashMap<Box<str>, u32, BuildXxh3>),
-}
-
-/// From this many children on, hashing wins.
-const MANY: usize = 9;
-
+/// A child by its text.
 #[derive(Debug)]
 struct Literal {
-    /// The first bytes of the text, which tell most texts apart without a look elsewhere in memory.
+    /// The first bytes of the text, which tell most texts apart without a look elsewhere.
     head: u64,
-    text: Box<str>,
+    text: Range<u32>,
     child: u32,
+}
+
+/// A node in the making.
+#[derive(Default)]
+struct Draft<'p> {
+    children: Vec<(&'p str, u32)>,
+    param: Option<NonZeroU32>,
+    ends: Rules,
+    spans: Rules,
 }
 
 impl Trie {
     /// A trie over paths sorted by descending specificity.
     pub(super) fn new<'p>(paths: impl Iterator<Item = &'p PathMatch>) -> Self {
-        let mut trie = Self { exact: HashMap::default(), nodes: vec![Node::new()], expressions: 0..0, fallbacks: 0..0 };
+        let mut exact = HashMap::<Box<str>, Rules, BuildXxh3>::default();
+        let (mut expressions, mut fallbacks) = (0..0, 0..0);
+        let mut drafts = vec![Draft::default()];
         for (number, path) in (0u32..).zip(paths) {
             match path.kind() {
-                Kind::Exact(text) => extend(trie.exact.entry(text.clone()).or_insert(0..0), number),
-                Kind::Prefix { steps, .. } | Kind::Template { steps, .. } => trie.insert(steps, number),
-                Kind::RegularExpression(_) => extend(&mut trie.expressions, number),
-                Kind::Fallback => extend(&mut trie.fallbacks, number),
+                Kind::Exact(text) => extend(exact.entry(text.clone()).or_default(), number),
+                Kind::Prefix { steps, .. } | Kind::Template { steps, .. } => insert(&mut drafts, steps, number),
+                Kind::RegularExpression(_) => extend(&mut expressions, number),
+                Kind::Fallback => extend(&mut fallbacks, number),
             }
         }
-        trie.nodes.shrink_to_fit();
-        trie
+        let mut literals = Vec::new();
+        let mut texts = String::new();
+        let mut finish = |draft: Draft<'_>| {
+            let first = literals.len() as u32;
+            for (text, child) in draft.children {
+                let start = texts.len() as u32;
+                texts.push_str(text);
+                literals.push(Literal { head: head(text), text: start..texts.len() as u32, child });
+            }
+            let Draft { children: _, param, ends, spans } = draft;
+            Node { literals: first..literals.len() as u32, param, ends, spans }
+        };
+        let nodes = drafts.into_iter().map(&mut finish).collect();
+        Self { exact, nodes, literals: literals.into(), texts: texts.into(), expressions, fallbacks }
     }
 
     /// Visits the rules whose path may match, most specific first, until `visit` finds one.
@@ -88,7 +111,7 @@ impl Trie {
             return Some(found);
         }
         if let Some(root) = self.nodes.first() {
-            let mut walk = Walk { nodes: &self.nodes, path, spans, params: 0, visit: &mut visit };
+            let mut walk = Walk { trie: self, path, spans, params: 0, visit: &mut visit };
             if let Some(found) = walk.descend(root, 0) {
                 return Some(found);
             }
@@ -101,20 +124,56 @@ impl Trie {
         if self.fallbacks.is_empty() { None } else { visit(whole(&self.fallbacks)) }
     }
 
-    fn insert(&mut self, steps: &[Step], number: u32) {
-        let mut at = 0;
-        for step in steps {
-            let next = self.nodes.len() as u32;
-            let Some(node) = self.nodes.get_mut(at as usize) else { return };
-            at = match step {
-                Step::Literal(text) => node.literals.child_or_insert(&text.0, next),
-                Step::Param => *node.param.get_or_insert(next),
-                Step::End => return extend(&mut node.ends, number),
-                Step::Span => return extend(&mut node.spans, number),
-            };
-            if at == next {
-                self.nodes.push(Node::new());
-            }
+    fn node(&self, number: u32) -> Option<&Node> {
+        self.nodes.get(number as usize)
+    }
+
+    /// The child of a node for a segment.
+    fn literal(&self, node: &Node, segment: &str) -> Option<&Node> {
+        let literals = self.literals.get(node.literals.start as usize..node.literals.end as usize)?;
+        let wanted = head(segment);
+        let text = |literal: &Literal| self.texts.get(literal.text.start as usize..literal.text.end as usize);
+        let order = |literal: &Literal| {
+            let heads = literal.head.cmp(&wanted);
+            // Where both fit into their heads, the heads say it all but for the lengths.
+            heads.then_with(|| match (literal.text.len(), segment.len()) {
+                (known @ ..=HEAD, length @ ..=HEAD) => known.cmp(&length),
+                _ => text(literal).cmp(&Some(segment)),
+            })
+        };
+        let found = literals.binary_search_by(order).ok()?;
+        self.node(literals.get(found)?.child)
+    }
+}
+
+/// Adds a rule at the end of its steps.
+///
+/// The rules come sorted, so those below one child follow each other: a child is the last one of its node or new, and
+/// the children of a node end up in the order of their texts.
+fn insert<'p>(drafts: &mut Vec<Draft<'p>>, steps: &'p [Step], number: u32) {
+    let mut at = 0;
+    for step in steps {
+        let next = drafts.len() as u32;
+        let Some(draft) = drafts.get_mut(at as usize) else { return };
+        at = match step {
+            Step::Literal(Reverse(text)) => match draft.children.last() {
+                Some((last, child)) if *last == &**text => *child,
+                _ => {
+                    draft.children.push((text, next));
+                    next
+                }
+            },
+            // Not zero, for the root is there.
+            Step::Param => draft
+                .param
+                .or(NonZeroU32::new(next))
+                .inspect(|child| draft.param = Some(*child))
+                .map_or(next, NonZeroU32::get),
+            Step::End => return extend(&mut draft.ends, number),
+            Step::Span => return extend(&mut draft.spans, number),
+        };
+        if at == next {
+            drafts.push(Draft::default());
         }
     }
 }
@@ -128,7 +187,7 @@ fn extend(rules: &mut Rules, number: u32) {
 }
 
 struct Walk<'w, V> {
-    nodes: &'w [Node],
+    trie: &'w Trie,
     path: &'w str,
     spans: Spans,
     params: usize,
@@ -143,25 +202,23 @@ impl<T, V: FnMut(Visit<'_>) -> Option<T>> Walk<'_, V> {
         let start = end + 1;
         let slash_follows = end < bytes.len();
         if slash_follows {
-            if node.has_children() {
-                let rest = bytes.get(start..).unwrap_or_default();
-                let length = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
-                let segment = self.path.get(start..start + length).unwrap_or_default();
-                if let Some(child) = node.literals.get(segment).and_then(|child| self.nodes.get(child as usize))
-                    && let Some(found) = self.descend(child, start + length)
-                {
+            let rest = bytes.get(start..).unwrap_or_default();
+            let length = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+            let segment = self.path.get(start..start + length).unwrap_or_default();
+            if let Some(child) = self.trie.literal(node, segment)
+                && let Some(found) = self.descend(child, start + length)
+            {
+                return Some(found);
+            }
+            if !segment.is_empty()
+                && let Some(child) = node.param.and_then(|child| self.trie.node(child.get()))
+            {
+                self.bind(start, start + length);
+                self.params += 1;
+                if let Some(found) = self.descend(child, start + length) {
                     return Some(found);
                 }
-                if !segment.is_empty()
-                    && let Some(child) = node.param.and_then(|child| self.nodes.get(child as usize))
-                {
-                    self.bind(start, start + length);
-                    self.params += 1;
-                    if let Some(found) = self.descend(child, start + length) {
-                        return Some(found);
-                    }
-                    self.params -= 1;
-                }
+                self.params -= 1;
             }
         } else if !node.ends.is_empty()
             && let Some(found) = self.offer(node.ends.clone(), slash_follows)
@@ -186,55 +243,14 @@ impl<T, V: FnMut(Visit<'_>) -> Option<T>> Walk<'_, V> {
     }
 }
 
-impl Node {
-    fn new() -> Self {
-        Self { literals: Literals::Few(Vec::new()), param: None, ends: 0..0, spans: 0..0 }
-    }
+/// How much of a text is in its head.
+const HEAD: usize = 8;
 
-    fn has_children(&self) -> bool {
-        self.param.is_some()
-            || match &self.literals {
-                Literals::Few(list) => !list.is_empty(),
-                Literals::Many(_) => true,
-            }
-    }
-}
-
-impl Literals {
-    fn get(&self, segment: &str) -> Option<u32> {
-        match self {
-            Self::Few(list) => {
-                let head = head(segment);
-                list.iter().find(|known| known.head == head && *known.text == *segment).map(|known| known.child)
-            }
-            Self::Many(map) => map.get(segment).copied(),
-        }
-    }
-
-    fn child_or_insert(&mut self, segment: &str, child: u32) -> u32 {
-        if let Some(known) = self.get(segment) {
-            return known;
-        }
-        match self {
-            Self::Few(list) => {
-                list.push(Literal { head: head(segment), text: segment.into(), child });
-                if list.len() >= MANY {
-                    *self = Self::Many(list.drain(..).map(|literal| (literal.text, literal.child)).collect());
-                }
-            }
-            Self::Many(map) => {
-                map.insert(segment.into(), child);
-            }
-        }
-        child
-    }
-}
-
-/// The first eight bytes of a segment.
+/// The first bytes of a segment; heads are in the order of their texts.
 fn head(segment: &str) -> u64 {
-    let mut head = [0; 8];
+    let mut head = [0; HEAD];
     head.iter_mut().zip(segment.bytes()).for_each(|(to, from)| *to = from);
-    u64::from_le_bytes(head)
+    u64::from_be_bytes(head)
 }
 
 #[cfg(test)]

@@ -14,3 +14,5 @@ mod golden;
 
 /// HTTP/1 requests that two parsers could read in two ways: nothing of them passes, and everything else does.
 mod framing;
+/// The source that watches a cluster, under faults and against the real API server.
+mod source_kubernetes;

@@ -18,9 +18,8 @@ fn decoded(kind: Kind, fields: Value, origin: Origin) -> (Option<Object>, Vec<St
         Change::Invalid(_, _, findings) => (None, findings),
         other => panic!("{other:?}"),
     };
-    let told = findings.into_iter().map(|it| {
-        format!("{}{}: {}", if it.fatal { "!" } else { "" }, it.field, it.message)
-    });
+    let told =
+        findings.into_iter().map(|it| format!("{}{}: {}", if it.fatal { "!" } else { "" }, it.field, it.message));
     (object, told.collect())
 }
 
@@ -104,9 +103,10 @@ fn tells_unknown_fields() {
     let fields = json!({"spec": {"ports": [{"port": 80, "nodeprot": 1}]}});
     let (usable, findings) = file(Kind::Service, fields.clone());
     assert!(usable);
-    assert_eq!(findings, [
-        "spec.ports[0].nodeprot: unknown field \"nodeprot\"; did you mean \"nodePort\"? (it is ignored)"
-    ]);
+    assert_eq!(
+        findings,
+        ["spec.ports[0].nodeprot: unknown field \"nodeprot\"; did you mean \"nodePort\"? (it is ignored)"]
+    );
     assert_eq!(decoded(Kind::Service, fields, Origin::Cluster).1, [""; 0]);
 
     let mut spoilt = rule();
@@ -116,12 +116,18 @@ fn tells_unknown_fields() {
         let (object, findings) = decoded(Kind::GatewayRoute, fields.clone(), origin);
         assert!(object.is_some());
         assert_eq!(findings.len(), 1, "{findings:?}");
-        assert!(findings[0].starts_with("spec.rules[0].timeout: unknown field \"timeout\"; did you mean"), "{findings:?}");
+        assert!(
+            findings[0].starts_with("spec.rules[0].timeout: unknown field \"timeout\"; did you mean"),
+            "{findings:?}"
+        );
     }
     let fields = json!({"metadata": {"name": "x", "lables": {}}, "spec": route(json!([rule()]))["spec"]});
     let (usable, findings) = file(Kind::GatewayRoute, fields);
     assert!(usable);
-    assert!(findings[0].starts_with("metadata.lables: unknown field \"lables\"; did you mean \"labels\"?"), "{findings:?}");
+    assert!(
+        findings[0].starts_with("metadata.lables: unknown field \"lables\"; did you mean \"labels\"?"),
+        "{findings:?}"
+    );
 }
 
 /// Everything of `ingress-semantics.md` 5.1 that an API server refuses, each at its field, and which of it costs more
@@ -156,7 +162,9 @@ fn checks_ingresses_as_an_api_server_would() {
         (host("a.*.example"), true, Some("!spec.rules[0].host: \"a.*.example\" is no host".to_owned())),
         (with_backend(json!({})), true, Some(format!("{at}.backend: has neither service nor resource"))),
         (
-            with_backend(json!({"service": {"name": "s", "port": {"number": 80}}, "resource": {"kind": "K", "name": "n"}})),
+            with_backend(
+                json!({"service": {"name": "s", "port": {"number": 80}}, "resource": {"kind": "K", "name": "n"}}),
+            ),
             true,
             Some(format!("{at}.backend: has both service and resource")),
         ),
@@ -206,7 +214,12 @@ fn checks_the_other_kinds_as_an_api_server_would() {
         (Kind::EndpointSlice, slice("IPv4", "127.0.0.1"), true, None),
         (Kind::EndpointSlice, slice("IPv6", "::1"), true, None),
         (Kind::EndpointSlice, slice("FQDN", "a.example"), true, None),
-        (Kind::EndpointSlice, slice("IPv4", "::1"), true, Some("!endpoints[0].addresses[0]: \"::1\" is no IPv4 address")),
+        (
+            Kind::EndpointSlice,
+            slice("IPv4", "::1"),
+            true,
+            Some("!endpoints[0].addresses[0]: \"::1\" is no IPv4 address"),
+        ),
         (Kind::EndpointSlice, slice("IPv4", "localhost"), true, Some("!endpoints[0].addresses[0]: ")),
         (Kind::EndpointSlice, slice("IP", "::1"), false, Some("!addressType: \"IP\" is not one of")),
         (
@@ -219,7 +232,12 @@ fn checks_the_other_kinds_as_an_api_server_would() {
         (Kind::Service, json!({}), false, Some("!spec: is missing")),
         (Kind::Service, json!({"spec": {"clusterIP": "None"}}), true, None),
         (Kind::Service, json!({"spec": {"type": "ExternalName", "externalName": "a.example"}}), true, None),
-        (Kind::Service, json!({"spec": {"ports": [{"port": 70000}]}}), true, Some("!spec.ports[0].port: 70000 is no port")),
+        (
+            Kind::Service,
+            json!({"spec": {"ports": [{"port": 70000}]}}),
+            true,
+            Some("!spec.ports[0].port: 70000 is no port"),
+        ),
         (
             Kind::Service,
             json!({"spec": {"ports": [{"port": 1, "name": "a"}, {"port": 2}]}}),
@@ -283,11 +301,8 @@ fn rules(object: &Object) -> Vec<(usize, usize)> {
 #[test]
 fn a_bad_rule_costs_only_itself() {
     // CEL: a rule needs backendRefs. It still decodes and keeps its matches.
-    let (object, findings) = decoded(
-        Kind::GatewayRoute,
-        route(json!([rule(), {"matches": [{"path": {"value": "/b"}}]}])),
-        Origin::File,
-    );
+    let (object, findings) =
+        decoded(Kind::GatewayRoute, route(json!([rule(), {"matches": [{"path": {"value": "/b"}}]}])), Origin::File);
     assert_eq!(rules(&object.unwrap()), [(1, 1), (1, 0)]);
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert!(findings[0].starts_with("!spec.rules[1]: "), "{findings:?}");
@@ -319,7 +334,9 @@ fn an_unreadable_match_claims_nothing() {
 
 #[test]
 fn what_is_wrong_with_a_spec_costs_the_object() {
-    for spec in [json!({"hostnames": ["a..b"], "rules": [rule()]}), json!({"rules": {}}), json!({"rules": []}), json!(1)] {
+    for spec in
+        [json!({"hostnames": ["a..b"], "rules": [rule()]}), json!({"rules": {}}), json!({"rules": []}), json!(1)]
+    {
         let (object, findings) = decoded(Kind::GatewayRoute, json!({"spec": spec}), Origin::Cluster);
         assert!(object.is_none(), "{spec}");
         assert!(findings[0].starts_with("!spec"), "{findings:?}");

@@ -269,8 +269,8 @@ fn what_is_no_regular_file_is_told_and_not_opened() {
 #[test]
 fn a_file_that_may_not_be_read_keeps_what_it_declared() {
     let mut bench = Bench::new(&[("a.yaml", &service("a", 1)), ("sub/b.yaml", &service("b", 2))]);
-    fs::set_permissions(bench.path("a.yaml"), fs::Permissions::from_mode(0)).unwrap();
-    fs::set_permissions(bench.path("sub"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(bench.path("a.yaml"), fs::Permissions::from_mode(0o0)).unwrap();
+    fs::set_permissions(bench.path("sub"), fs::Permissions::from_mode(0o0)).unwrap();
     let unreadable = fs::read(bench.path("a.yaml")).is_err();
     bench.look();
     bench.look();

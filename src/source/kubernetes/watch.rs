@@ -29,9 +29,6 @@ const TLS: &str = "kubernetes.io/tls";
 /// How long one GET of a wanted Secret may take.
 const GET_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long after a failed GET the next one follows.
-const RETRY_GET: Duration = Duration::from_secs(2);
-
 /// Nobody receives any more.
 struct Closed;
 
@@ -209,11 +206,11 @@ impl Watch {
             }
             Ok(Err(error)) => {
                 debug!(secret = %key, %error, "asking again");
-                wanted.try_again(key);
+                wanted.try_again(key, self.settings.first_retry);
                 None
             }
             Err(_) => {
-                wanted.try_again(key);
+                wanted.try_again(key, self.settings.first_retry);
                 None
             }
         };
@@ -268,7 +265,7 @@ impl Wanted {
         }
     }
 
-    fn try_again(&mut self, key: ObjectKey) {
-        self.again.push_back((Instant::now() + RETRY_GET, key));
+    fn try_again(&mut self, key: ObjectKey, after: Duration) {
+        self.again.push_back((Instant::now() + after, key));
     }
 }

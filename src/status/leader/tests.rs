@@ -61,11 +61,7 @@ fn a_claim_counts_changes_of_hands_and_keeps_the_rest() {
     );
     assert_eq!(
         claim(Action::Renew, Some(held("me", Some(15)))),
-        LeaseSpec {
-            lease_transitions: Some(3),
-            acquire_time: Some(MicroTime(Timestamp::UNIX_EPOCH)),
-            ..expected
-        }
+        LeaseSpec { lease_transitions: Some(3), acquire_time: Some(MicroTime(Timestamp::UNIX_EPOCH)), ..expected }
     );
 }
 

@@ -5,7 +5,9 @@ use crate::table::sample::precedence;
 
 fn certificates(claims: &[(HostKey, i64, &str)]) -> Certificates {
     Certificates::new(
-        claims.iter().map(|(key, created, name)| (key.clone(), precedence(*created, "x"), Arc::new(sample_certificate(name)))),
+        claims
+            .iter()
+            .map(|(key, created, name)| (key.clone(), precedence(*created, "x"), Arc::new(sample_certificate(name)))),
     )
 }
 

@@ -109,6 +109,7 @@ certificates:
   - shop-tls.example.com
   notAfter: 2033-05-18T03:33:20Z
 ";
-    let expected = format!("hosts:\n- host: shop.example.com\n  routes:\n{routes}- host: '*'\n  routes:\n{routes}{rest}");
+    let expected =
+        format!("hosts:\n- host: shop.example.com\n  routes:\n{routes}- host: '*'\n  routes:\n{routes}{rest}");
     assert_eq!(serde_yaml::to_string(&table.describe()).unwrap(), expected);
 }

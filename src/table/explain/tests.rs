@@ -16,9 +16,12 @@ fn an_explanation_names_the_winner_and_what_every_other_lacks() {
     secure.route = Arc::new(Route { listeners: Listeners { http: false, https: true }, ..sample::route("secure") });
     let mut post = entry(path("Prefix /orders"));
     post.matcher.method = Some(Method::POST);
-    let entries = vec![entry(path("Prefix /")), post, by_version, secure, entry(path("Prefix /orders")), entry(path("Exact /x"))];
+    let entries =
+        vec![entry(path("Prefix /")), post, by_version, secure, entry(path("Prefix /orders")), entry(path("Exact /x"))];
     let mut table = Table::default();
-    table.hosts = table.hosts.with([(crate::table::HostKey::Wildcard("example.com".into()), Some(Arc::new(HostRouter::new(entries))))]);
+    table.hosts = table
+        .hosts
+        .with([(crate::table::HostKey::Wildcard("example.com".into()), Some(Arc::new(HostRouter::new(entries))))]);
 
     let headers = HeaderMap::from_iter([("x-api-version".parse().unwrap(), HeaderValue::from_static("1"))]);
     let head = sample::get("/orders/42", &headers);
@@ -72,7 +75,8 @@ fn an_explanation_names_the_winner_and_what_every_other_lacks() {
                             its path is more specific at the first segment in which they differ",
                 },
             ],
+            "then": [],
         })
     );
-    assert_eq!(table.explain("example.com", &head), Explanation { host: None, candidates: vec![] });
+    assert_eq!(table.explain("example.com", &head), Explanation { host: None, candidates: vec![], then: vec![] });
 }

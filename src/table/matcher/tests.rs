@@ -74,7 +74,8 @@ fn conditions_hold_or_say_why_not() {
 /// RFC 9110 5.3, and RFC 9113 8.2.3 for cookies.
 #[test]
 fn several_values_are_taken_as_one() {
-    let twice = request(Method::GET, "", &[("x-a", "1"), ("x-a", "2"), ("x-a", "3"), ("cookie", "a=1"), ("cookie", "b=2")]);
+    let twice =
+        request(Method::GET, "", &[("x-a", "1"), ("x-a", "2"), ("x-a", "3"), ("cookie", "a=1"), ("cookie", "b=2")]);
     check(&header("x-a", exact("1,2,3")), &twice, None);
     check(&header("x-a", exact("1")), &twice, Some("header X-A: wanted \"1\", request has \"1,2,3\""));
     check(&header("x-a", expression("^1,2,3$")), &twice, None);
@@ -83,7 +84,10 @@ fn several_values_are_taken_as_one() {
 
 #[test]
 fn bytes_beyond_utf_8_neither_match_nor_break() {
-    let odd = Request { headers: HeaderMap::from_iter([(HeaderName::from_static("x-a"), HeaderValue::from_bytes(b"a\xFF").unwrap())]), ..request(Method::GET, "q=%FF", &[]) };
+    let odd = Request {
+        headers: HeaderMap::from_iter([(HeaderName::from_static("x-a"), HeaderValue::from_bytes(b"a\xFF").unwrap())]),
+        ..request(Method::GET, "q=%FF", &[])
+    };
     check(&header("x-a", exact("a")), &odd, Some("header X-A: wanted \"a\", request has \"a\u{FFFD}\""));
     check(&header("x-a", expression("^a")), &odd, None);
     check(&query("q", exact("a")), &odd, Some("query parameter q: wanted \"a\", request has \"\u{FFFD}\""));

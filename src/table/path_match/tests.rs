@@ -28,7 +28,11 @@ fn what_is_wrong_with_a_path_is_said_with_what_would_be_right() {
     for (declared, wrong, right) in [
         ("foo", "`foo` does not begin with `/`", "write `/foo`"),
         ("", "`` does not begin with `/`", "write `/`"),
-        ("/a//b", "`/a//b` has an empty segment (`//`)", "write a single slash; requests have theirs merged before matching"),
+        (
+            "/a//b",
+            "`/a//b` has an empty segment (`//`)",
+            "write a single slash; requests have theirs merged before matching",
+        ),
         (
             "/a/../b",
             "`/a/../b` has a dot segment",

@@ -5,8 +5,11 @@ use super::*;
 use crate::table::sample::{self, entry, path};
 use crate::table::{HeaderMatch, HostKey, Listeners, QueryMatch, Table, ValueMatch, Verdict};
 
+/// Parameters by name.
+type Values = Vec<(String, String)>;
+
 /// The rule that takes a GET, by its path, with the parameters and the length of the prefix.
-fn found(declared: &[&str], request: &str) -> Option<(String, Vec<(String, String)>, usize)> {
+fn found(declared: &[&str], request: &str) -> Option<(String, Values, usize)> {
     let router = HostRouter::new(declared.iter().map(|text| entry(path(text))).collect());
     let headers = HeaderMap::new();
     let found = router.find(&sample::get(request, &headers))?;
@@ -39,7 +42,10 @@ fn ingress_paths_match_as_documented() {
                 ("/aaa/bbbxyz", None),
             ],
         ),
-        (&["Prefix /aaa/bbb/"], &[("/aaa/bbb", Some("PathPrefix /aaa/bbb")), ("/aaa/bbb/", Some("PathPrefix /aaa/bbb"))]),
+        (
+            &["Prefix /aaa/bbb/"],
+            &[("/aaa/bbb", Some("PathPrefix /aaa/bbb")), ("/aaa/bbb/", Some("PathPrefix /aaa/bbb"))],
+        ),
         (&["Prefix /", "Prefix /aaa"], &[("/aaa/ccc", Some("PathPrefix /aaa")), ("/aaaccc", Some("PathPrefix /"))]),
         (
             &["Prefix /", "Prefix /aaa", "Prefix /aaa/bbb"],
@@ -78,7 +84,11 @@ fn templates_take_segments_and_the_rest() {
         (
             "Template /:a/:b/:c/:d/:e/:f/:g/*h",
             "/1/2/3/4/5/6/7/8/9",
-            Some([("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5"), ("f", "6"), ("g", "7"), ("h", "8/9")].map(|(a, b)| param(a, b)).to_vec()),
+            Some(
+                [("a", "1"), ("b", "2"), ("c", "3"), ("d", "4"), ("e", "5"), ("f", "6"), ("g", "7"), ("h", "8/9")]
+                    .map(|(a, b)| param(a, b))
+                    .to_vec(),
+            ),
         ),
     ] {
         let expected = expected.map(|params| (declared.to_owned(), params, 0));
@@ -159,7 +169,15 @@ fn declared() -> impl Strategy<Value = Declared> {
     let method = prop::option::weighted(0.3, prop::sample::select(vec![Method::GET, Method::POST]));
     let value = || prop::option::weighted(0.3, any::<bool>());
     (path, method, value(), value(), prop::bool::weighted(0.9), 0..3i64).prop_map(
-        |((kind, text), method, header, query, secure, created)| Declared { kind, text, method, header, query, secure, created },
+        |((kind, text), method, header, query, secure, created)| Declared {
+            kind,
+            text,
+            method,
+            header,
+            query,
+            secure,
+            created,
+        },
     )
 }
 
@@ -182,7 +200,7 @@ impl Declared {
     }
 
     /// How the path matches, segment by segment, the better the lesser; with the parameters. `None` if it does not.
-    fn trace(&self, request: &str) -> Option<(Vec<u8>, Vec<(String, String)>)> {
+    fn trace(&self, request: &str) -> Option<(Vec<u8>, Values)> {
         const EXACT: u8 = 0;
         const LITERAL: u8 = 1;
         const PARAM: u8 = 2;
@@ -207,7 +225,8 @@ impl Declared {
                 for (number, want) in wanted.iter().enumerate() {
                     if let Some(name) = want.strip_prefix('*') {
                         trace.push(SPAN);
-                        params.push((name.to_owned(), segments.get(number..).filter(|rest| !rest.is_empty())?.join("/")));
+                        params
+                            .push((name.to_owned(), segments.get(number..).filter(|rest| !rest.is_empty())?.join("/")));
                         return Some((trace, params));
                     }
                     let segment = *segments.get(number)?;
@@ -237,7 +256,7 @@ impl Declared {
 }
 
 /// The winner's number and its parameters, by looking at every match.
-fn naive(all: &[Declared], path: &str, get: bool, header: bool, query: bool, secure: bool) -> Option<(usize, Vec<(String, String)>)> {
+fn naive(all: &[Declared], path: &str, get: bool, header: bool, query: bool, secure: bool) -> Option<(usize, Values)> {
     all.iter()
         .enumerate()
         .filter(|(_, one)| one.method.as_ref().is_none_or(|method| (*method == Method::GET) == get))
@@ -245,7 +264,10 @@ fn naive(all: &[Declared], path: &str, get: bool, header: bool, query: bool, sec
         .filter(|(_, one)| secure || one.secure)
         .filter_map(|(number, one)| {
             let (trace, params) = one.trace(path)?;
-            Some(((trace, one.method.is_none(), one.header.is_none(), one.query.is_none(), one.created, number), params))
+            Some((
+                (trace, one.method.is_none(), one.header.is_none(), one.query.is_none(), one.created, number),
+                params,
+            ))
         })
         .min()
         .map(|((.., number), params)| (number, params))
@@ -277,14 +299,15 @@ proptest! {
         let found = router.find(&head);
         let params = |found: &Match<'_, '_>| found.params.iter().map(|(a, b)| (a.to_owned(), b.to_owned())).collect::<Vec<_>>();
         let number = |found: &Match<'_, '_>| found.route.id.name.parse::<usize>().unwrap();
-        prop_assert_eq!(found.as_ref().map(|found| (number(found), params(found))), expected.clone());
+        let is_found = expected.is_some();
+        prop_assert_eq!(found.as_ref().map(|found| (number(found), params(found))), expected);
 
         // The explanation tells the same story: the winner, no match before it, and reasons for all others.
         let mut table = Table::default();
         table.hosts = table.hosts.with([(HostKey::Any, Some(Arc::clone(&router)))]);
         let explanation = table.explain("x", &head);
         let won = explanation.candidates.iter().position(|candidate| candidate.verdict == Verdict::Won);
-        prop_assert_eq!(won.is_some(), expected.is_some());
+        prop_assert_eq!(won.is_some(), is_found);
         prop_assert_eq!(won, router.search(&head).map(|(number, _)| number));
         for (number, candidate) in explanation.candidates.iter().enumerate() {
             match &candidate.verdict {

@@ -31,7 +31,12 @@ fn matcher(method: bool, headers: usize, queries: usize) -> Matcher {
     }
 }
 
-fn conditions(declared: &str, (method, headers, queries): (bool, usize, usize), created: i64, name: &str) -> Conditions {
+fn conditions(
+    declared: &str,
+    (method, headers, queries): (bool, usize, usize),
+    created: i64,
+    name: &str,
+) -> Conditions {
     Conditions {
         path: path(declared),
         matcher: matcher(method, headers, queries),
@@ -48,7 +53,13 @@ fn the_order_is_the_documented_one() {
         ("Template /a/b/:x", (true, 0, 0), 9, "z", "it asks for a method"),
         ("Template /a/b/:y", (false, 2, 0), 9, "z", "it asks for more headers"),
         ("Template /a/b/:y", (false, 1, 2), 9, "z", "it asks for more query parameters"),
-        ("Template /a/b/:y", (false, 1, 1), 9, "z", "its path is more specific at the first segment in which they differ"),
+        (
+            "Template /a/b/:y",
+            (false, 1, 1),
+            9,
+            "z",
+            "its path is more specific at the first segment in which they differ",
+        ),
         ("Prefix /a/b", plain, 1, "z", "its object is older"),
         ("Template /a/b/*rest", plain, 2, "a", "its object is as old, and its namespace and name come first"),
         ("Prefix /a/b", plain, 2, "b", "its path is more specific at the first segment in which they differ"),
@@ -98,8 +109,20 @@ fn ties_end_with_the_place_in_the_object() {
 
 fn any_conditions() -> impl Strategy<Value = Conditions> {
     let path = prop::sample::select(vec![
-        "Exact /a", "Exact /b", "Prefix /", "Prefix /a", "Prefix /a/", "Prefix /a/b", "Template /:x", "Template /:y/*z",
-        "Template /a/:x", "Template /a/*x", "Template /a/:x/", "RegularExpression a", "RegularExpression b", "Fallback",
+        "Exact /a",
+        "Exact /b",
+        "Prefix /",
+        "Prefix /a",
+        "Prefix /a/",
+        "Prefix /a/b",
+        "Template /:x",
+        "Template /:y/*z",
+        "Template /a/:x",
+        "Template /a/*x",
+        "Template /a/:x/",
+        "RegularExpression a",
+        "RegularExpression b",
+        "Fallback",
     ]);
     (path, (any::<bool>(), 0..2usize, 0..2usize), 0..2i64, prop::sample::select(vec!["a", "b"]))
         .prop_map(|(path, rest, created, name)| conditions(path, rest, created, name))

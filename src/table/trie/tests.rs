@@ -23,15 +23,36 @@ fn sorted(declared: &[&str]) -> Vec<Entry> {
 #[test]
 fn a_walk_goes_from_the_most_specific_to_the_least() {
     let all = sorted(&[
-        "Fallback", "RegularExpression a", "Prefix /", "Template /:x/b", "Prefix /a", "Template /a/*rest",
-        "Template /a/:x/*rest", "Template /a/:x", "Template /:x/:y", "Exact /a/b", "Exact /a/c", "Prefix /a/b", "Prefix /b",
+        "Fallback",
+        "RegularExpression a",
+        "Prefix /",
+        "Template /:x/b",
+        "Prefix /a",
+        "Template /a/*rest",
+        "Template /a/:x/*rest",
+        "Template /a/:x",
+        "Template /:x/:y",
+        "Exact /a/b",
+        "Exact /a/c",
+        "Prefix /a/b",
+        "Prefix /b",
     ]);
-    let names: Vec<String> = visited(&all, "/a/b").into_iter().map(|rule| all[rule as usize].path.to_string()).collect();
+    let names: Vec<String> =
+        visited(&all, "/a/b").into_iter().map(|rule| all[rule as usize].path.to_string()).collect();
     assert_eq!(
         names,
         [
-            "Exact /a/b", "PathPrefix /a/b", "Template /a/:x", "Template /a/:x/*rest", "PathPrefix /a", "Template /a/*rest",
-            "Template /:x/b", "Template /:x/:y", "PathPrefix /", "RegularExpression a", "any other path",
+            "Exact /a/b",
+            "PathPrefix /a/b",
+            "Template /a/:x",
+            "Template /a/:x/*rest",
+            "PathPrefix /a",
+            "Template /a/*rest",
+            "Template /:x/b",
+            "Template /:x/:y",
+            "PathPrefix /",
+            "RegularExpression a",
+            "any other path",
         ],
         "`/a/:x/*rest` is visited without its slash, and its reader is told"
     );
@@ -39,7 +60,8 @@ fn a_walk_goes_from_the_most_specific_to_the_least() {
 
 #[test]
 fn a_node_with_many_children_finds_each() {
-    let declared: Vec<String> = (0..40).map(|number| format!("Prefix /{}{number}", "long-segment-".repeat(number % 3))).collect();
+    let declared: Vec<String> =
+        (0..40).map(|number| format!("Prefix /{}{number}", "long-segment-".repeat(number % 3))).collect();
     let all = sorted(&declared.iter().map(String::as_str).collect::<Vec<_>>());
     for count in [1, 7, 8, 9, 40] {
         for wanted in 0..count {

@@ -5,3 +5,4 @@ pub(crate) mod backend;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod raw;
+pub(crate) mod watch_faults;

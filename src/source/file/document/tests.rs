@@ -29,10 +29,10 @@ fn splits_at_markers_and_nowhere_else() {
         ("---\na: 1\n---\nb: 2\n", vec![("---\na: 1\n", 0), ("---\nb: 2\n", 2)]),
         ("a: 1\n---\nb: 2", vec![("a: 1\n", 0), ("---\nb: 2", 1)]),
         ("# first\n---\na: 1\n", vec![("# first\n---\na: 1\n", 0)]),
-        ("%YAML 1.2\n---\na: 1\n...\n%YAML 1.2\n---\nb: 2\n", vec![
-            ("%YAML 1.2\n---\na: 1\n", 0),
-            ("%YAML 1.2\n---\nb: 2\n", 4),
-        ]),
+        (
+            "%YAML 1.2\n---\na: 1\n...\n%YAML 1.2\n---\nb: 2\n",
+            vec![("%YAML 1.2\n---\na: 1\n", 0), ("%YAML 1.2\n---\nb: 2\n", 4)],
+        ),
         ("--- {a: 1}\n--- # b\nb: 2\n", vec![("--- {a: 1}\n", 0), ("--- # b\nb: 2\n", 1)]),
         // Neither is a marker: one is longer, one is indented.
         ("a: |\n  ---\n----: 1\n", vec![("a: |\n  ---\n----: 1\n", 0)]),

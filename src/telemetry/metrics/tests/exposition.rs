@@ -133,12 +133,9 @@ fn histograms(exposition: &Exposition) -> Result<(), String> {
             buckets.entry((name.to_owned(), labels)).or_default().push((bound, sample.value));
         }
     }
-    let value = |name: String, labels: &BTreeMap<String, String>| {
-        exposition.samples(&name).find(|sample| sample.labels == *labels).map(|sample| sample.value)
-    };
-    // Looking for each count among all samples is quadratic: a look at some is enough.
-    let step = (buckets.len() / 500).max(1);
-    for (number, ((name, labels), buckets)) in buckets.iter().enumerate() {
+    let values: BTreeMap<(&str, &BTreeMap<String, String>), f64> =
+        exposition.samples.iter().map(|sample| ((sample.name.as_str(), &sample.labels), sample.value)).collect();
+    for ((name, labels), buckets) in &buckets {
         if buckets.windows(2).any(|pair| pair[0].0 >= pair[1].0 || pair[0].1 > pair[1].1) {
             return Err(format!("buckets of {name}{labels:?} do not grow"));
         }
@@ -146,13 +143,11 @@ fn histograms(exposition: &Exposition) -> Result<(), String> {
         if last.is_none() {
             return Err(format!("{name}{labels:?} has no last bucket"));
         }
-        if number % step == 0 {
-            if last != value(format!("{name}_count"), labels) {
-                return Err(format!("the last bucket of {name}{labels:?} is not its count"));
-            }
-            if value(format!("{name}_sum"), labels).is_none() {
-                return Err(format!("{name}{labels:?} has no sum"));
-            }
+        if last != values.get(&(format!("{name}_count").as_str(), labels)).copied() {
+            return Err(format!("the last bucket of {name}{labels:?} is not its count"));
+        }
+        if !values.contains_key(&(format!("{name}_sum").as_str(), labels)) {
+            return Err(format!("{name}{labels:?} has no sum"));
         }
     }
     Ok(())

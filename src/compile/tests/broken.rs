@@ -1,0 +1,160 @@
+//! F-05: broken objects cost the good ones nothing, and none of them passes in silence.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::source::Finding;
+
+const BROKEN: usize = 200;
+const GOOD: usize = 100;
+
+fn good(number: usize) -> [Object; 4] {
+    let (name, host) = (format!("good-{number:03}"), format!("good-{number:03}.example.com"));
+    let rules = json!([{ "name": "r", "backendRefs": [{ "name": name, "port": 80 }] }]);
+    [
+        service(&name),
+        slice(&format!("{name}-1"), &name, &[&format!("10.0.{number}.1")]),
+        simple(&format!("{name}-ingress"), &format!("ingress-{host}"), "/", &name),
+        gateway_route(&format!("{name}-route"), &json!({ "hostnames": [host], "rules": rules })),
+    ]
+}
+
+/// Specs that are broken, each in its own way, with the field that is to blame.
+fn broken_routes() -> Vec<(Value, &'static str)> {
+    let with = |extra: Value| {
+        let mut rule = json!({ "backendRefs": [{ "name": "good-000", "port": 80 }] });
+        rule.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        json!({ "rules": [rule] })
+    };
+    let matching = |path: Value| with(json!({ "matches": [{ "path": path }] }));
+    let filter = |filter: Value| with(json!({ "filters": [filter] }));
+    let backend = |backend: Value| with(json!({ "backendRefs": [backend] }));
+    vec![
+        (matching(json!({ "type": "RegularExpression", "value": "(" })), "spec.rules[0].matches[0].path.value"),
+        (matching(json!({ "type": "RegularExpression", "value": "((a{100}){100}){100}" })), "spec.rules[0].matches[0].path.value"),
+        (matching(json!({ "type": "Template", "value": "/a/:/b" })), "spec.rules[0].matches[0].path.value"),
+        (matching(json!({ "type": "Template", "value": "/a/*rest/b" })), "spec.rules[0].matches[0].path.value"),
+        (matching(json!({ "value": "no-slash" })), "spec.rules[0].matches[0].path.value"),
+        (matching(json!({ "value": "/a/../b" })), "spec.rules[0].matches[0].path.value"),
+        (matching(json!({ "value": "/a\u{0}b" })), "spec.rules[0].matches[0].path.value"),
+        (with(json!({ "matches": [{ "headers": [{ "name": "a b", "value": "c" }] }] })), "spec.rules[0].matches[0].headers[0].name"),
+        (with(json!({ "matches": [{ "queryParams": [{ "name": "a", "type": "RegularExpression", "value": "[" }] }] })), "spec.rules[0].matches[0].queryParams[0].value"),
+        (filter(json!({ "type": "URLRewrite", "urlRewrite": { "hostname": "a b" } })), "spec.rules[0].filters[0].urlRewrite.hostname"),
+        (filter(json!({ "type": "URLRewrite", "urlRewrite": {} })), "spec.rules[0].filters[0].urlRewrite"),
+        (filter(json!({ "type": "RequestRedirect", "requestRedirect": { "statusCode": 200 } })), "spec.rules[0].filters[0].requestRedirect.statusCode"),
+        (filter(json!({ "type": "RequestRedirect", "requestRedirect": { "port": 0 } })), "spec.rules[0].filters[0].requestRedirect.port"),
+        (filter(json!({ "type": "DirectResponse", "directResponse": { "statusCode": 99 } })), "spec.rules[0].filters[0].directResponse.statusCode"),
+        (filter(json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": { "set": [{ "name": "X-A", "value": "a\r\nX-B: b" }] } })), "spec.rules[0].filters[0].requestHeaderModifier.set[0].value"),
+        (filter(json!({ "type": "RequestHeaderModifier" })), "spec.rules[0].filters[0].requestHeaderModifier"),
+        (filter(json!({ "type": "CORS", "cors": { "allowOrigins": ["*"] } })), "spec.rules[0].filters[0].type"),
+        (with(json!({ "jwt": { "providers": ["main"] } })), "spec.rules[0].jwt"),
+        (with(json!({ "retry": { "attempts": 3 } })), "spec.rules[0].retry"),
+        (with(json!({ "loadBalancer": { "type": "ConsistentHash" } })), "spec.rules[0].loadBalancer"),
+        (with(json!({ "loadBalancer": { "type": "ConsistentHash", "consistentHash": { "type": "Header" } } })), "spec.rules[0].loadBalancer.consistentHash.name"),
+        (with(json!({ "timeouts": { "request": "1s", "backendRequest": "2s" } })), "spec.rules[0].timeouts.backendRequest"),
+        (backend(json!({ "name": "gone", "port": 80 })), "spec.rules[0].backendRefs[0].name"),
+        (backend(json!({ "name": "good-000", "port": 81 })), "spec.rules[0].backendRefs[0].port"),
+        (backend(json!({ "name": "good-000", "port": -1 })), "spec.rules[0].backendRefs[0].port"),
+        (backend(json!({ "name": "good-000", "port": 80, "weight": -5 })), "spec.rules[0].backendRefs[0].weight"),
+        (backend(json!({ "name": "kube-dns", "namespace": "kube-system", "port": 53 })), "spec.rules[0].backendRefs[0].namespace"),
+        (backend(json!({ "kind": "Secret", "name": "good-000", "port": 80 })), "spec.rules[0].backendRefs[0].kind"),
+        (backend(json!({ "name": "good-000", "port": 80, "tls": { "hostname": "a b" } })), "spec.rules[0].backendRefs[0].tls.hostname"),
+        (json!({ "hostnames": ["a_b.example.com"], "rules": [{ "backendRefs": [{ "name": "good-000", "port": 80 }] }] }), "spec.hostnames[0]"),
+        (json!({ "listeners": ["metrics"], "rules": [{ "backendRefs": [{ "name": "good-000", "port": 80 }] }] }), "spec.listeners[0]"),
+        (json!({ "rules": [{}] }), "spec.rules[0]"),
+        (
+            json!({
+                "tls": { "certificateRefs": [{ "name": "gone" }] },
+                "rules": [{ "backendRefs": [{ "name": "good-000", "port": 80 }] }],
+            }),
+            "spec.tls.certificateRefs[0].name",
+        ),
+    ]
+}
+
+fn broken_ingresses() -> Vec<(Value, &'static str)> {
+    let path = |path: Value| json!({ "rules": [{ "http": { "paths": [path] } }] });
+    let to = |service: Value| json!({ "service": service });
+    let web = || to(json!({ "name": "good-000", "port": { "number": 80 } }));
+    vec![
+        (path(json!({ "pathType": "Prefix", "path": "a", "backend": web() })), "spec.rules[0].http.paths[0].path"),
+        (path(json!({ "pathType": "None", "path": "/", "backend": web() })), "spec.rules[0].http.paths[0].path"),
+        (path(json!({ "pathType": "Prefix", "path": "/", "backend": {} })), "spec.rules[0].http.paths[0].backend"),
+        (path(json!({ "pathType": "Prefix", "path": "/", "backend": to(json!({ "name": "good-000" })) })), "spec.rules[0].http.paths[0].backend.service.port.number"),
+        (path(json!({ "pathType": "Prefix", "path": "/", "backend": to(json!({ "name": "gone", "port": { "name": "x" } })) })), "spec.rules[0].http.paths[0].backend.service.name"),
+        (json!({ "rules": [{ "host": "*" }] }), "spec.rules[0].host"),
+        (json!({ "rules": [{ "host": "a.example.com" }] }), "spec.rules[0]"),
+        (json!({ "tls": [{ "hosts": ["good-000.example.com"] }], "defaultBackend": web() }), "spec.tls[0].secretName"),
+    ]
+}
+
+#[test]
+fn two_hundred_broken_objects_cost_a_hundred_good_ones_nothing() {
+    let mut alone = World::of((0..GOOD).flat_map(good));
+    let expected = serde_json::to_value(alone.compiled.table.describe()).unwrap();
+    let hosts = |world: &World| {
+        let table = serde_json::to_value(world.compiled.table.describe()).unwrap();
+        let ours = |host: &&Value| host["host"].as_str().unwrap().contains("good-");
+        table["hosts"].as_array().unwrap().iter().filter(ours).cloned().collect::<Vec<_>>()
+    };
+
+    let routes = broken_routes();
+    let ingresses = broken_ingresses();
+    let mut blame = Vec::new();
+    let mut changes = Vec::new();
+    for number in 0..BROKEN {
+        let name = format!("zz-broken-{number:03}");
+        // Half of them lie in wait on the host of a good one.
+        let host = if number % 2 == 0 { format!("good-{:03}.example.com", number % GOOD) } else { format!("bad-{number}.example.com") };
+        let kinds = routes.len() + ingresses.len() + 1;
+        let (object, field) = match number % kinds {
+            at if at < routes.len() => {
+                let (mut spec, field) = routes[at].clone();
+                spec.as_object_mut().unwrap().entry("hostnames").or_insert(json!([host]));
+                (gateway_route(&name, &spec), field)
+            }
+            at if at < routes.len() + ingresses.len() => {
+                let (spec, field) = ingresses[at - routes.len()].clone();
+                (ingress(&name, &spec), field)
+            }
+            _ => {
+                let finding =
+                    Finding { field: "spec".to_owned(), message: "is no object".to_owned(), place: None, fatal: true };
+                let key = key(Kind::GatewayRoute, &name);
+                changes.push(Change::Invalid(key.clone(), Box::default(), vec![finding]));
+                blame.push((key, "spec"));
+                continue;
+            }
+        };
+        blame.push((object.key(), field));
+        changes.push(Change::Upsert(object, Vec::new()));
+    }
+
+    // Both at once, and one after the other.
+    let mut together = World::new();
+    let all = (0..GOOD).flat_map(good).map(|object| Change::Upsert(object, Vec::new())).chain(changes.clone());
+    together.change(all);
+    alone.change(changes);
+    for world in [&together, &alone] {
+        for (now, before) in hosts(world).iter().zip(expected["hosts"].as_array().unwrap()) {
+            assert_eq!(now, before);
+        }
+        assert_eq!(hosts(world).len(), 2 * GOOD);
+        for (key, field) in &blame {
+            let report = world.compiled.report.objects.get(key).unwrap_or_else(|| panic!("nothing is said of {key}"));
+            let fields: Vec<_> = report.problems.iter().map(|problem| problem.field.as_str()).collect();
+            assert!(fields.contains(field), "{key}: {field} is to blame, not {fields:?}");
+            assert!(report.problems.iter().all(|problem| !problem.what.is_empty()), "{key}");
+        }
+        let said = |name: &str, kind| world.compiled.report.objects[&key(kind, name)].problems.len();
+        for number in 0..GOOD {
+            assert_eq!(said(&format!("good-{number:03}-ingress"), Kind::Ingress), 0);
+            assert_eq!(said(&format!("good-{number:03}-route"), Kind::GatewayRoute), 0);
+        }
+    }
+
+    // They mend as one, and what they were told is forgotten.
+    alone.delete(blame.into_iter().map(|(key, _)| key));
+    assert_eq!(serde_json::to_value(alone.compiled.table.describe()).unwrap(), expected);
+    assert!(alone.compiled.report.problems().next().is_none());
+}

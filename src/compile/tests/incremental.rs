@@ -1,0 +1,263 @@
+//! Laws: compiling what has changed comes to the same as compiling everything, in whatever order things came.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::json;
+
+use super::*;
+
+/// What a world has come to, without what depends on its history: slots and generations.
+fn essence(world: &World) -> (Value, super::super::Report) {
+    let table = serde_json::to_value(world.compiled.table.describe()).unwrap();
+    (table, (*world.compiled.report).clone())
+}
+
+fn namespaced(namespace: &str, name: &str, age: u32) -> Value {
+    json!({ "name": name, "namespace": namespace, "creationTimestamp": format!("2024-01-01T00:00:{age:02}Z") })
+}
+
+const NAMESPACES: &[&str] = &["a", "b"];
+const NAMES: &[&str] = &["x", "y", "z"];
+const HOSTS: &[&str] = &["", "one.example.com", "two.example.com", "*.example.com"];
+const PATHS: &[&str] = &["/", "/p", "/p/q"];
+const AGES: std::ops::Range<u32> = 0..3;
+
+fn ingresses() -> impl Strategy<Value = Object> {
+    let path = (select(&["Exact", "Prefix"][..]), select(PATHS), select(NAMES), select(&[80, 81][..])).prop_map(
+        |(path_type, path, service, port)| {
+            let backend = json!({ "service": { "name": service, "port": { "number": port } } });
+            json!({ "pathType": path_type, "path": path, "backend": backend })
+        },
+    );
+    let rule = (select(HOSTS), prop::collection::vec(path, 1..3))
+        .prop_map(|(host, paths)| json!({ "host": host, "http": { "paths": paths } }));
+    let tls = (select(&HOSTS[1..]), select(NAMES))
+        .prop_map(|(host, secret)| json!({ "hosts": [host], "secretName": secret }));
+    let default = prop::option::of(select(NAMES));
+    let class = select(&[None, Some("headgate"), Some("other"), Some("nginx")][..]);
+    let rules = prop::collection::vec(rule, 0..3);
+    (select(NAMESPACES), select(NAMES), AGES, class, rules, prop::collection::vec(tls, 0..2), default).prop_map(
+        |(namespace, name, age, class, rules, tls, default)| {
+            let default = default.map(|name| json!({ "service": { "name": name, "port": { "name": "http" } } }));
+            let spec = json!({ "ingressClassName": class, "rules": rules, "tls": tls, "defaultBackend": default });
+            Object::Ingress(typed(json!({ "metadata": namespaced(namespace, name, age), "spec": spec })))
+        },
+    )
+}
+
+fn gateway_routes() -> impl Strategy<Value = Object> {
+    let backend = (select(NAMES), prop::option::of(select(NAMESPACES)), select(&["http", "h2c"][..]), 0..3).prop_map(
+        |(name, namespace, protocol, weight)| {
+            json!({ "name": name, "namespace": namespace, "port": 80, "weight": weight, "appProtocol": protocol })
+        },
+    );
+    let found = (select(PATHS), prop::option::of(Just("GET"))).prop_map(|(path, method)| {
+        json!({ "path": { "value": path }, "method": method })
+    });
+    let balancer = select(&[None, Some("RoundRobin"), Some("Random")][..]);
+    let retry = prop::option::weighted(0.1, Just(json!({ "attempts": 1 })));
+    let rule = (
+        select(&[None, Some("r"), Some("s")][..]),
+        prop::collection::vec(found, 0..3),
+        prop::collection::vec(backend, 1..3),
+        balancer,
+        retry,
+    )
+        .prop_map(|(name, matches, backends, balancer, retry)| {
+            let balancer = balancer.map(|balancer| json!({ "type": balancer }));
+            json!({ "name": name, "matches": matches, "backendRefs": backends, "loadBalancer": balancer, "retry": retry })
+        });
+    let tls = prop::option::of((select(NAMES), prop::option::of(select(NAMESPACES)), select(&["1.2", "1.3"][..])).prop_map(
+        |(name, namespace, version)| {
+            json!({ "certificateRefs": [{ "name": name, "namespace": namespace }], "minVersion": version })
+        },
+    ));
+    let hosts = prop::sample::subsequence(&HOSTS[1..], 0..3);
+    let listeners = select(vec![vec!["http", "https"], vec!["http"], vec!["https"], vec![]]);
+    let rules = prop::collection::vec(rule, 1..3);
+    (select(NAMESPACES), select(NAMES), AGES, hosts, listeners, rules, tls).prop_map(
+        |(namespace, name, age, hosts, listeners, rules, tls)| {
+            Object::GatewayRoute(typed(json!({
+                "apiVersion": "headgate.dev/v1alpha1",
+                "kind": "GatewayRoute",
+                "metadata": namespaced(namespace, name, age),
+                "spec": { "hostnames": hosts, "listeners": listeners, "rules": rules, "tls": tls },
+            })))
+        },
+    )
+}
+
+fn services() -> impl Strategy<Value = Object> {
+    (select(NAMESPACES), select(NAMES), select(&["http", "web"][..]), select(&[None, Some("h2c")][..])).prop_map(
+        |(namespace, name, port, protocol)| {
+            let port = json!({ "name": port, "port": 80, "appProtocol": protocol });
+            Object::Service(typed(json!({ "metadata": namespaced(namespace, name, 0), "spec": { "ports": [port] } })))
+        },
+    )
+}
+
+fn slices() -> impl Strategy<Value = Object> {
+    let address = select(&["10.0.0.1", "10.0.0.2", "10.0.0.3", "0.0.0.0"][..]);
+    let endpoint = (address, any::<bool>()).prop_map(|(address, ready)| {
+        json!({ "addresses": [address], "conditions": { "ready": ready, "serving": true, "terminating": !ready } })
+    });
+    let family = select(&["IPv4", "IPv4", "IPv4", "FQDN"][..]);
+    let endpoints = prop::collection::vec(endpoint, 0..3);
+    (select(NAMESPACES), select(NAMES), select(NAMES), endpoints, family).prop_map(
+        |(namespace, name, service, endpoints, family)| {
+            let labels = json!({ "kubernetes.io/service-name": service });
+            Object::EndpointSlice(typed(json!({
+                "metadata": { "name": name, "namespace": namespace, "labels": labels },
+                "addressType": family,
+                "ports": [{ "name": "http", "port": 8080 }, { "name": "web", "port": 9090 }],
+                "endpoints": endpoints,
+            })))
+        },
+    )
+}
+
+/// Good Secrets only: one that goes bad leaves its last good certificate, which is history on purpose.
+fn secrets() -> impl Strategy<Value = Object> {
+    static PAIRS: std::sync::LazyLock<Vec<(String, String)>> =
+        std::sync::LazyLock::new(|| (0..2).map(|_| certificate("one.example.com")).collect());
+    (select(NAMESPACES), select(NAMES), 0..PAIRS.len())
+        .prop_map(|(namespace, name, pair)| secret(namespace, name, &PAIRS[pair]))
+}
+
+fn grants_and_classes() -> impl Strategy<Value = Object> {
+    let grant = (select(NAMESPACES), select(NAMES), select(NAMESPACES), select(&["Service", "Secret"][..])).prop_map(
+        |(namespace, name, from, to)| {
+            Object::ReferenceGrant(typed(json!({
+                "apiVersion": "gateway.networking.k8s.io/v1beta1",
+                "kind": "ReferenceGrant",
+                "metadata": namespaced(namespace, name, 0),
+                "spec": {
+                    "from": [{ "group": "headgate.dev", "kind": "GatewayRoute", "namespace": from }],
+                    "to": [{ "group": "", "kind": to }],
+                },
+            })))
+        },
+    );
+    let class = (select(&["headgate", "other"][..]), any::<bool>(), any::<bool>()).prop_map(|(name, ours, default)| {
+        let controller = if ours { super::super::CONTROLLER } else { "example.com/other" };
+        let annotations = json!({ "ingressclass.kubernetes.io/is-default-class": default.to_string() });
+        Object::IngressClass(typed(json!({
+            "metadata": { "name": name, "annotations": annotations },
+            "spec": { "controller": controller },
+        })))
+    });
+    prop_oneof![grant, class]
+}
+
+fn policies() -> impl Strategy<Value = Object> {
+    let kinds = &[("headgate.dev", "GatewayRoute"), ("networking.k8s.io", "Ingress"), ("", "Service")][..];
+    (select(NAMESPACES), select(NAMES), select(kinds), select(NAMES), select(&[None, Some("r")][..])).prop_map(
+        |(namespace, name, (group, kind), target, section)| {
+            Object::RateLimitPolicy(typed(json!({
+                "apiVersion": "headgate.dev/v1alpha1",
+                "kind": "RateLimitPolicy",
+                "metadata": namespaced(namespace, name, 0),
+                "spec": {
+                    "targetRefs": [{ "group": group, "kind": kind, "name": target, "sectionName": section }],
+                    "limits": [],
+                },
+            })))
+        },
+    )
+}
+
+fn objects() -> impl Strategy<Value = Object> {
+    prop_oneof![
+        3 => ingresses(),
+        3 => gateway_routes(),
+        2 => services(),
+        3 => slices(),
+        1 => secrets(),
+        1 => grants_and_classes(),
+        1 => policies(),
+    ]
+}
+
+/// Put an object in place, or take it away.
+fn steps() -> impl Strategy<Value = Vec<Vec<(Object, bool)>>> {
+    let change = (objects(), prop::bool::weighted(0.7));
+    prop::collection::vec(prop::collection::vec(change, 1..4), 1..20)
+}
+
+fn selection() -> impl Strategy<Value = ClassSelection> {
+    prop_oneof![Just(ClassSelection::standalone()), Just(ClassSelection::cluster("headgate"))]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(192))]
+
+    #[test]
+    fn compiling_what_changed_equals_compiling_everything(steps in steps(), class in selection()) {
+        let mut world = World::new();
+        world.settings.class = class.clone();
+        let mut model: BTreeMap<ObjectKey, Object> = BTreeMap::new();
+        for step in steps {
+            let mut changes = Vec::new();
+            for (object, put) in step {
+                if put {
+                    model.insert(object.key(), object.clone());
+                    changes.push(Change::Upsert(object, Vec::new()));
+                } else {
+                    model.remove(&object.key());
+                    changes.push(Change::Delete(object.key()));
+                }
+            }
+            world.change(changes);
+            let mut anew = World::new();
+            anew.settings.class = class.clone();
+            anew.upsert(model.values().cloned());
+            prop_assert_eq!(essence(&world), essence(&anew));
+            prop_assert_eq!(world.compiled.referenced_secrets(), anew.compiled.referenced_secrets());
+            slots_are_sound(&world)?;
+        }
+        // Everything that was taken up is let go again.
+        world.delete(model.into_keys());
+        prop_assert_eq!(world.compiled.table.routes.len(), 0);
+        prop_assert_eq!(world.compiled.table.clusters.len(), 0);
+        prop_assert!(world.compiled.referenced_secrets().is_empty());
+        prop_assert!(world.compiled.report.objects.is_empty());
+    }
+
+    /// S-10, S-16: who wins does not depend on who came first to us.
+    #[test]
+    fn the_order_of_arrival_decides_nothing(
+        (objects, shuffled) in prop::collection::vec(objects(), 1..24).prop_flat_map(|objects| {
+            let unique: BTreeMap<_, _> = objects.into_iter().map(|object| (object.key(), object)).collect();
+            let objects: Vec<_> = unique.into_values().collect();
+            (Just(objects.clone()), Just(objects).prop_shuffle())
+        })
+    ) {
+        let (mut one_by_one, mut other) = (World::new(), World::new());
+        for object in objects {
+            one_by_one.upsert([object]);
+        }
+        for object in shuffled {
+            other.upsert([object]);
+        }
+        prop_assert_eq!(essence(&one_by_one), essence(&other));
+    }
+}
+
+/// No two owners share a place, and the places in use lie as close as what was freed allows.
+fn slots_are_sound(world: &World) -> Result<(), TestCaseError> {
+    let table = &world.compiled.table;
+    let routes: BTreeSet<_> = table.routes.iter().map(|route| route.slot.index()).collect();
+    prop_assert_eq!(routes.len(), table.routes.len());
+    let clusters: BTreeSet<_> = table.clusters.iter().map(|cluster| cluster.slot.index()).collect();
+    prop_assert_eq!(clusters.len(), table.clusters.len());
+    let mut owners = BTreeMap::new();
+    for cluster in &*table.clusters {
+        for endpoint in &cluster.endpoints().endpoints {
+            let known = owners.insert(endpoint.slot.index(), endpoint.clone());
+            prop_assert!(known.is_none_or(|known| Arc::ptr_eq(&known, endpoint)));
+        }
+    }
+    Ok(())
+}
