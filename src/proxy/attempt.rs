@@ -99,6 +99,8 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
                 worker.pool.observe(endpoint.slot, seconds);
                 let (parts, body) = response.into_parts();
                 if parts.status == StatusCode::SWITCHING_PROTOCOLS || !forward::is_sound(&parts.headers) {
+                    // Whatever else is on that connection, nobody else may get it.
+                    drop(body.into_lease());
                     return Err(Error::UpstreamProtocol);
                 }
                 attempt.record.streaming(parts.status);
@@ -117,7 +119,8 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
                 failed = Some(endpoint);
                 fresh = reused;
             }
-            (SendError { reused: true, .. }, Some(replay)) if again => {
+            // A connection that closes under a request is stale; one that answers nonsense is not.
+            (SendError { reused: true, error, .. }, Some(replay)) if again && !error.is_parse() => {
                 attempt.restore_head(replay);
                 body = RequestBody::Empty;
                 failed = Some(endpoint);
@@ -184,6 +187,10 @@ impl<'a> Attempt<'a> {
     /// The request in the form that the connection's protocol wants.
     fn request(&mut self, body: RequestBody, lease: &Lease<RequestBody>) -> Result<Request<RequestBody>, Error> {
         let mut headers = std::mem::take(&mut self.headers);
+        // What a backend is told to wait for must come.
+        if body.is_empty() && headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
+            return Err(Error::BadRequest("a Content-Length without a body"));
+        }
         let target = self.target.clone();
         let uri = if lease.is_http2() {
             let host = headers.remove(header::HOST);

@@ -170,7 +170,10 @@ where
         }
     }
     let parts = connection.into_parts();
-    let (mut io, mut rest) = parts.io.into_inner().into_inner();
+    let guard = parts.io.into_inner();
+    // A response that did not wait for the whole body would be lost with what the client is still sending.
+    let answered_early = guard.is_mid_body();
+    let (mut io, mut rest) = guard.into_inner();
     let tunnel = client.tunnel.borrow_mut().take();
     match tunnel {
         Some(tunnel) => {
@@ -184,7 +187,7 @@ where
             .await;
         }
         None => {
-            if client.peer.refusal().is_some() {
+            if answered_early || client.peer.refusal().is_some() {
                 linger(&worker, &mut io).await;
             }
         }

@@ -16,3 +16,9 @@ mod golden;
 mod framing;
 /// The source that watches a cluster, under faults and against the real API server.
 mod source_kubernetes;
+
+/// HTTP/1 responses that are wrong in every way a backend can think of: nobody gets what another asked for.
+mod framing_responses;
+
+/// HTTP/2 requests that would become something else in HTTP/1.1: nothing of them passes.
+mod framing_h2;

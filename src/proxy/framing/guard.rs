@@ -133,11 +133,17 @@ impl<S> Guard<S> {
         (self.io, rest)
     }
 
+    /// Whether a body has not come to its end: the client may still be sending.
+    pub fn is_mid_body(&self) -> bool {
+        matches!(self.state, State::Body(_) | State::Chunks(_))
+    }
+
     /// Looks at what is held and moves what may pass to `cleared`.
     fn look_at_held(&mut self) {
         let mut held = std::mem::take(&mut self.held);
-        let pass = self.look(&held);
-        let rest = held.split_off(pass.min(held.len()));
+        let pass = self.look(&held).min(held.len());
+        // A head that is not whole stays where it is.
+        let rest = if pass == 0 { std::mem::take(&mut held) } else { held.split_off(pass) };
         if self.handed >= self.cleared.len() {
             self.handed = 0;
             self.cleared = held;

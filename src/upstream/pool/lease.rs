@@ -110,7 +110,7 @@ where
             Connection::Gone => unreachable_lease().await,
         };
         let response = response.map_err(failed)?;
-        Ok(response.map(|incoming| UpstreamBody::new(incoming, self)))
+        Ok(response.map(|incoming| UpstreamBody { incoming, lease: Some(self) }))
     }
 
     /// The connection itself, after it has answered 101; with what has been read past that.
@@ -141,13 +141,8 @@ where
 
 impl<B> UpstreamBody<B>
 where
-    B: Body<Data = Bytes> + Unpin + 'static,
-    B::Error: Into<BoxError>,
+    B: Body + 'static,
 {
-    fn new(incoming: Incoming, lease: Lease<B>) -> Self {
-        Self { incoming, lease: Some(lease) }
-    }
-
     /// The lease, for a response that changes protocols.
     pub fn into_lease(mut self) -> Option<Lease<B>> {
         self.lease.take()
@@ -211,10 +206,13 @@ impl<B> Lease<B>
 where
     B: Body + 'static,
 {
-    /// Gives a connection back that has nothing left on it. Whether that is so is looked at when it is next asked for.
+    /// Gives a connection back that has nothing left to read on it. Whether it is still so is looked at when it is next
+    /// asked for. A response that did not wait for the end of its request closes the connection: the rest of the request
+    /// would keep the next one waiting, and its own client as well.
     fn give_back(mut self) {
         if let Connection::Http1(http1) = std::mem::replace(&mut self.connection, Connection::Gone)
             && !http1.ended
+            && http1.sender.is_ready()
         {
             self.pool.keep(self.endpoint, http1);
         }

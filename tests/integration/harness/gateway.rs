@@ -182,7 +182,7 @@ pub(crate) fn binary() -> PathBuf {
 fn addresses_in(line: &str) -> Option<[SocketAddr; 3]> {
     let line: Value = serde_json::from_str(line).ok()?;
     let field = |name: &str| -> Option<SocketAddr> {
-        let text = line["fields"][name].as_str()?;
+        let text = line[name].as_str()?;
         text.split_once("://")?.1.parse().ok()
     };
     Some([field("http")?, field("https")?, field("admin")?])

@@ -6,3 +6,4 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod raw;
 pub(crate) mod watch_faults;
+pub(crate) mod raw_h2;
