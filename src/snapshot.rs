@@ -1,6 +1,7 @@
 //! The one crossing from the control side to the workers: a pointer to what is current.
 
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,28 +57,40 @@ impl<T> Reader<T> {
     }
 }
 
+/// What was current when a worker took it. Counting its holders costs nothing to other cores.
+#[derive(Debug)]
+pub struct Held<T>(Arc<T>);
+
+impl<T> Deref for Held<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
 /// A worker's own hold on what is current. Taking it costs one relaxed look at a stamp and a count that no other core
 /// touches; the shared count moves once per worker and generation.
 #[derive(Debug)]
 pub struct LocalReader<T> {
     reader: Reader<T>,
-    held: RefCell<(u64, Rc<Arc<T>>)>,
+    held: RefCell<(u64, Rc<Held<T>>)>,
 }
 
 impl<T> LocalReader<T> {
     /// A hold on what `reader` reads.
     pub fn new(reader: Reader<T>) -> Self {
         let stamp = reader.shared.stamp.load(Ordering::Acquire);
-        let held = RefCell::new((stamp, Rc::new(reader.load())));
+        let held = RefCell::new((stamp, Rc::new(Held(reader.load()))));
         Self { reader, held }
     }
 
     /// What is current now, for as long as the caller wants it.
-    pub fn load(&self) -> Rc<Arc<T>> {
+    pub fn load(&self) -> Rc<Held<T>> {
         let stamp = self.reader.shared.stamp.load(Ordering::Acquire);
         let mut held = self.held.borrow_mut();
         if held.0 != stamp {
-            *held = (stamp, Rc::new(self.reader.load()));
+            *held = (stamp, Rc::new(Held(self.reader.load())));
         }
         held.1.clone()
     }

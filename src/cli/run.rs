@@ -123,10 +123,11 @@ async fn objects_for(to: &Uri) -> anyhow::Result<Vec<Value>> {
         .filter(|address| address.is_ipv4() == first.is_ipv4())
         .map(|address| json!({"addresses": [address.ip().to_string()]}))
         .collect();
-    let mut backend = json!({"name": "to", "port": port});
-    if app_protocol == "https" {
-        backend["tls"] = json!({"hostname": name});
-    }
+    let backend = if app_protocol == "https" {
+        json!({"name": "to", "port": port, "tls": {"hostname": name}})
+    } else {
+        json!({"name": "to", "port": port})
+    };
     Ok(vec![
         json!({
             "apiVersion": "v1", "kind": "Service",

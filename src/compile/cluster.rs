@@ -95,9 +95,12 @@ impl Clusters {
                 let addresses = endpoint::addresses(self.slices.of(store, service), &key.port_name);
                 if !group.endpoints.keys().eq(&addresses) {
                     group.put(&addresses, &mut self.endpoint_slots);
-                    moves.extend(group.members.values().map(|Member { cluster, .. }| {
-                        (cluster.clone(), group.set(cluster.balancer))
-                    }));
+                    moves.extend(
+                        group
+                            .members
+                            .values()
+                            .map(|Member { cluster, .. }| (cluster.clone(), group.set(cluster.balancer))),
+                    );
                 }
             }
         }
@@ -127,10 +130,9 @@ impl Clusters {
         let transport = match &group_key.protocol {
             Protocol::Http1 => Transport::Http1,
             Protocol::H2c => Transport::H2c,
-            Protocol::Tls(name) => Transport::Tls(Arc::new(TlsTransport {
-                config: backend_tls.clone(),
-                server_name: name.0.clone(),
-            })),
+            Protocol::Tls(name) => {
+                Transport::Tls(Arc::new(TlsTransport { config: backend_tls.clone(), server_name: name.0.clone() }))
+            }
         };
         let name = format!("{service}:{port}").into();
         let slot = self.cluster_slots.allocate();

@@ -67,7 +67,7 @@ codes! {
     /// It does not decode, or it breaks a rule of its schema.
     Invalid = "HG1001", Error, Invalid, "object breaks a rule of its schema";
     /// Something that nothing reads, such as a mistyped field or annotation.
-    NoEffect = "HG1002", Warning, Invalid, "declared without effect";
+    UnknownField = "HG1002", Warning, Invalid, "declared without effect";
     /// A field whose behaviour this version does not have.
     Unsupported = "HG1003", Error, UnsupportedValue, "field is not supported yet";
     /// Without a cluster: its class is not the one served, so nobody serves it.

@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Settings;
-use super::keyring::Keyring;
 use super::class::Owner;
 use super::code::{Code, Severity};
 use super::findings::Findings;
+use super::keyring::Keyring;
 use super::lookup::Lookup;
 use super::lowered::{Claim, Lowered};
 use super::report::Problem;
@@ -54,7 +54,8 @@ pub(super) fn lower(
         lowered.problems.push(unsupported::field("spec.jwtProviders"));
     }
     let https_redirect = tls.as_ref().is_some_and(|tls| tls.http_redirect);
-    let common = Common { listeners: self::listeners(listeners, https_redirect, &mut lowered.problems), https_redirect };
+    let common =
+        Common { listeners: self::listeners(listeners, https_redirect, &mut lowered.problems), https_redirect };
     let hosts = hosts(hostnames, &mut lowered.problems);
     if let Some(Tls { certificate_refs, min_version, http_redirect: _, client_validation }) = tls {
         if client_validation.is_some() {
@@ -83,7 +84,12 @@ pub(super) fn lower(
             && !names.insert(name)
         {
             let what = format!("another rule is named \"{name}\" too");
-            of_rule.problems.push(Problem::new(Code::DuplicateRule, format!("{field}.name"), what, "give it a name of its own"));
+            of_rule.problems.push(Problem::new(
+                Code::DuplicateRule,
+                format!("{field}.name"),
+                what,
+                "give it a name of its own",
+            ));
         }
         if spoilt || of_rule.problems.iter().any(spoils) {
             of_rule.draft.refuse();
@@ -91,7 +97,12 @@ pub(super) fn lower(
         let name = of_rule.draft.rule.clone();
         lowered.problems.extend(of_rule.problems.into_iter().map(|problem| problem.in_rule(&name)));
         let draft = lowered.drafts.len();
-        claims.extend(of_rule.matches.into_iter().map(|found| Claim::new(draft, found.index, found.path, found.matcher, &found.field)));
+        claims.extend(
+            of_rule
+                .matches
+                .into_iter()
+                .map(|found| Claim::new(draft, found.index, found.path, found.matcher, &found.field)),
+        );
         lowered.drafts.push(of_rule.draft);
     }
     let claims: Arc<[Claim]> = claims.into();

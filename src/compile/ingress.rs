@@ -11,10 +11,10 @@ use k8s_openapi::api::networking::v1::{
 
 use super::Settings;
 use super::backend::{self, BackendRef, PortRef, Speak};
-use super::keyring::{self, Keyring};
 use super::class::Owner;
 use super::code::Code;
 use super::findings::Findings;
+use super::keyring::{self, Keyring};
 use super::lookup::Lookup;
 use super::lowered::{Claim, Draft, DraftBackend, Lowered, TlsClaim};
 use super::reference::{self, Reference};
@@ -62,7 +62,7 @@ pub(super) fn lower(
     };
     for name in annotations.into_iter().flat_map(BTreeMap::keys).filter(|name| name.starts_with(OWN_ANNOTATIONS)) {
         lowering.lowered.problems.push(Problem::new(
-            Code::NoEffect,
+            Code::UnknownField,
             format!("metadata.annotations[{name}]"),
             "there is no such annotation",
             "remove it",
@@ -148,7 +148,9 @@ impl Lowering<'_, '_> {
             "Prefix" | "ImplementationSpecific" => {
                 PathMatch::parse_prefix(text).map_err(|error| (error.to_string(), error.remedy()))
             }
-            other => Err((format!("pathType {other} is unknown"), "use Exact, Prefix or ImplementationSpecific".to_owned())),
+            other => {
+                Err((format!("pathType {other} is unknown"), "use Exact, Prefix or ImplementationSpecific".to_owned()))
+            }
         };
         let target = self.backend(&name, backend, &format!("{field}.backend"));
         match parsed {

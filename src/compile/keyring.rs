@@ -136,8 +136,9 @@ fn parse(key: &ObjectKey, secret: &Secret) -> Result<Certificate, Fault> {
         .ok_or_else(|| invalid("has a tls.crt whose first certificate is not X.509".to_owned(), PEM_CHAIN))?;
     let der = PrivateKeyDer::from_pem_slice(pem_key)
         .map_err(|error| invalid(format!("has a tls.key that is no private key ({})", pem_fault(&error)), PEM_KEY))?;
-    let signing = any_supported_type(&der)
-        .map_err(|_| invalid("has a tls.key of a kind that is not supported".to_owned(), "use RSA, ECDSA or Ed25519"))?;
+    let signing = any_supported_type(&der).map_err(|_| {
+        invalid("has a tls.key of a kind that is not supported".to_owned(), "use RSA, ECDSA or Ed25519")
+    })?;
     let certified = CertifiedKey::new(chain, signing);
     match certified.keys_match() {
         // A key whose public half cannot be asked for is taken on trust; a client would notice at once.
@@ -205,12 +206,7 @@ pub(super) fn covers(certificate: &Certificate, host: &HostKey) -> bool {
 }
 
 /// The problem that a certificate is not valid for a host that it is served for.
-pub(super) fn uncovered(
-    certificate: &Certificate,
-    host: &HostKey,
-    secret: &ObjectKey,
-    field: &str,
-) -> Option<Problem> {
+pub(super) fn uncovered(certificate: &Certificate, host: &HostKey, secret: &ObjectKey, field: &str) -> Option<Problem> {
     (!covers(certificate, host)).then(|| {
         let what = format!("the certificate in {secret} is not valid for {host}");
         let remedy = match &*certificate.names {

@@ -12,7 +12,9 @@ use super::lookup::Dependency;
 use super::report::Problem;
 use crate::filter::Filter;
 use crate::source::ObjectKey;
-use crate::table::{Certificate, HashOn, HostKey, Listeners, Matcher, PathMatch, Precedence, Timeouts, TlsVersion, ValueMatch};
+use crate::table::{
+    Certificate, HashOn, HostKey, Listeners, Matcher, PathMatch, Precedence, Timeouts, TlsVersion, ValueMatch,
+};
 
 /// One object, lowered.
 #[derive(Debug)]

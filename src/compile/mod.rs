@@ -87,12 +87,7 @@ pub struct Compiled {
 ///
 /// `dirty` are the keys of all objects that have changed, come or gone. The previous one is used up, since what has a
 /// life of its own moves on into the next.
-pub fn compile(
-    store: &Store,
-    settings: &Settings,
-    previous: Compiled,
-    dirty: &BTreeSet<ObjectKey>,
-) -> Compiled {
+pub fn compile(store: &Store, settings: &Settings, previous: Compiled, dirty: &BTreeSet<ObjectKey>) -> Compiled {
     let mut next = previous;
     let is_first = next.table.generation == 0;
     next.standalone = settings.class.standalone;
@@ -157,13 +152,6 @@ impl Compiled {
         told.extend(dirty.iter().filter(|key| key.kind == Kind::EndpointSlice).cloned());
         self.tell(store, told);
         moves
-    }
-
-    /// The same, and makes them the endpoints from now on.
-    pub fn publish_endpoints(&mut self, store: &Store, dirty: &BTreeSet<ObjectKey>) {
-        for (cluster, endpoints) in self.endpoints_changed(store, dirty) {
-            cluster.publish(endpoints);
-        }
     }
 
     /// The Secrets that something of ours refers to and may, whether they exist or not.

@@ -215,7 +215,8 @@ fn place(
     let mut refused = Vec::new();
     let mut routes = Vec::new();
     for draft in std::mem::take(&mut lowered.drafts) {
-        let Draft { rule, refused: is_refused, listeners, https_redirect, filters, backends, hash_on, timeouts } = draft;
+        let Draft { rule, refused: is_refused, listeners, https_redirect, filters, backends, hash_on, timeouts } =
+            draft;
         if is_refused {
             refused.push(rule.clone());
         }

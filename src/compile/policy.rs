@@ -71,7 +71,9 @@ fn find(
     let (owner, section_exists) = match object {
         Object::GatewayRoute(route) => (
             settings.class.of_gateway_route(lookup, route.spec.ingress_class_name.as_deref()),
-            section_name.as_ref().is_none_or(|section| route.spec.rules.iter().any(|rule| rule.name.as_ref() == Some(section))),
+            section_name
+                .as_ref()
+                .is_none_or(|section| route.spec.rules.iter().any(|rule| rule.name.as_ref() == Some(section))),
         ),
         Object::Ingress(ingress) => {
             let class = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
@@ -82,7 +84,12 @@ fn find(
             let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
             // A Service has no class, so the default one looks after the policies on it.
             let owner = if settings.class.is_default() { Owner::Us } else { Owner::Other };
-            (owner, section_name.as_ref().is_none_or(|section| ports.iter().any(|port| port.name.as_ref() == Some(section))))
+            (
+                owner,
+                section_name
+                    .as_ref()
+                    .is_none_or(|section| ports.iter().any(|port| port.name.as_ref() == Some(section))),
+            )
         }
         Object::RateLimitPolicy(_) | Object::EndpointSlice(_) | Object::Secret(_) | Object::ReferenceGrant(_) => {
             (Owner::Other, true)

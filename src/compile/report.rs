@@ -156,7 +156,7 @@ impl Problem {
     /// What a source found.
     pub(super) fn found(finding: &Finding) -> Self {
         let Finding { field, message, place, fatal } = finding;
-        let code = if *fatal { Code::Invalid } else { Code::NoEffect };
+        let code = if *fatal { Code::Invalid } else { Code::UnknownField };
         Self { place: place.clone(), ..Self::new(code, field.clone(), message.clone(), "") }
     }
 }
@@ -218,7 +218,8 @@ impl ConditionType {
 
 /// The conditions of a GatewayRoute with these problems; `refused` are the rules that answer 500 out of `rules`.
 pub(super) fn route_conditions(problems: &[Problem], rules: usize, refused: &[Arc<str>]) -> Vec<Condition> {
-    let accepted = verdict(problems, Aspect::Accepted, ConditionType::Accepted, Reason::Accepted, "every rule is valid");
+    let accepted =
+        verdict(problems, Aspect::Accepted, ConditionType::Accepted, Reason::Accepted, "every rule is valid");
     let resolved = verdict(
         problems,
         Aspect::ResolvedRefs,

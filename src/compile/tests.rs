@@ -49,7 +49,9 @@ impl World {
         self.store.apply_all(changes);
         let dirty = self.store.take_dirty();
         if self.compiled.table.generation > 0 && is_endpoints_only(&dirty) {
-            self.compiled.publish_endpoints(&self.store, &dirty);
+            for (cluster, endpoints) in self.compiled.endpoints_changed(&self.store, &dirty) {
+                cluster.publish(endpoints);
+            }
         } else {
             self.compile(&dirty);
         }

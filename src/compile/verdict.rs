@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::Compiled;
 use super::class::Owner;
 use super::findings::Findings;
 use super::objects::{self, Placed};
 use super::report::{self, Condition, ObjectReport, Problem};
-use super::Compiled;
 use crate::source::{Kind, ObjectKey};
 use crate::store::{Entry, Store};
 use crate::table::HostKey;
@@ -16,7 +16,9 @@ impl Compiled {
     /// Brings the report up to date on these objects, and on what concerns none.
     pub(super) fn tell(&mut self, store: &Store, about: BTreeSet<ObjectKey>) {
         let verdicts: Vec<_> = about.into_iter().map(|key| (self.verdict(store, &key), key)).collect();
-        let unchanged = verdicts.iter().all(|(verdict, key)| self.report.objects.get(key).map(|known| &**known) == verdict.as_ref());
+        let unchanged = verdicts
+            .iter()
+            .all(|(verdict, key)| self.report.objects.get(key).map(|known| &**known) == verdict.as_ref());
         if unchanged && self.report.watches == *store.watches() && self.report.places == *store.places() {
             return;
         }

@@ -168,8 +168,11 @@ impl ResponseBody {
     }
 }
 
+/// Why a response's body broke off, for the record and for the client's connection.
+type Broken = (Reason, BodyError);
+
 impl Upstream {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, (Reason, BodyError)>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Pending => {
                 if self.deadline.due().is_none() {

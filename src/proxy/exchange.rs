@@ -1,7 +1,6 @@
 //! The life of a request, from its head to the head of its response, as one straight line:
 //! read → find → filter → select → send → filter → answer.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -77,7 +76,7 @@ async fn exchange(
     received: Received,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
-    let asked = Asked::read(client, &mut parts)?;
+    let asked = Asked::read(client, &parts)?;
     if asked.is_asterisk() {
         return Ok(asterisk(record));
     }
@@ -107,7 +106,7 @@ async fn exchange(
 
     let matched = Matched { params, prefix };
     let mut rewritten = Rewritten::default();
-    let mut filtering = Filtering { asked: &asked, path: &path, query, secure: client.secure(), matched: &matched };
+    let filtering = Filtering { asked: &asked, path: &path, query, secure: client.secure(), matched: &matched };
     if let Some(early) = filtering.request(&route.filters, &mut parts.headers, &mut rewritten) {
         return early.map(|early| reply(early, record));
     }
@@ -165,7 +164,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(client: &Client, parts: &mut request::Parts) -> Result<Self, Error> {
+    fn read(client: &Client, parts: &request::Parts) -> Result<Self, Error> {
         const BAD_HOST: Error = Error::BadRequest("exactly one valid host is required");
         let path = parts.uri.path();
         if parts.method == Method::GET
@@ -286,7 +285,7 @@ struct Filtering<'a> {
 impl Filtering<'_> {
     /// Runs the filters on the request; `Some` is an early end.
     fn request(
-        &mut self,
+        &self,
         filters: &[Filter],
         headers: &mut HeaderMap,
         rewritten: &mut Rewritten,
@@ -324,16 +323,14 @@ impl Filtering<'_> {
 }
 
 /// The target that goes upstream: what was matched, or what filters made of it, with the query as sent.
-fn target(sent: &PathAndQuery, path: &Cow<'_, str>, query: Option<&str>, rewritten: Option<&str>) -> Result<PathAndQuery, Error> {
-    let path = match (rewritten, path) {
-        (Some(path), _) => path,
-        (None, Cow::Owned(path)) => path.as_str(),
-        (None, Cow::Borrowed(_)) => return Ok(sent.clone()),
-    };
+fn target(sent: &PathAndQuery, path: &str, query: Option<&str>, rewritten: Option<&str>) -> Result<PathAndQuery, Error> {
+    let path = rewritten.unwrap_or(path);
+    if path == sent.path() {
+        return Ok(sent.clone());
+    }
     let target = match query {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };
     PathAndQuery::try_from(target).map_err(|_| Error::BadRequest("malformed path"))
 }
-

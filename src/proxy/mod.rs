@@ -23,7 +23,6 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, thread};
@@ -34,7 +33,7 @@ use tokio::runtime::LocalOptions;
 pub use listener::Bound;
 
 use crate::drain::{Drain, Grace, Phase};
-use crate::snapshot::{LocalReader, Reader};
+use crate::snapshot::{Held, LocalReader, Reader};
 use crate::table::Table;
 use crate::telemetry::WorkerMetrics;
 use crate::upstream::pool::{ConnectError, Pool};
@@ -159,7 +158,7 @@ async fn sweep(worker: Rc<Worker>) {
 
 impl Worker {
     /// The table that is current, for as long as the caller wants it.
-    fn table(&self) -> Rc<Arc<Table>> {
+    fn table(&self) -> Rc<Held<Table>> {
         self.tables.load()
     }
 
@@ -205,10 +204,10 @@ impl Worker {
     }
 
     /// Counts a connection for as long as what is returned lives.
-    fn hold_connection(self: &Rc<Self>, secure: bool) -> Held {
+    fn hold_connection(self: &Rc<Self>, secure: bool) -> Open {
         self.open.set(self.open.get() + 1);
         self.metrics.connection_opened(secure);
-        Held { worker: self.clone(), secure }
+        Open { worker: self.clone(), secure }
     }
 
     /// Says why an endpoint could not be reached; the client only learns that it could not.
@@ -218,12 +217,12 @@ impl Worker {
 }
 
 /// A connection that is counted as open.
-struct Held {
+struct Open {
     worker: Rc<Worker>,
     secure: bool,
 }
 
-impl Drop for Held {
+impl Drop for Open {
     fn drop(&mut self) {
         self.worker.open.set(self.worker.open.get().saturating_sub(1));
         self.worker.metrics.connection_closed(self.secure);

@@ -41,7 +41,10 @@ pub(super) fn of_rule(
             FilterType::RequestRedirect => {
                 if let Some(rewrite) = &rewrite {
                     // HTTPRoute forbids it too: which of the two paths would be meant?
-                    incompatible(format!("a redirect does not see what {rewrite} rewrites"), "put the new path into requestRedirect");
+                    incompatible(
+                        format!("a redirect does not see what {rewrite} rewrites"),
+                        "put the new path into requestRedirect",
+                    );
                 }
                 answer = Some("a RequestRedirect");
             }
@@ -147,11 +150,14 @@ impl Lowering<'_> {
                 Some(Filter::RequestHeaders(rules))
             }
             FilterType::ResponseHeaderModifier => {
-                let rules = self.headers(&format!("{field}.responseHeaderModifier"), response_header_modifier.as_ref()?);
+                let rules =
+                    self.headers(&format!("{field}.responseHeaderModifier"), response_header_modifier.as_ref()?);
                 Some(Filter::ResponseHeaders(rules))
             }
             FilterType::UrlRewrite => self.rewrite(&format!("{field}.urlRewrite"), url_rewrite.as_ref()?),
-            FilterType::RequestRedirect => self.redirect(&format!("{field}.requestRedirect"), request_redirect.as_ref()?),
+            FilterType::RequestRedirect => {
+                self.redirect(&format!("{field}.requestRedirect"), request_redirect.as_ref()?)
+            }
             FilterType::DirectResponse => self.respond(&format!("{field}.directResponse"), direct_response.as_ref()?),
         }
     }

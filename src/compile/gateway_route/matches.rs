@@ -6,8 +6,8 @@ use http::{HeaderName, Method};
 
 use super::super::code::Code;
 use super::super::report::Problem;
-use crate::api::{self, PathMatchType, ValueMatchType};
 use crate::api::gateway_route::RouteMatch;
+use crate::api::{self, PathMatchType, ValueMatchType};
 use crate::table::{HeaderMatch, Matcher, PathMatch, PathMatchError, QueryMatch, ValueMatch};
 
 /// A match that is valid.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::keyring::{self, Keyring};
 use super::super::code::Code;
+use super::super::keyring::{self, Keyring};
 use super::super::lookup::Lookup;
 use super::super::lowered::{Lowered, TlsClaim};
 use super::super::reference::{self, Reference};

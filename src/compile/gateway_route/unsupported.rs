@@ -26,7 +26,12 @@ impl<'p> Unsupported<'p> {
 
 /// The problem that a field is set.
 pub(super) fn field(field: &str) -> Problem {
-    Problem::new(Code::Unsupported, field, "this version does not support the field", "remove it, or use a version that does")
+    Problem::new(
+        Code::Unsupported,
+        field,
+        "this version does not support the field",
+        "remove it, or use a version that does",
+    )
 }
 
 /// The problem that a field has this value.

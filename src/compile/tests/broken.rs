@@ -31,36 +31,82 @@ fn broken_routes() -> Vec<(Value, &'static str)> {
     let backend = |backend: Value| with(json!({ "backendRefs": [backend] }));
     vec![
         (matching(json!({ "type": "RegularExpression", "value": "(" })), "spec.rules[0].matches[0].path.value"),
-        (matching(json!({ "type": "RegularExpression", "value": "((a{100}){100}){100}" })), "spec.rules[0].matches[0].path.value"),
+        (
+            matching(json!({ "type": "RegularExpression", "value": "((a{100}){100}){100}" })),
+            "spec.rules[0].matches[0].path.value",
+        ),
         (matching(json!({ "type": "Template", "value": "/a/:/b" })), "spec.rules[0].matches[0].path.value"),
         (matching(json!({ "type": "Template", "value": "/a/*rest/b" })), "spec.rules[0].matches[0].path.value"),
         (matching(json!({ "value": "no-slash" })), "spec.rules[0].matches[0].path.value"),
         (matching(json!({ "value": "/a/../b" })), "spec.rules[0].matches[0].path.value"),
         (matching(json!({ "value": "/a\u{0}b" })), "spec.rules[0].matches[0].path.value"),
-        (with(json!({ "matches": [{ "headers": [{ "name": "a b", "value": "c" }] }] })), "spec.rules[0].matches[0].headers[0].name"),
-        (with(json!({ "matches": [{ "queryParams": [{ "name": "a", "type": "RegularExpression", "value": "[" }] }] })), "spec.rules[0].matches[0].queryParams[0].value"),
-        (filter(json!({ "type": "URLRewrite", "urlRewrite": { "hostname": "a b" } })), "spec.rules[0].filters[0].urlRewrite.hostname"),
+        (
+            with(json!({ "matches": [{ "headers": [{ "name": "a b", "value": "c" }] }] })),
+            "spec.rules[0].matches[0].headers[0].name",
+        ),
+        (
+            with(
+                json!({ "matches": [{ "queryParams": [{ "name": "a", "type": "RegularExpression", "value": "[" }] }] }),
+            ),
+            "spec.rules[0].matches[0].queryParams[0].value",
+        ),
+        (
+            filter(json!({ "type": "URLRewrite", "urlRewrite": { "hostname": "a b" } })),
+            "spec.rules[0].filters[0].urlRewrite.hostname",
+        ),
         (filter(json!({ "type": "URLRewrite", "urlRewrite": {} })), "spec.rules[0].filters[0].urlRewrite"),
-        (filter(json!({ "type": "RequestRedirect", "requestRedirect": { "statusCode": 200 } })), "spec.rules[0].filters[0].requestRedirect.statusCode"),
-        (filter(json!({ "type": "RequestRedirect", "requestRedirect": { "port": 0 } })), "spec.rules[0].filters[0].requestRedirect.port"),
-        (filter(json!({ "type": "DirectResponse", "directResponse": { "statusCode": 99 } })), "spec.rules[0].filters[0].directResponse.statusCode"),
-        (filter(json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": { "set": [{ "name": "X-A", "value": "a\r\nX-B: b" }] } })), "spec.rules[0].filters[0].requestHeaderModifier.set[0].value"),
+        (
+            filter(json!({ "type": "RequestRedirect", "requestRedirect": { "statusCode": 200 } })),
+            "spec.rules[0].filters[0].requestRedirect.statusCode",
+        ),
+        (
+            filter(json!({ "type": "RequestRedirect", "requestRedirect": { "port": 0 } })),
+            "spec.rules[0].filters[0].requestRedirect.port",
+        ),
+        (
+            filter(json!({ "type": "DirectResponse", "directResponse": { "statusCode": 99 } })),
+            "spec.rules[0].filters[0].directResponse.statusCode",
+        ),
+        (
+            filter(
+                json!({ "type": "RequestHeaderModifier", "requestHeaderModifier": { "set": [{ "name": "X-A", "value": "a\r\nX-B: b" }] } }),
+            ),
+            "spec.rules[0].filters[0].requestHeaderModifier.set[0].value",
+        ),
         (filter(json!({ "type": "RequestHeaderModifier" })), "spec.rules[0].filters[0].requestHeaderModifier"),
         (filter(json!({ "type": "CORS", "cors": { "allowOrigins": ["*"] } })), "spec.rules[0].filters[0].type"),
         (with(json!({ "jwt": { "providers": ["main"] } })), "spec.rules[0].jwt"),
         (with(json!({ "retry": { "attempts": 3 } })), "spec.rules[0].retry"),
         (with(json!({ "loadBalancer": { "type": "ConsistentHash" } })), "spec.rules[0].loadBalancer"),
-        (with(json!({ "loadBalancer": { "type": "ConsistentHash", "consistentHash": { "type": "Header" } } })), "spec.rules[0].loadBalancer.consistentHash.name"),
-        (with(json!({ "timeouts": { "request": "1s", "backendRequest": "2s" } })), "spec.rules[0].timeouts.backendRequest"),
+        (
+            with(json!({ "loadBalancer": { "type": "ConsistentHash", "consistentHash": { "type": "Header" } } })),
+            "spec.rules[0].loadBalancer.consistentHash.name",
+        ),
+        (
+            with(json!({ "timeouts": { "request": "1s", "backendRequest": "2s" } })),
+            "spec.rules[0].timeouts.backendRequest",
+        ),
         (backend(json!({ "name": "gone", "port": 80 })), "spec.rules[0].backendRefs[0].name"),
         (backend(json!({ "name": "good-000", "port": 81 })), "spec.rules[0].backendRefs[0].port"),
         (backend(json!({ "name": "good-000", "port": -1 })), "spec.rules[0].backendRefs[0].port"),
         (backend(json!({ "name": "good-000", "port": 80, "weight": -5 })), "spec.rules[0].backendRefs[0].weight"),
-        (backend(json!({ "name": "kube-dns", "namespace": "kube-system", "port": 53 })), "spec.rules[0].backendRefs[0].namespace"),
+        (
+            backend(json!({ "name": "kube-dns", "namespace": "kube-system", "port": 53 })),
+            "spec.rules[0].backendRefs[0].namespace",
+        ),
         (backend(json!({ "kind": "Secret", "name": "good-000", "port": 80 })), "spec.rules[0].backendRefs[0].kind"),
-        (backend(json!({ "name": "good-000", "port": 80, "tls": { "hostname": "a b" } })), "spec.rules[0].backendRefs[0].tls.hostname"),
-        (json!({ "hostnames": ["a_b.example.com"], "rules": [{ "backendRefs": [{ "name": "good-000", "port": 80 }] }] }), "spec.hostnames[0]"),
-        (json!({ "listeners": ["metrics"], "rules": [{ "backendRefs": [{ "name": "good-000", "port": 80 }] }] }), "spec.listeners[0]"),
+        (
+            backend(json!({ "name": "good-000", "port": 80, "tls": { "hostname": "a b" } })),
+            "spec.rules[0].backendRefs[0].tls.hostname",
+        ),
+        (
+            json!({ "hostnames": ["a_b.example.com"], "rules": [{ "backendRefs": [{ "name": "good-000", "port": 80 }] }] }),
+            "spec.hostnames[0]",
+        ),
+        (
+            json!({ "listeners": ["metrics"], "rules": [{ "backendRefs": [{ "name": "good-000", "port": 80 }] }] }),
+            "spec.listeners[0]",
+        ),
         (json!({ "rules": [{}] }), "spec.rules[0]"),
         (
             json!({
@@ -80,8 +126,16 @@ fn broken_ingresses() -> Vec<(Value, &'static str)> {
         (path(json!({ "pathType": "Prefix", "path": "a", "backend": web() })), "spec.rules[0].http.paths[0].path"),
         (path(json!({ "pathType": "None", "path": "/", "backend": web() })), "spec.rules[0].http.paths[0].path"),
         (path(json!({ "pathType": "Prefix", "path": "/", "backend": {} })), "spec.rules[0].http.paths[0].backend"),
-        (path(json!({ "pathType": "Prefix", "path": "/", "backend": to(json!({ "name": "good-000" })) })), "spec.rules[0].http.paths[0].backend.service.port.number"),
-        (path(json!({ "pathType": "Prefix", "path": "/", "backend": to(json!({ "name": "gone", "port": { "name": "x" } })) })), "spec.rules[0].http.paths[0].backend.service.name"),
+        (
+            path(json!({ "pathType": "Prefix", "path": "/", "backend": to(json!({ "name": "good-000" })) })),
+            "spec.rules[0].http.paths[0].backend.service.port.number",
+        ),
+        (
+            path(
+                json!({ "pathType": "Prefix", "path": "/", "backend": to(json!({ "name": "gone", "port": { "name": "x" } })) }),
+            ),
+            "spec.rules[0].http.paths[0].backend.service.name",
+        ),
         (json!({ "rules": [{ "host": "*" }] }), "spec.rules[0].host"),
         (json!({ "rules": [{ "host": "a.example.com" }] }), "spec.rules[0]"),
         (json!({ "tls": [{ "hosts": ["good-000.example.com"] }], "defaultBackend": web() }), "spec.tls[0].secretName"),
@@ -105,7 +159,11 @@ fn two_hundred_broken_objects_cost_a_hundred_good_ones_nothing() {
     for number in 0..BROKEN {
         let name = format!("zz-broken-{number:03}");
         // Half of them lie in wait on the host of a good one.
-        let host = if number % 2 == 0 { format!("good-{:03}.example.com", number % GOOD) } else { format!("bad-{number}.example.com") };
+        let host = if number % 2 == 0 {
+            format!("good-{:03}.example.com", number % GOOD)
+        } else {
+            format!("bad-{number}.example.com")
+        };
         let kinds = routes.len() + ingresses.len() + 1;
         let (object, field) = match number % kinds {
             at if at < routes.len() => {

@@ -53,9 +53,8 @@ fn gateway_routes() -> impl Strategy<Value = Object> {
             json!({ "name": name, "namespace": namespace, "port": 80, "weight": weight, "appProtocol": protocol })
         },
     );
-    let found = (select(PATHS), prop::option::of(Just("GET"))).prop_map(|(path, method)| {
-        json!({ "path": { "value": path }, "method": method })
-    });
+    let found = (select(PATHS), prop::option::of(Just("GET")))
+        .prop_map(|(path, method)| json!({ "path": { "value": path }, "method": method }));
     let balancer = select(&[None, Some("RoundRobin"), Some("Random")][..]);
     let retry = prop::option::weighted(0.1, Just(json!({ "attempts": 1 })));
     let rule = (

@@ -220,8 +220,10 @@ fn a_secret_that_goes_bad_leaves_its_last_good_certificate_in_service() {
     assert!(Arc::ptr_eq(&shown(&world, "shop.example.com").unwrap().key, &good.key));
     assert_eq!(
         world.problems(Kind::Ingress, "shop"),
-        ["spec.tls[0].secretName: Secret default/shop-tls has a tls.key that does not belong to its tls.crt; the certificate \
-          it held before is still served; put the key in that the certificate was issued for"]
+        [
+            "spec.tls[0].secretName: Secret default/shop-tls has a tls.key that does not belong to its tls.crt; the certificate \
+          it held before is still served; put the key in that the certificate was issued for"
+        ]
     );
 
     world.upsert([secret("default", "shop-tls", &new)]);
@@ -232,8 +234,10 @@ fn a_secret_that_goes_bad_leaves_its_last_good_certificate_in_service() {
     assert!(shown(&world, "shop.example.com").is_none());
     assert_eq!(
         world.problems(Kind::Ingress, "shop"),
-        ["spec.tls[0].secretName: Secret default/shop-tls does not exist; create it with type kubernetes.io/tls, tls.crt \
-          and tls.key"]
+        [
+            "spec.tls[0].secretName: Secret default/shop-tls does not exist; create it with type kubernetes.io/tls, tls.crt \
+          and tls.key"
+        ]
     );
 }
 
