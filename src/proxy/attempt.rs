@@ -87,8 +87,8 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
             }
             Err(error) => return Err(error),
         };
-        let replay = (lease.reused() && body.is_empty() && forward::is_idempotent(&attempt.method))
-            .then(|| attempt.replay());
+        let replay =
+            (lease.reused() && body.is_empty() && forward::is_idempotent(&attempt.method)).then(|| attempt.replay());
         let request = attempt.request(body, &lease)?;
         let began = Instant::now();
         let sent = within(&mut deadline, worker.clock.now(), timeouts.backend_request, due, lease.send(request)).await;

@@ -99,7 +99,8 @@ pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address:
 pub(super) async fn serve_tls(worker: Rc<Worker>, tcp: TcpStream, address: SocketAddr, port: u16) {
     let mut deadline = worker.clock.deadline();
     let now = worker.clock.now();
-    let handshake = attempt::within(&mut deadline, now, Some(super::tls::HANDSHAKE), None, worker.tls.accept(tcp)).await;
+    let handshake =
+        attempt::within(&mut deadline, now, Some(super::tls::HANDSHAKE), None, worker.tls.accept(tcp)).await;
     drop(deadline);
     let (stream, session) = match handshake {
         Ok(Ok(accepted)) => accepted,
@@ -151,7 +152,8 @@ where
         })
     };
     // No timer: the guard keeps the time of a head and of idleness, without a timer per request.
-    let mut connection = http1::Builder::new().max_buf_size(2 * MAX_HEAD).serve_connection(TokioIo::new(guard), service);
+    let mut connection =
+        http1::Builder::new().max_buf_size(2 * MAX_HEAD).serve_connection(TokioIo::new(guard), service);
     let mut told = false;
     let registration = worker.connections.register();
     let result = poll_fn(|cx| {

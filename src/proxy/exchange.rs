@@ -24,12 +24,15 @@ use crate::table::{Match, RequestHead, Route, Table, Target};
 use crate::telemetry::Reason;
 
 /// Answers one request. Whatever goes wrong becomes a response; nothing here fails or panics.
-pub(super) async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+pub(super) async fn answer(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
     let (mut parts, body) = request.into_parts();
     let mut record = Record::begin(worker.clone(), client.clone(), parts.method.clone());
     let received = Received {
-        upgrade: client.peer.upgrade_asked()
-            && forward::is_websocket(&parts.method, parts.version, &parts.headers),
+        upgrade: client.peer.upgrade_asked() && forward::is_websocket(&parts.method, parts.version, &parts.headers),
         chunked: parts.headers.contains_key(header::TRANSFER_ENCODING),
     };
     // Before anything of ours is added, so that a client can have nothing of ours dropped; and before anything is
@@ -86,13 +89,8 @@ async fn exchange(
     );
     let path = normalise(asked.target.path(), false).map_err(|_| Error::BadRequest("malformed or unsafe path"))?;
     let query = asked.target.query();
-    let head = RequestHead {
-        method: &parts.method,
-        path: &path,
-        query,
-        headers: &parts.headers,
-        secure: client.secure(),
-    };
+    let head =
+        RequestHead { method: &parts.method, path: &path, query, headers: &parts.headers, secure: client.secure() };
     let Match { route, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
     record.route(route.slot);
     if let Some(minimum) = table.certificates.find(asked.host()).map(|certificate| certificate.min_version)
@@ -182,7 +180,8 @@ impl Asked {
         }
         // HTTP/1.1 was held to both by the guard.
         if parts.version == Version::HTTP_2 {
-            if parts.uri.path_and_query().is_none() {
+            let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+            if !path.starts_with('/') && path != "*" {
                 return Err(Error::BadRequest("a path is required"));
             }
             if !forward::has_sound_length(&parts.headers) {
@@ -212,7 +211,14 @@ impl Asked {
         let host = parsed.host.strip_suffix('.').unwrap_or(parsed.host);
         let lower = host.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| host.to_ascii_lowercase());
         let host_length = host.len();
-        let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let target = match parts.uri.path_and_query() {
+            // `http://host?query` has no path of its own (RFC 9112 3.2.1).
+            Some(query) if query.as_str().starts_with('?') => {
+                PathAndQuery::try_from(format!("/{query}")).map_err(|_| Error::BadRequest("malformed target"))?
+            }
+            Some(target) if !target.as_str().is_empty() => target.clone(),
+            _ => PathAndQuery::from_static("/"),
+        };
         Ok(Self { authority, host_length, lower, port, target, method_is_options: parts.method == Method::OPTIONS })
     }
 
@@ -323,7 +329,12 @@ impl Filtering<'_> {
 }
 
 /// The target that goes upstream: what was matched, or what filters made of it, with the query as sent.
-fn target(sent: &PathAndQuery, path: &str, query: Option<&str>, rewritten: Option<&str>) -> Result<PathAndQuery, Error> {
+fn target(
+    sent: &PathAndQuery,
+    path: &str,
+    query: Option<&str>,
+    rewritten: Option<&str>,
+) -> Result<PathAndQuery, Error> {
     let path = rewritten.unwrap_or(path);
     if path == sent.path() {
         return Ok(sent.clone());

@@ -58,11 +58,8 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
         return Ok(Response::from_parts(parts, ResponseBody::upstream(body, timeouts.idle, due, deadline)));
     }
     let agreed = parts.headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let (stream, read) = body
-        .into_lease()
-        .filter(|_| agreed)
-        .and_then(|lease| lease.into_stream())
-        .ok_or(Error::UpstreamProtocol)?;
+    let (stream, read) =
+        body.into_lease().filter(|_| agreed).and_then(|lease| lease.into_stream()).ok_or(Error::UpstreamProtocol)?;
     attempt.client.open_tunnel(Tunnel { stream, read });
     attempt.client.peer.answer_upgrade(true);
     attempt.record.answered(parts.status, crate::telemetry::Reason::Ok);
@@ -75,7 +72,11 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
 
 impl Tunnel {
     /// Carries bytes both ways until both sides have ended. `early` is what the client has sent already.
-    pub(super) async fn run(mut self, mut client: impl AsyncRead + AsyncWrite + Unpin, early: &[u8]) -> std::io::Result<()> {
+    pub(super) async fn run(
+        mut self,
+        mut client: impl AsyncRead + AsyncWrite + Unpin,
+        early: &[u8],
+    ) -> std::io::Result<()> {
         client.write_all(&self.read).await?;
         self.stream.write_all(early).await?;
         tokio::io::copy_bidirectional(&mut client, &mut self.stream).await?;

@@ -20,7 +20,8 @@ struct Case {
 enum Verdict {
     /// Nothing reaches the backend.
     Refused,
-    /// At most the beginning of a request reaches it.
+    /// The end of it is wrong, and what comes before may be under way by then: it breaks off, or arrives without what
+    /// is too much.
     Cut,
     /// This reaches it: method, target, Host, and fields as they must be there.
     Passed(&'static str, &'static str, &'static str, Vec<(&'static str, Vec<&'static str>)>),
@@ -66,7 +67,12 @@ fn cases() -> Vec<Case> {
         get("ordinary", &[], &[("x-a", "b")], seen("x-a", &["b"])),
         get("query", &[(":path", "/p?a=/../b?c")], &[], passed("/p?a=/../b?c")),
         get("host as well", &[], &[("host", HOST)], passed("/p")),
-        get("host in capitals as well", &[], &[("host", "APP.EXAMPLE.COM")], Passed("GET", "/p", "APP.EXAMPLE.COM", vec![])),
+        get(
+            "host in capitals as well",
+            &[],
+            &[("host", "APP.EXAMPLE.COM")],
+            Passed("GET", "/p", "APP.EXAMPLE.COM", vec![]),
+        ),
         get("host alone", &[(":authority", "-")], &[("host", HOST)], passed("/p")),
         get("another host", &[], &[("host", "evil.example.net")], Refused),
         get("host with another port", &[], &[("host", "app.example.com:81")], Refused),
@@ -83,12 +89,18 @@ fn cases() -> Vec<Case> {
         get("no path", &[(":path", "-")], &[], Refused),
         get("no path and host alone", &[(":path", "-"), (":authority", "-")], &[("host", HOST)], Refused),
         get("an empty path", &[(":path", "")], &[], Refused),
+        get("a query without a path", &[(":path", "?x")], &[], Refused),
         get("a path without slash", &[(":path", "p")], &[], Refused),
         get("a path with scheme and host", &[(":path", "http://evil.example.net/p")], &[], Refused),
         get("a path that names a host", &[(":path", "//evil.example.net/p")], &[], passed("/evil.example.net/p")),
         get("a path of an asterisk", &[(":path", "*")], &[], Refused),
         get("a path with a space", &[(":path", "/p HTTP/1.1")], &[], Refused),
-        get("a path with a whole request", &[(":path", "/p HTTP/1.1\r\nHost: evil.example.net\r\n\r\nGET /smuggled")], &[], Refused),
+        get(
+            "a path with a whole request",
+            &[(":path", "/p HTTP/1.1\r\nHost: evil.example.net\r\n\r\nGET /smuggled")],
+            &[],
+            Refused,
+        ),
         get("a path with CR", &[(":path", "/p\rx")], &[], Refused),
         get("a path with LF", &[(":path", "/p\nx")], &[], Refused),
         get("a path with NUL", &[(":path", "/p\0x")], &[], Refused),
@@ -136,7 +148,12 @@ fn cases() -> Vec<Case> {
         get("a name with CRLF", &[], &[("x-a: b\r\nx-b", "c")], Refused),
         get("a name with NUL", &[], &[("x\0a", "b")], Refused),
         get("a value with CRLF", &[], &[("x-a", "b\r\nx-b: c")], Refused),
-        get("a value with a whole request", &[], &[("x-a", "b\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")], Refused),
+        get(
+            "a value with a whole request",
+            &[],
+            &[("x-a", "b\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")],
+            Refused,
+        ),
         get("a value with CR", &[], &[("x-a", "b\rc")], Refused),
         get("a value with LF", &[], &[("x-a", "b\nc")], Refused),
         get("a value with NUL", &[], &[("x-a", "b\0c")], Refused),
@@ -147,7 +164,12 @@ fn cases() -> Vec<Case> {
         get("a length of none", &[], &[("content-length", "0")], seen("content-length", &["0"])),
         post("a body", &["5"], &[b"hello"], body("5")),
         post("a body in pieces", &["5"], &[b"he", b"llo"], body("5")),
-        post("a body without a length", &[], &[b"hello"], Passed("POST", "/p", HOST, vec![("transfer-encoding", vec!["chunked"])])),
+        post(
+            "a body without a length",
+            &[],
+            &[b"hello"],
+            Passed("POST", "/p", HOST, vec![("transfer-encoding", vec!["chunked"])]),
+        ),
         post("a body longer than it says", &["3"], &[b"hello"], Cut),
         post("a body longer than it says, in pieces", &["3"], &[b"hel", b"loGET /smuggled HTTP/1.1\r\n\r\n"], Cut),
         post("a body shorter than it says", &["9"], &[b"hello"], Cut),
@@ -224,8 +246,12 @@ fn a_backend_sees_what_was_said_or_nothing() {
     for ((number, case), fate) in cases.iter().enumerate().zip(&fates) {
         let token = format!("case-{number}.");
         let of_case = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(&token);
-        let whole: Vec<&Message> =
-            parsed.iter().flat_map(|(whole, _)| whole).filter(|(_, bytes)| of_case(bytes)).map(|(message, _)| message).collect();
+        let whole: Vec<&Message> = parsed
+            .iter()
+            .flat_map(|(whole, _)| whole)
+            .filter(|(_, bytes)| of_case(bytes))
+            .map(|(message, _)| message)
+            .collect();
         let parts = parsed.iter().filter(|(_, rest)| of_case(rest)).count();
         if let Err(why) = judge(&case.verdict, fate, &whole, parts) {
             failures.push(format!("{}: {why}", case.name));
@@ -239,11 +265,23 @@ fn a_backend_sees_what_was_said_or_nothing() {
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), cases.len(), failures.join("\n"));
 }
 
+/// Just what its own head announces, and nothing behind it.
+fn is_trimmed(message: &Message) -> bool {
+    let length = message.one("content-length").and_then(|length| length.parse().ok());
+    message.method == "POST"
+        && message.target == "/p"
+        && message.one("host").as_deref() == Some(HOST)
+        && message.trailers.is_empty()
+        && b"hello".starts_with(&message.body)
+        && length.unwrap_or(5) == message.body.len()
+}
+
 fn judge(verdict: &Verdict, fate: &Fate, whole: &[&Message], parts: usize) -> Result<(), String> {
     match (verdict, whole) {
         (Refused | Cut, []) if matches!(fate, Fate::Answered(200, _)) => Err("answered 200".to_owned()),
         (Refused, []) if parts == 0 => Ok(()),
         (Cut, []) => Ok(()),
+        (Cut, [message]) if is_trimmed(message) => Ok(()),
         (Refused | Cut, _) => Err(format!("reached the backend: {whole:?}, and {parts} beginnings")),
         (Passed(method, target, host, fields), [message]) => {
             if !matches!(fate, Fate::Answered(200, _)) {

@@ -38,7 +38,7 @@ enum Sees {
     Nonce(u16),
     /// This status, and no body.
     Empty(u16),
-    /// A body that breaks off.
+    /// A response that breaks off, perhaps before its first byte.
     Aborted,
     /// `Bad`, `Aborted` or `Nonce(200)`: it can be read in one way only, and no rule says that it must be.
     Harmless,
@@ -80,12 +80,24 @@ fn scripts() -> Vec<Script> {
         get("two codings", &[&ok("Transfer-Encoding: gzip, chunked\r\n", chunks)], Bad),
         get("chunked is not last", &[&ok("Transfer-Encoding: chunked, gzip\r\n", chunks)], Bad),
         get("chunked twice", &[&ok("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", chunks)], Bad),
-        get("chunked, then another field", &[&ok("Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n", chunks)], Bad),
+        get(
+            "chunked, then another field",
+            &[&ok("Transfer-Encoding: chunked\r\nTransfer-Encoding: gzip\r\n", chunks)],
+            Bad,
+        ),
         get("an unknown coding", &[&ok("Transfer-Encoding: xchunked\r\n", chunks)], Bad),
         get("identity", &[&ok("Transfer-Encoding: identity\r\n", NONCE)], Bad),
-        get("coding in HTTP/1.0", &["HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n@nonce\r\n0\r\n\r\n"], Bad),
+        get(
+            "coding in HTTP/1.0",
+            &["HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n@nonce\r\n0\r\n\r\n"],
+            Bad,
+        ),
         // Heads.
-        get("101 that nobody asked for", &["HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n@nonce"], Bad),
+        get(
+            "101 that nobody asked for",
+            &["HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n@nonce"],
+            Bad,
+        ),
         get("version 2.0", &["HTTP/2.0 200 OK\r\nContent-Length: 6\r\n\r\n@nonce"], Bad),
         closing("HTTP/0.9", &["@nonce"], Bad),
         get("NUL in a value", &[&ok(&format!("X-A: a\0b\r\n{length}"), NONCE)], Bad),
@@ -111,14 +123,34 @@ fn scripts() -> Vec<Script> {
         closing("chunks cut short", &[&ok(chunked, "6\r\n@nonce\r\n")], Aborted),
         closing("a chunk cut short", &[&ok(chunked, "60\r\n@nonce")], Aborted),
         get("a chunk size that is none", &[&ok(chunked, "6\r\n@nonce\r\nzz\r\n")], Aborted),
-        get("a chunk size beyond 64 bits", &[&ok(chunked, "6\r\n@nonce\r\n10000000000000006\r\n@nonce\r\n0\r\n\r\n")], Aborted),
+        get(
+            "a chunk size beyond 64 bits",
+            &[&ok(chunked, "6\r\n@nonce\r\n10000000000000006\r\n@nonce\r\n0\r\n\r\n")],
+            Aborted,
+        ),
         get("a chunk longer than it says", &[&ok(chunked, "2\r\n@nonce\r\n0\r\n\r\n")], Aborted),
         get("chunks with bare LF", &[&ok(chunked, "6\n@nonce\n0\n\n")], Harmless),
         get("a chunk extension", &[&ok(chunked, "6;a=b\r\n@nonce\r\n0\r\n\r\n")], Nonce(200)),
         closing("a body up to the end", &["HTTP/1.0 200 OK\r\n\r\n@nonce"], Nonce(200)),
         closing("a body up to the end in HTTP/1.1", &["HTTP/1.1 200 OK\r\n\r\n@nonce"], Nonce(200)),
-        get("forbidden trailers", &[&ok(&format!("{chunked}Trailer: Set-Cookie, Content-Length\r\n"), "6\r\n@nonce\r\n0\r\nSet-Cookie: leaked\r\nContent-Length: 4242\r\nHost: leaked\r\n\r\n")], Nonce(200)),
-        get("hop-by-hop fields", &[&ok(&format!("{length}Connection: X-Leaked\r\nX-Leaked: leaked\r\nKeep-Alive: leaked\r\nProxy-Connection: leaked\r\nUpgrade: leaked\r\nTE: leaked\r\n"), NONCE)], Nonce(200)),
+        get(
+            "forbidden trailers",
+            &[&ok(
+                &format!("{chunked}Trailer: Set-Cookie, Content-Length\r\n"),
+                "6\r\n@nonce\r\n0\r\nSet-Cookie: leaked\r\nContent-Length: 4242\r\nHost: leaked\r\n\r\n",
+            )],
+            Nonce(200),
+        ),
+        get(
+            "hop-by-hop fields",
+            &[&ok(
+                &format!(
+                    "{length}Connection: X-Leaked\r\nX-Leaked: leaked\r\nKeep-Alive: leaked\r\nProxy-Connection: leaked\r\nUpgrade: leaked\r\nTE: leaked\r\n"
+                ),
+                NONCE,
+            )],
+            Nonce(200),
+        ),
         // More than was asked for.
         get("bytes after a body", &[&ok(length, &format!("{NONCE}POISON"))], Nonce(200)),
         get("a second response with the first", &[&ok(length, &format!("{NONCE}{POISON}"))], Nonce(200)),
@@ -127,22 +159,55 @@ fn scripts() -> Vec<Script> {
         get("a line end after a body", &[&ok(length, &format!("{NONCE}\r\n"))], Nonce(200)),
         by("HEAD", get("a body after HEAD", &[&ok(length, POISON)], Empty(200))),
         by("HEAD", get("chunks after HEAD", &[&ok(chunked, &format!("6\r\nPOISON\r\n0\r\n\r\n{POISON}"))], Empty(200))),
-        by("HEAD", get("two lengths after HEAD", &["HTTP/1.1 200 OK\r\nContent-Length: 6\r\nContent-Length: 7\r\n\r\n"], Bad)),
+        by(
+            "HEAD",
+            get("two lengths after HEAD", &["HTTP/1.1 200 OK\r\nContent-Length: 6\r\nContent-Length: 7\r\n\r\n"], Bad),
+        ),
         get("204 with a body", &[&format!("HTTP/1.1 204 No Content\r\n\r\n{POISON}")], Empty(204)),
-        get("204 with a length and a body", &["HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\nPOISON"], Empty(204)),
+        get(
+            "204 with a length and a body",
+            &["HTTP/1.1 204 No Content\r\nContent-Length: 6\r\n\r\nPOISON"],
+            Empty(204),
+        ),
         get("304 with a body", &[&format!("HTTP/1.1 304 Not Modified\r\n\r\n{POISON}")], Empty(304)),
-        get("304 with chunks", &["HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nPOISON\r\n0\r\n\r\n"], Empty(304)),
+        get(
+            "304 with chunks",
+            &["HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nPOISON\r\n0\r\n\r\n"],
+            Empty(304),
+        ),
         get("205 with a body", &["HTTP/1.1 205 Reset Content\r\nContent-Length: 6\r\n\r\n@nonce"], Nonce(205)),
         // Interim responses.
         get("500 interim responses", &[&format!("{storm}{}", ok(length, NONCE))], Nonce(200)),
-        get("early hints", &["HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n", &ok(length, NONCE)], Nonce(200)),
+        get(
+            "early hints",
+            &["HTTP/1.1 103 Early Hints\r\nLink: </a>; rel=preload\r\n\r\n", &ok(length, NONCE)],
+            Nonce(200),
+        ),
         get("100 that nobody asked for", &["HTTP/1.1 100 Continue\r\n\r\n", &ok(length, NONCE)], Nonce(200)),
-        get("100 with a body", &[&format!("HTTP/1.1 100 Continue\r\nContent-Length: 6\r\n\r\nPOISON{}", ok(length, NONCE))], Bad),
+        get(
+            "100 with a body",
+            &[&format!("HTTP/1.1 100 Continue\r\nContent-Length: 6\r\n\r\nPOISON{}", ok(length, NONCE))],
+            Bad,
+        ),
         closing("100 and no more", &["HTTP/1.1 100 Continue\r\n\r\n"], Bad),
         // A request whose end the origin does not wait for.
         by("POST", get("an answer before the end of the request", &[&ok(length, NONCE)], Nonce(200))),
-        by("POST", get("a refusal before the end of the request", &["HTTP/1.1 413 Content Too Large\r\nContent-Length: 6\r\n\r\n@nonce"], Nonce(413))),
-        by("POST", closing("a refusal that closes", &["HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 6\r\n\r\n@nonce"], Nonce(413))),
+        by(
+            "POST",
+            get(
+                "a refusal before the end of the request",
+                &["HTTP/1.1 413 Content Too Large\r\nContent-Length: 6\r\n\r\n@nonce"],
+                Nonce(413),
+            ),
+        ),
+        by(
+            "POST",
+            closing(
+                "a refusal that closes",
+                &["HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 6\r\n\r\n@nonce"],
+                Nonce(413),
+            ),
+        ),
     ]
 }
 
@@ -219,6 +284,9 @@ impl Client {
         let reply = self.ask(script.method, &format!("/script/{number}/{nonce}"), body, script.method == "HEAD");
         if script.method == "POST" {
             self.connection = RawClient::connect(self.gateway);
+        }
+        if self.connection.closed && reply.is_err() && matches!(script.client_sees, Sees::Aborted | Sees::Harmless) {
+            return Ok(());
         }
         let reply = reply?;
         let text = reply.text();

@@ -22,3 +22,6 @@ mod framing_responses;
 
 /// HTTP/2 requests that would become something else in HTTP/1.1: nothing of them passes.
 mod framing_h2;
+
+/// What a client cannot say of itself: hop-by-hop fields, forwarded fields in every spelling, and hosts.
+mod forwarded;

@@ -32,6 +32,8 @@ const IDLE_HTTP2: Duration = Duration::from_secs(60);
 const MAX_STREAMS: u32 = 100;
 /// Idle HTTP/1.1 connections kept per endpoint.
 const MAX_IDLE: usize = 256;
+/// The longest head of a response that is taken, in bytes.
+const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 /// Weight of the newest latency in the average.
 const EWMA_WEIGHT: f64 = 0.2;
 
@@ -141,7 +143,8 @@ where
     /// When none is there and none can be made.
     pub async fn lease(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
         // From here on the endpoint counts as busy, dialing included, so that others are preferred.
-        let mut lease = Lease { pool: self.clone(), endpoint: endpoint.slot, reused: false, connection: lease::Connection::Gone };
+        let mut lease =
+            Lease { pool: self.clone(), endpoint: endpoint.slot, reused: false, connection: lease::Connection::Gone };
         self.with(endpoint.slot, |state| state.in_flight += 1);
         if let Some(connection) = self.existing(endpoint.slot, matches!(cluster.transport, Transport::H2c)).await {
             lease.connection = connection;
@@ -158,7 +161,8 @@ where
     /// # Errors
     /// When none can be made.
     pub async fn lease_new(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
-        let mut lease = Lease { pool: self.clone(), endpoint: endpoint.slot, reused: false, connection: lease::Connection::Gone };
+        let mut lease =
+            Lease { pool: self.clone(), endpoint: endpoint.slot, reused: false, connection: lease::Connection::Gone };
         self.with(endpoint.slot, |state| state.in_flight += 1);
         lease.connection = self.dial(cluster, endpoint).await?;
         Ok(lease)
@@ -167,7 +171,8 @@ where
     async fn existing(&self, endpoint: Slot, http2_only: bool) -> Option<lease::Connection<B>> {
         // Another exchange may be dialing an HTTP/2 connection that has room for this one as well.
         while http2_only
-            && let Some(dialing) = self.with(endpoint, |state| state.free_shared().is_none().then(|| state.dialing.clone())).flatten()
+            && let Some(dialing) =
+                self.with(endpoint, |state| state.free_shared().is_none().then(|| state.dialing.clone())).flatten()
         {
             dialing.notified().await;
         }
@@ -190,7 +195,8 @@ where
         let (stream, http2) = connect::connect(&cluster.transport, endpoint.address).await?;
         if !http2 {
             let (sender, connection) = http1::Builder::new()
-                .max_buf_size(64 * 1024)
+                .max_buf_size(MAX_RESPONSE_HEAD)
+                .max_header_size(MAX_RESPONSE_HEAD)
                 .handshake(TokioIo::new(stream))
                 .await
                 .map_err(ConnectError::Http)?;
@@ -202,7 +208,7 @@ where
             .initial_connection_window_size(4 << 20)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(10))
-            .max_header_list_size(64 * 1024)
+            .max_header_list_size(MAX_RESPONSE_HEAD as u32)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(ConnectError::Http)?;

@@ -103,7 +103,8 @@ pub(super) fn judge(case: &Case, bytes: &[u8], probe: &str, outcome: &Outcome, s
 
 /// Every 200 answers a request that reached the backend, in its words.
 fn answers_match(outcome: &Outcome, whole: &[Message]) -> Result<(), String> {
-    let given: Vec<String> = outcome.replies.iter().filter(|reply| reply.status == 200).map(|reply| reply.text()).collect();
+    let given: Vec<String> =
+        outcome.replies.iter().filter(|reply| reply.status == 200).map(|reply| reply.text()).collect();
     let mut due: Vec<String> =
         whole.iter().map(|message| format!("{} {}", message.target, message.all("x-case").join(","))).collect();
     for answer in &given {
@@ -137,7 +138,8 @@ fn accepted(case: &Case, bytes: &[u8], outcome: &Outcome, whole: &[Message], par
         return Err(format!("half a request: {parts:?}"));
     }
     let answered: Vec<String> = outcome.replies.iter().map(|reply| reply.text()).collect();
-    let asked: Vec<String> = sent.iter().map(|message| format!("{} {}", target(message), message.all("x-case").join(","))).collect();
+    let asked: Vec<String> =
+        sent.iter().map(|message| format!("{} {}", target(message), message.all("x-case").join(","))).collect();
     if answered != asked {
         return Err(format!("asked {asked:?}, answered {answered:?}"));
     }
@@ -195,7 +197,15 @@ fn authority(message: &Message) -> String {
 
 /// What concerns one connection only, as the test understands it.
 const HOP_BY_HOP: [&str; 9] = [
-    "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "http2-settings", "expect",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+    "expect",
 ];
 /// What a proxy says of its own.
 const OURS: [&str; 6] =
@@ -260,7 +270,9 @@ fn allowed(counts: &str) -> Allowed {
 fn mending(text: &str) -> Mended {
     // The first words say which it is.
     let forms: [(&str, Mended); 21] = [
-        ("processed by Transfer-Encoding alone", |text| vec![first(&without_length(text).replace("HTTP/1.0", "HTTP/1.1"))]),
+        ("processed by Transfer-Encoding alone", |text| {
+            vec![first(&without_length(text).replace("HTTP/1.0", "HTTP/1.1"))]
+        }),
         ("CR replaced by SP", |text| vec![first(&bare_cr_to_space(text))]),
         ("each CR replaced by SP", |text| vec![bare_cr_to_space(text)]),
         ("LF taken as a line end and CRLF sent on", |text| vec![first(&without_length(&line_ends(text)))]),

@@ -71,7 +71,8 @@ impl Gateway {
             })
         };
         let gateway = Self { http, https, admin, child, folder, log, reading: Some(reading) };
-        gateway.wait_until("it is ready", || get(gateway.admin, "/readyz").is_ok_and(|response| response.status == 200));
+        gateway
+            .wait_until("it is ready", || get(gateway.admin, "/readyz").is_ok_and(|response| response.status == 200));
         gateway
     }
 
