@@ -181,7 +181,7 @@ impl Asked {
         // HTTP/1.1 was held to both by the guard.
         if parts.version == Version::HTTP_2 {
             let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
-            if !path.starts_with('/') && path != "*" {
+            if parts.uri.path().is_empty() || (!path.starts_with('/') && path != "*") {
                 return Err(Error::BadRequest("a path is required"));
             }
             if !forward::has_sound_length(&parts.headers) {
@@ -216,7 +216,8 @@ impl Asked {
             Some(query) if query.as_str().starts_with('?') => {
                 PathAndQuery::try_from(format!("/{query}")).map_err(|_| Error::BadRequest("malformed target"))?
             }
-            Some(target) if !target.as_str().is_empty() => target.clone(),
+            // An empty one reads like `/` and would be written as nothing.
+            Some(target) if target.as_str() != "/" => target.clone(),
             _ => PathAndQuery::from_static("/"),
         };
         Ok(Self { authority, host_length, lower, port, target, method_is_options: parts.method == Method::OPTIONS })
