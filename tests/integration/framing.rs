@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::harness::backend::service;
 use super::harness::gateway::Gateway;
-use super::harness::raw::{RawClient, Recorder, Reply, find, requests};
+use super::harness::raw::{Message, RawClient, Recorder, Reply, find, requests};
 use judge::{Seen, Verdict};
 
 /// Longer ones are not sent byte by byte, for time's sake.
@@ -222,4 +222,66 @@ fn judge_all(runs: &[Run<'_>], outcomes: &HashMap<usize, Outcome>, recorded: &[V
         }
     }
     failures
+}
+
+/// S-04: what stands behind a request to upgrade is for whoever the answer makes it for: the next request, if the
+/// backend does not agree, and it finds its own way; the backend itself, if it does.
+#[test]
+fn what_follows_a_request_to_upgrade_waits_for_the_answer() {
+    let agrees = |message: &Message| {
+        let wants = message.all("upgrade") == ["websocket"] && message.all("connection") == ["Upgrade"];
+        match (&*message.target, wants) {
+            ("/agrees", true) => {
+                b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".to_vec()
+            }
+            ("/declines", true) => b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\ndeclined".to_vec(),
+            _ => b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nplain".to_vec(),
+        }
+    };
+    let (socket, other) = (Recorder::answering(agrees), Recorder::start());
+    let rule = |host: &str, name: &str| {
+        format!(
+            "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {{name: {name}}}\nspec: {{rules: [{{host: \
+             {host}, http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: {name}, port: {{number: \
+             80}}}}}}}}]}}}}]}}\n"
+        )
+    };
+    let objects = service("socket", &[socket.address])
+        + &service("other", &[other.address])
+        + &rule("socket.example.com", "socket")
+        + &rule("other.example.com", "other");
+    let gateway = Gateway::start_with(&objects, &["--workers", "1"]);
+    let upgrade = |path: &str, fields: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: socket.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n{fields}\r\n"
+        )
+    };
+    let next = "GET /next HTTP/1.1\r\nHost: other.example.com\r\nX-Case: next\r\n\r\n";
+
+    let mut client = RawClient::connect(gateway.http);
+    client.send([&upgrade("/declines", ""), next].concat().as_bytes());
+    assert_eq!(client.reply(false).text(), "declined");
+    assert_eq!(client.reply(false).text(), "/next next");
+    // A request that is no upgrade by our rules, with one that is behind it: each is what it is.
+    client.send(
+        [&upgrade("/declines", "Content-Length: 2\r\n"), "hi", &upgrade("/declines", ""), next].concat().as_bytes(),
+    );
+    assert_eq!(client.reply(false).text(), "plain");
+    assert_eq!(client.reply(false).text(), "declined");
+    assert_eq!(client.reply(false).text(), "/next next");
+    // Other protocols are not asked for.
+    client.send(upgrade("/declines", "").replace("websocket", "h2c").as_bytes());
+    assert_eq!(client.reply(false).text(), "plain");
+
+    client.send([&upgrade("/agrees", ""), next].concat().as_bytes());
+    assert_eq!(client.reply(false).status, 101);
+    // To the backend it is two requests, and it answers the second by itself.
+    assert_eq!(client.reply(false).text(), "plain");
+    drop(client);
+    drop(gateway);
+    let to_other: Vec<String> =
+        other.finish().iter().flat_map(|bytes| requests(bytes).0).map(|(message, _)| message.target).collect();
+    assert_eq!(to_other, ["/next", "/next"]);
+    let tunnel = socket.finish().into_iter().find(|bytes| bytes.starts_with(b"GET /agrees ")).unwrap();
+    assert!(tunnel.ends_with(next.as_bytes()));
 }
