@@ -34,6 +34,7 @@ pub mod store;
 pub mod compile;
 
 // What is compiled.
+pub mod path;
 pub mod filter;
 pub mod slot;
 pub mod table;

@@ -20,7 +20,7 @@ use crate::admin;
 use crate::compile::{self, Report};
 use crate::config::{Listen, Process};
 use crate::drain::{self, Drain, Phase, Signal};
-use crate::proxy::{self, Bound};
+use crate::proxy::{self, Bound, Capacity};
 use crate::snapshot::{Publisher, Reader};
 use crate::source::{Change, Kind, ObjectKey};
 use crate::store::Store;
@@ -274,6 +274,7 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
     }
     let http = parts.http.listen().context("cannot listen for HTTP")?;
     let https = parts.https.listen().context("cannot listen for HTTPS")?;
+    let capacity = Capacity::of_process();
     let threads = http
         .into_iter()
         .zip(https)
@@ -286,6 +287,7 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
                 grace: parts.grace,
                 http,
                 https,
+                capacity: capacity.clone(),
                 metrics: parts.metrics.worker(index),
             })
         })

@@ -6,7 +6,7 @@ use http::uri::Uri;
 use http::{Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::attempt::{self, Attempt, Elapsed};
+use super::attempt::{self, Attempt, Elapsed, How};
 use super::body::{RequestBody, ResponseBody};
 use super::error::Error;
 use super::forward;
@@ -24,9 +24,7 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     let timeouts = attempt.route.timeouts;
     let due = timeouts.request.map(|limit| attempt::after(worker.clock.now(), limit));
     let mut deadline = worker.clock.deadline();
-    let endpoint = attempt.select(None)?;
-    // A connection that nobody has used: it will never go back to the pool.
-    let lease = attempt.lease(&endpoint, true, &mut deadline, due).await?;
+    let (_, lease) = attempt.connect(How::Upgrade, &mut deadline, due).await?;
     if lease.is_http2() {
         return Err(Error::UpstreamProtocol);
     }

@@ -25,3 +25,13 @@ mod framing_h2;
 
 /// What a client cannot say of itself: hop-by-hop fields, forwarded fields in every spelling, and hosts.
 mod forwarded;
+/// The real binary as the ingress of the real API server.
+mod kubernetes;
+/// The dependency rule of the crate, and what else of the code can be counted.
+mod layering;
+
+/// Back to the cluster, component by component.
+mod status;
+
+/// Which request goes where.
+mod routing;

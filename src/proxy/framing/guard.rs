@@ -126,16 +126,16 @@ impl<S> Guard<S> {
         guard
     }
 
+    /// Whether a request's body has not come in whole.
+    pub fn is_mid_body(&self) -> bool {
+        matches!(self.state, State::Body(_) | State::Chunks(_))
+    }
+
     /// The connection underneath, with what was read of it and not handed on.
     pub fn into_inner(mut self) -> (S, Vec<u8>) {
         let mut rest = self.cleared.split_off(self.handed.min(self.cleared.len()));
         rest.append(&mut self.held);
         (self.io, rest)
-    }
-
-    /// Whether a body has not come to its end: the client may still be sending.
-    pub fn is_mid_body(&self) -> bool {
-        matches!(self.state, State::Body(_) | State::Chunks(_))
     }
 
     /// Looks at what is held and moves what may pass to `cleared`.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 pub(crate) struct Seen {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
+    pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -53,7 +54,7 @@ impl Backend {
                         async move {
                             let (parts, body) = request.into_parts();
                             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-                            let new = Seen { method: parts.method, uri: parts.uri, headers: parts.headers, body };
+                            let new = Seen { method: parts.method, uri: parts.uri, version: parts.version, headers: parts.headers, body };
                             let response = answer(&new);
                             seen.lock().unwrap().push(new);
                             Ok::<_, Infallible>(response)
@@ -66,6 +67,11 @@ impl Backend {
             }
         });
         Self { address, seen, _runtime: runtime }
+    }
+
+    /// Forgets what it saw.
+    pub(crate) fn forget(&self) {
+        self.seen.lock().unwrap().clear();
     }
 
     /// Every request so far.
@@ -81,8 +87,14 @@ impl Backend {
 
 /// A Service of this name with one port 80 called `http`, and these addresses behind it.
 pub(crate) fn service(name: &str, addresses: &[SocketAddr]) -> String {
+    service_speaking(name, "http", addresses)
+}
+
+/// The same, with this `appProtocol`.
+pub(crate) fn service_speaking(name: &str, protocol: &str, addresses: &[SocketAddr]) -> String {
     let mut yaml = format!(
-        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n"
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{name: http, port: 80, \
+         appProtocol: {protocol}}}]}}\n"
     );
     for (number, address) in addresses.iter().enumerate() {
         yaml += &format!(
