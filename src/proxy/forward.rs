@@ -33,7 +33,12 @@ pub(super) struct Origin<'a> {
 /// for a header of ours, and says where the request came from.
 ///
 /// Only fields that the client sent are looked at for `Connection` options, so a client cannot have ours dropped.
-pub(super) fn clean_request(headers: &mut HeaderMap, keep_te_trailers: bool) {
+pub(super) fn clean_request(headers: &mut HeaderMap, version: Version) {
+    // `TE: trailers` means the same on the other side, and gRPC asks for it.
+    let keep_te_trailers = version == Version::HTTP_2;
+    if version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
     remove_nominated(headers);
     remove_where(headers, |name| {
         is_hop_by_hop(name) && !(keep_te_trailers && *name == header::TE)
@@ -43,6 +48,17 @@ pub(super) fn clean_request(headers: &mut HeaderMap, keep_te_trailers: bool) {
     });
     if keep_te_trailers && headers.get(header::TE).is_some_and(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
         headers.remove(header::TE);
+    }
+}
+
+/// HTTP/2 may send a cookie in pieces, each a field of its own; HTTP/1.1 has one field (RFC 9113 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let pieces: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
     }
 }
 
@@ -65,35 +81,62 @@ pub(super) fn clean_response(headers: &mut HeaderMap) {
 
 /// Whether a response's head tells the length of its body in one way only; more could be read in two ways.
 pub(super) fn is_sound(headers: &HeaderMap) -> bool {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    let coding = headers.get(header::TRANSFER_ENCODING);
-    lengths.next().is_none()
-        && !(length.is_some() && coding.is_some())
-        && coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    codings.next().is_none()
+        && coding.is_none_or(|coding| {
+            coding.as_bytes().eq_ignore_ascii_case(b"chunked") && !headers.contains_key(header::CONTENT_LENGTH)
+        })
+        && has_sound_length(headers)
 }
 
-/// Drops from trailers what must not come after a body: framing, routing, credentials, and anything about where the
-/// request came from (RFC 9110 6.5.1).
-pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    remove_nominated(trailers);
-    remove_where(trailers, |name| {
-        is_hop_by_hop(name)
-            || is_alias(name)
-            || speaks_of_origin(name)
-            || name.as_str().starts_with("content-")
-            || matches!(
-                name.as_str(),
-                "host"
-                    | "authorization"
-                    | "proxy-authorization"
-                    | "cookie"
-                    | "set-cookie"
-                    | "expect"
-                    | "range"
-                    | "x-request-id"
-            )
+/// Whether `Content-Length` is there once at most and is a plain number (RFC 9110 8.6). Zeros before it would be read
+/// as octal by some.
+pub(super) fn has_sound_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let sound = lengths.next().is_none_or(|length| match length.as_bytes() {
+        [] | [b'0', _, ..] => false,
+        digits => digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit),
     });
+    sound && lengths.next().is_none()
+}
+
+/// Drops from a request's trailers what must not come after a body (RFC 9110 6.5.1), and what could pass for a header
+/// of ours.
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_where(trailers, |name| !may_trail(name) || is_alias(name) || speaks_of_origin(name));
+}
+
+/// Drops from a response's trailers what must not come after a body (RFC 9110 6.5.1).
+pub(super) fn clean_response_trailers(trailers: &mut HeaderMap) {
+    remove_where(trailers, |name| !may_trail(name));
+}
+
+/// Whether a field may come after the body: framing, routing, credentials, conditions and whatever says how to read the
+/// body have to come before it.
+fn may_trail(name: &HeaderName) -> bool {
+    !(is_hop_by_hop(name)
+        || name.as_str().starts_with("content-")
+        || name.as_str().starts_with("if-")
+        || matches!(
+            name.as_str(),
+            "host"
+                | "age"
+                | "authorization"
+                | "cache-control"
+                | "cookie"
+                | "expect"
+                | "location"
+                | "max-forwards"
+                | "pragma"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "range"
+                | "set-cookie"
+                | "vary"
+                | "www-authenticate"
+                | "x-request-id"
+        ))
 }
 
 /// Concerns one connection only (RFC 9110 7.6.1), or is what old software means by that.
@@ -114,7 +157,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Says where a request came from; only the proxy knows that.
 fn speaks_of_origin(name: &HeaderName) -> bool {
     let name = name.as_str();
-    matches!(name, "forwarded" | "x-real-ip") || name.starts_with("x-forwarded-")
+    matches!(name, "forwarded" | "x-forwarded" | "x-real-ip") || name.starts_with("x-forwarded-")
 }
 
 /// Some backends would take it for another: CGI and its kin make `_` of every `-`, and some make it of `.` as well, so
@@ -191,6 +234,8 @@ pub(super) fn is_websocket(method: &Method, version: Version, headers: &HeaderMa
     let mut upgrades = headers.get_all(header::UPGRADE).iter();
     version == Version::HTTP_11
         && *method == Method::GET
+        && !headers.contains_key(header::TRANSFER_ENCODING)
+        && headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
         && upgrades.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && upgrades.next().is_none()
         && headers.get_all(header::CONNECTION).iter().any(|value| {

@@ -42,7 +42,12 @@ impl<'a> Authority<'a> {
                 None => (text, None),
             },
         };
-        let is_name = !host.is_empty() && host.len() <= 255 && class::all(host.as_bytes(), class::HOST);
+        let is_name = !host.is_empty()
+            && host.len() <= 255
+            && class::all(host.as_bytes(), class::HOST)
+            // No empty label: what is left of one after a wildcard's suffix would be no name. One dot may end a name.
+            && !host.starts_with('.')
+            && !host.contains("..");
         if !is_name && !host.starts_with('[') {
             return Err(AuthorityError);
         }
@@ -74,8 +79,33 @@ mod tests {
             assert_eq!(Authority::parse(text.as_bytes()), Ok(Authority { host, port }), "{text}");
         }
         for text in [
-            "", ":80", "a b", "user@host", "host/path", "host?q", "host#f", "a,b", "host:", "host:+80", "host:80:80",
-            "host:99999", "[::1", "::1", "[::1]x", "[nope]", "a\\b", "a%41", "h\u{e4}", "a\"b", "a|b", "a^b", "a{b",
+            "",
+            ":80",
+            "a b",
+            "user@host",
+            "host/path",
+            "host?q",
+            "host#f",
+            "a,b",
+            "host:",
+            "host:+80",
+            "host:80:80",
+            "host:99999",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[nope]",
+            "a\\b",
+            "a%41",
+            "h\u{e4}",
+            "a\"b",
+            "a|b",
+            "a^b",
+            "a{b",
+            ".",
+            ".a",
+            "a..b",
+            "a..",
         ] {
             assert_eq!(Authority::parse(text.as_bytes()), Err(AuthorityError), "{text:?}");
         }

@@ -151,8 +151,9 @@ impl Head {
                 Ok(())
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.connection_upgrade |=
-                    value.split(|b| matches!(b, b',' | b':')).any(|option| trim(option).eq_ignore_ascii_case(b"upgrade"));
+                self.connection_upgrade |= value
+                    .split(|b| matches!(b, b',' | b':'))
+                    .any(|option| trim(option).eq_ignore_ascii_case(b"upgrade"));
                 Ok(())
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(field_value(value)),
@@ -170,8 +171,13 @@ impl Head {
     }
 
     fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        // Eighteen digits are an exabyte; more could overflow somebody's integer.
-        if self.length.is_some() || value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+        // Eighteen digits are an exabyte; more could overflow somebody's integer. Zeros in front mean octal to some.
+        if self.length.is_some()
+            || value.is_empty()
+            || matches!(value, [b'0', _, ..])
+            || value.len() > 18
+            || !value.iter().all(u8::is_ascii_digit)
+        {
             return Err(Refusal::Length);
         }
         self.length = Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
@@ -198,12 +204,8 @@ impl Head {
             return Ok(Body::Chunked);
         }
         let length = self.length.unwrap_or(0);
-        let upgrade = self.get
-            && !self.http10
-            && length == 0
-            && self.connection_upgrade
-            && self.websocket
-            && self.upgrades == 1;
+        let upgrade =
+            self.get && !self.http10 && length == 0 && self.connection_upgrade && self.websocket && self.upgrades == 1;
         Ok(if upgrade { Body::Upgrade } else { Body::Length(length) })
     }
 }
@@ -242,7 +244,7 @@ mod tests {
         for (fields, body) in [
             ("", Body::Length(0)),
             ("Content-Length: 5\r\n", Body::Length(5)),
-            ("content-length:\t007 \r\n", Body::Length(7)),
+            ("content-length:\t7 \r\n", Body::Length(7)),
             ("Transfer-Encoding: Chunked\r\n", Body::Chunked),
             ("Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n", Body::Upgrade),
             ("Connection: Upgrade\r\nUpgrade: h2c\r\n", Body::Length(0)),
