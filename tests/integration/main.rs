@@ -14,6 +14,7 @@ mod golden;
 
 /// HTTP/1 requests that two parsers could read in two ways: nothing of them passes, and everything else does.
 mod framing;
+
 /// The source that watches a cluster, under faults and against the real API server.
 mod source_kubernetes;
 
@@ -25,8 +26,10 @@ mod framing_h2;
 
 /// What a client cannot say of itself: hop-by-hop fields, forwarded fields in every spelling, and hosts.
 mod forwarded;
+
 /// The real binary as the ingress of the real API server.
 mod kubernetes;
+
 /// The dependency rule of the crate, and what else of the code can be counted.
 mod layering;
 

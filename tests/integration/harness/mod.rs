@@ -1,15 +1,12 @@
 //! What the tests start, drive and look at.
 
 pub(crate) mod backend;
-pub(crate) mod cluster;
-pub(crate) mod gateway;
-pub(crate) mod http;
-pub(crate) mod raw;
-pub(crate) mod raw_h2;
 pub(crate) mod certs;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod raw;
+pub(crate) mod raw_h2;
 pub(crate) mod run;
 pub(crate) mod watch_faults;
