@@ -247,3 +247,71 @@ pub(super) fn is_websocket(method: &Method, version: Version, headers: &HeaderMa
 pub(super) fn ip_value(ip: IpAddr) -> HeaderValue {
     HeaderValue::try_from(ip.to_canonical().to_string()).unwrap_or(HeaderValue::from_static("unknown"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_response_says_its_length_once() {
+        for fields in [
+            &[][..],
+            &[("content-length", "0")],
+            &[("content-length", "42")],
+            &[("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "Chunked")],
+        ] {
+            assert!(is_sound(&headers(fields)), "{fields:?}");
+        }
+        for fields in [
+            &[("content-length", "")][..],
+            &[("content-length", "042")],
+            &[("content-length", "+42")],
+            &[("content-length", "42, 42")],
+            &[("content-length", "1234567890123456789")],
+            &[("content-length", "42"), ("content-length", "42")],
+            &[("content-length", "42"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "gzip")],
+            &[("transfer-encoding", "gzip, chunked")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "gzip")],
+        ] {
+            assert!(!is_sound(&headers(fields)), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn trailers_keep_what_may_come_after_a_body() {
+        let sent = [
+            ("grpc-status", "0"),
+            ("x_checksum", "1"),
+            ("x-forwarded-for", "a"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("host", "a"),
+            ("set-cookie", "a"),
+            ("if-match", "a"),
+        ];
+        let mut request = headers(&sent);
+        clean_trailers(&mut request);
+        assert_eq!(request, headers(&[("grpc-status", "0")]));
+        let mut response = headers(&sent);
+        clean_response_trailers(&mut response);
+        assert_eq!(response, headers(&[("grpc-status", "0"), ("x_checksum", "1"), ("x-forwarded-for", "a")]));
+    }
+
+    #[test]
+    fn only_http2_has_cookies_in_pieces() {
+        let pieces = [("cookie", "a=b"), ("cookie", "c=d")];
+        let mut joined = headers(&pieces);
+        clean_request(&mut joined, Version::HTTP_2);
+        assert_eq!(joined, headers(&[("cookie", "a=b; c=d")]));
+        let mut left = headers(&pieces);
+        clean_request(&mut left, Version::HTTP_11);
+        assert_eq!(left, headers(&pieces));
+    }
+}

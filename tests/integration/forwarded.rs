@@ -12,8 +12,9 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
-use super::harness::backend::service;
+use super::harness::backend::{service, service_speaking};
 use super::harness::gateway::Gateway;
 use super::harness::raw::{Message, RawClient, Recorder, requests};
 use super::harness::raw_h2::{Fate, Field, RawH2};
@@ -25,6 +26,9 @@ fn ingress(name: &str, host: &str, backend: &str) -> String {
          {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: {backend}, port: {{number: 80}}}}}}}}]}}}}]}}\n"
     )
 }
+
+/// Fields as a client sends them.
+type Lines = Vec<(&'static str, &'static str)>;
 
 /// What becomes of a field that a client sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +54,7 @@ fn connection_fields_end_at_the_connection() {
             (name, "client"),
         ]
     };
-    let table: Vec<(Vec<(&str, &str)>, &str, Becomes)> = vec![
+    let table: Vec<(Lines, &str, Becomes)> = vec![
         // Named by `Connection`.
         (nominates("x-forwarded-for").into(), "x-forwarded-for", Instead("127.0.0.1")),
         (nominates("x-real-ip").into(), "x-real-ip", Instead("127.0.0.1")),
@@ -180,7 +184,7 @@ fn a_client_cannot_say_where_it_comes_from() {
     let recorder = Recorder::start();
     let http2 = Http2Backend::start();
     let objects = service("one", &[recorder.address])
-        + &service("two", &[http2.address]).replacen("port: 80}", "port: 80, appProtocol: kubernetes.io/h2c}", 1)
+        + &service_speaking("two", "kubernetes.io/h2c", &[http2.address])
         + &ingress("one", "one.example.com", "one")
         + &ingress("two", "two.example.com", "two");
     let gateway = Gateway::start(&objects);
@@ -262,6 +266,7 @@ impl Http2Backend {
         runtime.spawn({
             let seen = seen.clone();
             async move {
+                let mut connections = JoinSet::new();
                 while let Ok((tcp, _)) = listener.accept().await {
                     let seen = seen.clone();
                     let service = service_fn(move |request: Request<Incoming>| {
@@ -275,7 +280,7 @@ impl Http2Backend {
                         }
                     });
                     let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                    tokio::spawn(serving.serve_connection(TokioIo::new(tcp), service));
+                    connections.spawn(serving.serve_connection(TokioIo::new(tcp), service));
                 }
             }
         });

@@ -218,10 +218,9 @@ fn end_to_end(message: &Message, seen: bool) -> Fields {
         .fields
         .iter()
         .filter(|(name, _)| {
-            !HOP_BY_HOP.contains(&&**name)
-                && !matches!(&**name, "host" | "content-length")
-                && !nominated.split(',').any(|option| option.trim() == name)
-                && !(seen && OURS.contains(&&**name))
+            let ours = seen && OURS.contains(&&**name);
+            let framing = matches!(&**name, "host" | "content-length") || HOP_BY_HOP.contains(&&**name);
+            !ours && !framing && !nominated.split(',').any(|option| option.trim() == name)
         })
         .cloned()
         .collect();

@@ -1,7 +1,7 @@
 //! Both ends of a proxy byte by byte: what a lenient HTTP library would smooth over is what some tests are about.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -244,11 +244,6 @@ impl RawClient {
     /// Sends; a connection that the other side has closed swallows it.
     pub(crate) fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
-    }
-
-    /// Sends nothing more.
-    pub(crate) fn finish(&mut self) {
-        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Reads once; `false` when nothing more will come, or nothing came for so long that nothing will.

@@ -122,9 +122,8 @@ impl RawH2 {
         let mut buffer = [0; 16 * 1024];
         while self.received.len() < count {
             match self.stream.read(&mut buffer) {
-                Ok(read @ 1..) => self.received.extend(&buffer[..read]),
                 Ok(0) => return None,
-                Ok(_) => {}
+                Ok(read) => self.received.extend(&buffer[..read]),
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
                 Err(error) => panic!("neither answered nor closed: {error}"),
             }
