@@ -19,3 +19,9 @@ mod layering;
 
 /// Which request goes where.
 mod routing;
+
+/// What a rule does to a request and its response.
+mod filters;
+
+/// TLS towards clients.
+mod tls;
