@@ -14,6 +14,8 @@ mod golden;
 /// The source that watches a cluster, under faults and against the real API server.
 mod source_kubernetes;
 
+/// The real binary as the ingress of the real API server.
+mod kubernetes;
 /// The dependency rule of the crate, and what else of the code can be counted.
 mod layering;
 

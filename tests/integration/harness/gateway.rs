@@ -44,8 +44,22 @@ impl Gateway {
 
     /// Serves a folder that is there already.
     pub(crate) fn serve(folder: TempDir, flags: &[&str]) -> Self {
+        let command = ["run", folder.path().to_str().unwrap()].map(str::to_owned);
+        let gateway = Self::spawn(&command, flags, folder);
+        gateway.wait_until_ready();
+        gateway
+    }
+
+    /// Serves a cluster with these credentials; the lease is in this namespace. It is not waited for until it is ready.
+    pub(crate) fn in_cluster(kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
+        let kubeconfig = kubeconfig.to_str().unwrap();
+        let command = ["serve", "--kubeconfig", kubeconfig, "--lease-namespace", namespace].map(str::to_owned);
+        Self::spawn(&command, flags, tempfile::tempdir().unwrap())
+    }
+
+    fn spawn(command: &[String], flags: &[&str], folder: TempDir) -> Self {
         let mut child = Command::new(binary())
-            .args(["run", folder.path().to_str().unwrap()])
+            .args(command)
             .args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"])
             .args(flags)
             .env("HEADGATE_LOG", "headgate=debug")
@@ -72,9 +86,17 @@ impl Gateway {
             let _ = child.kill();
             panic!("headgate did not say where it listens: {:#?}", log.lock().unwrap());
         };
-        let gateway = Self { http, https, admin, child, folder, log, reading: Some(reading) };
-        gateway.wait_until("it is ready", || get(gateway.admin, "/readyz").is_ok_and(|response| response.status == 200));
-        gateway
+        Self { http, https, admin, child, folder, log, reading: Some(reading) }
+    }
+
+    /// Whether it says that it is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        get(self.admin, "/readyz").is_ok_and(|response| response.status == 200)
+    }
+
+    /// Waits until it says so.
+    pub(crate) fn wait_until_ready(&self) {
+        self.wait_until("it is ready", || self.is_ready());
     }
 
     /// The folder that is served.
