@@ -27,3 +27,6 @@ mod filters;
 
 /// TLS towards clients.
 mod tls;
+
+/// Mistakes in declarations.
+mod reload;
