@@ -70,6 +70,14 @@ impl<T> SlotVec<T> {
         }
     }
 
+    /// The same, to change it.
+    pub fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
+        match self.entries.get_mut(slot.index()) {
+            Some(Some((serial, value))) if *serial == slot.serial() => Some(value),
+            _ => None,
+        }
+    }
+
     /// What is known of the owner of `slot`; what a former owner left is dropped.
     pub fn get_or_insert_with(&mut self, slot: Slot, make: impl FnOnce() -> T) -> &mut T {
         if self.entries.len() <= slot.index() {

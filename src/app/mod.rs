@@ -20,7 +20,7 @@ use crate::admin;
 use crate::compile::{self, Report};
 use crate::config::{Listen, Process};
 use crate::drain::{self, Drain, Phase, Signal};
-use crate::proxy::{self, Bound};
+use crate::proxy::{self, Bound, Capacity};
 use crate::snapshot::{Publisher, Reader};
 use crate::source::{Change, Kind, ObjectKey};
 use crate::store::Store;
@@ -83,9 +83,8 @@ impl App {
     ) -> anyhow::Result<Self> {
         let http = bind(process.http, process.workers).with_context(|| format!("--http {}", process.http))?;
         let https = bind(process.https, process.workers).with_context(|| format!("--https {}", process.https))?;
-        let admin = TcpListener::bind(resolve(process.admin))
-            .await
-            .with_context(|| format!("--admin {}", process.admin))?;
+        let admin =
+            TcpListener::bind(resolve(process.admin)).await.with_context(|| format!("--admin {}", process.admin))?;
         let addresses = admin::Addresses { http: http.address, https: https.address, admin: admin.local_addr()? };
         let metrics = Metrics::new(process.workers);
         let tables = Publisher::new(Arc::new(Table::default()));
@@ -274,6 +273,7 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
     }
     let http = parts.http.listen().context("cannot listen for HTTP")?;
     let https = parts.https.listen().context("cannot listen for HTTPS")?;
+    let capacity = Capacity::of_process();
     let threads = http
         .into_iter()
         .zip(https)
@@ -286,6 +286,7 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
                 grace: parts.grace,
                 http,
                 https,
+                capacity: capacity.clone(),
                 metrics: parts.metrics.worker(index),
             })
         })

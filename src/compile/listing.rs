@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::code::{Code, Severity};
 use super::report::{Report, Told, in_two};
 use crate::source::ObjectKey;
+use crate::store::Watch;
 
 /// One problem with everything that says where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -35,7 +36,7 @@ pub struct Listed {
 }
 
 impl Report {
-    /// Every problem: those of objects, then those of places.
+    /// Every problem: those of objects, then those of places, then kinds that cannot be watched.
     pub fn list(&self) -> Vec<Listed> {
         self.list_at(|_, _| None)
     }
@@ -67,7 +68,20 @@ impl Report {
                 }
             })
         });
-        of_objects.chain(of_places).collect()
+        let of_kinds = self.watches.iter().filter_map(|(kind, watch)| match watch {
+            Watch::Unavailable(reason) if !kind.optional() => Some(Listed {
+                code: Code::KindUnavailable.as_str(),
+                severity: word(Code::KindUnavailable.severity()),
+                object: Some(kind.to_string()),
+                rule: None,
+                field: String::new(),
+                what: reason.clone(),
+                remedy: "what is known of it stays in force until it can be watched again".to_owned(),
+                place: None,
+            }),
+            Watch::Unavailable(_) | Watch::Pending | Watch::Synced => None,
+        });
+        of_objects.chain(of_places).chain(of_kinds).collect()
     }
 }
 

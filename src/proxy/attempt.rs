@@ -39,6 +39,17 @@ pub(super) struct Attempt<'a> {
     pub(super) record: &'a mut Record,
 }
 
+/// Which connection a request wants.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum How {
+    /// One that rests, or a new one.
+    Pooled,
+    /// A new one to this endpoint, since the one that rested was closed.
+    New(Endpoint),
+    /// A new one of HTTP/1.1, to change its protocol.
+    Upgrade,
+}
+
 /// Something took too long.
 pub(super) enum Elapsed {
     /// The step itself.
@@ -70,25 +81,11 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
     let due = timeouts.request.map(|limit| after(worker.clock.now(), limit));
     let mut deadline = worker.clock.deadline();
     let (mut body, upload) = attempt.body(body);
-    let mut failed: Option<Endpoint> = None;
-    let mut fresh = false;
+    let mut how = How::Pooled;
     loop {
-        let endpoint = match (&failed, fresh) {
-            // The connection was stale; the endpoint itself has not failed.
-            (Some(endpoint), true) => *endpoint,
-            _ => attempt.select(failed.as_ref())?,
-        };
-        let lease = match attempt.lease(&endpoint, fresh, &mut deadline, due).await {
-            Ok(lease) => lease,
-            // Nothing was sent, so any method may try another endpoint, once.
-            Err(Error::ConnectFailed | Error::ConnectTimeout) if failed.is_none() => {
-                failed = Some(endpoint);
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
-        let replay = (lease.reused() && body.is_empty() && forward::is_idempotent(&attempt.method))
-            .then(|| attempt.replay());
+        let (endpoint, lease) = attempt.connect(how, &mut deadline, due).await?;
+        let replay =
+            (lease.reused() && body.is_empty() && forward::is_idempotent(&attempt.method)).then(|| attempt.replay());
         let request = attempt.request(body, &lease)?;
         let began = Instant::now();
         let sent = within(&mut deadline, worker.clock.now(), timeouts.backend_request, due, lease.send(request)).await;
@@ -110,21 +107,19 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
             Err(Elapsed::Step) => return Err(Error::UpstreamTimeout),
             Err(Elapsed::Exchange) => return Err(Error::RequestTimeout),
         };
-        let again = failed.is_none() && !fresh;
+        let first = matches!(how, How::Pooled);
         match (error, replay) {
-            (SendError { request: Some(request), reused, .. }, _) if again => {
-                body = attempt.restore(request);
-                failed = Some(endpoint);
-                fresh = reused;
-            }
-            (SendError { reused: true, .. }, Some(replay)) if again => {
+            // Nothing was sent, so any method may go out again.
+            (SendError { request: Some(request), .. }, _) if first => body = attempt.restore(request),
+            // It may have been sent, on a connection that the endpoint was closing; only what does no harm twice may
+            // go out again.
+            (SendError { reused: true, .. }, Some(replay)) if first => {
                 attempt.restore_head(replay);
                 body = RequestBody::Empty;
-                failed = Some(endpoint);
-                fresh = true;
             }
             (SendError { error, .. }, _) => return Err(attempt.failure(&error, upload.as_deref())),
         }
+        how = How::New(endpoint);
     }
 }
 
@@ -140,8 +135,39 @@ impl<'a> Attempt<'a> {
         (RequestBody::new(incoming, upload.clone(), self.route.timeouts.idle, deadline), Some(upload))
     }
 
+    /// A connection to an endpoint, or to another one if there is none to be had: nothing has been sent yet, so any
+    /// method may.
+    pub(super) async fn connect(
+        &self,
+        how: How,
+        deadline: &mut Deadline,
+        due: Option<u64>,
+    ) -> Result<(Endpoint, Lease<RequestBody>), Error> {
+        let endpoint = match how {
+            // The connection was stale; the endpoint itself has not failed, unless that is how it went away.
+            How::New(endpoint) if self.stands(&endpoint) => endpoint,
+            How::New(_) | How::Pooled | How::Upgrade => self.select(None)?,
+        };
+        let error = match self.lease(&endpoint, how, deadline, due).await {
+            Ok(lease) => return Ok((endpoint, lease)),
+            Err(error @ (Error::ConnectFailed | Error::ConnectTimeout)) => error,
+            Err(error) => return Err(error),
+        };
+        let other = self.select(Some(&endpoint))?;
+        if other == endpoint {
+            return Err(error);
+        }
+        let lease = self.lease(&other, how, deadline, due).await?;
+        Ok((other, lease))
+    }
+
+    /// Whether the endpoint is still one of the cluster's.
+    fn stands(&self, endpoint: &Endpoint) -> bool {
+        self.cluster.endpoints().endpoints.iter().any(|known| **known == *endpoint)
+    }
+
     /// The endpoint to try, any but `failed` if there is a choice.
-    pub(super) fn select(&self, failed: Option<&Endpoint>) -> Result<Endpoint, Error> {
+    fn select(&self, failed: Option<&Endpoint>) -> Result<Endpoint, Error> {
         let pool = &self.worker.pool;
         let set = self.cluster.endpoints();
         let choice = Choice {
@@ -155,17 +181,22 @@ impl<'a> Attempt<'a> {
     }
 
     /// A connection to the endpoint, within the time for that.
-    pub(super) async fn lease(
+    async fn lease(
         &self,
         endpoint: &Endpoint,
-        fresh: bool,
+        how: How,
         deadline: &mut Deadline,
         due: Option<u64>,
     ) -> Result<Lease<RequestBody>, Error> {
         let pool = &self.worker.pool;
         let now = self.worker.clock.now();
+        pool.set_now(now);
         let connect = async {
-            if fresh { pool.lease_new(self.cluster, endpoint).await } else { pool.lease(self.cluster, endpoint).await }
+            match how {
+                How::Pooled => pool.lease(self.cluster, endpoint).await,
+                How::New(_) => pool.lease_new(self.cluster, endpoint).await,
+                How::Upgrade => pool.lease_new_http1(self.cluster, endpoint).await,
+            }
         };
         match within(deadline, now, Some(self.route.timeouts.connect), due, connect).await {
             Ok(Ok(lease)) => Ok(lease),

@@ -162,14 +162,18 @@ impl ResponseBody {
     }
 
     /// Has the exchange recorded once this body is done with.
-    pub(super) fn recorded(mut self, record: Record) -> Self {
+    pub(super) fn recorded(mut self, mut record: Record) -> Self {
+        // Nobody asks a body for its end that has none: the answer to a HEAD, a 204, a 304.
+        if self.kind.is_end() {
+            record.completed();
+        }
         self.record = Some(record);
         self
     }
 }
 
 /// Why a response's body broke off, for the record and for the client's connection.
-type Broken = (Reason, BodyError);
+type Broken = (Reason, BoxError);
 
 impl Upstream {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
@@ -188,9 +192,9 @@ impl Upstream {
                 }
                 let overdue = self.due.is_some() && self.deadline.due() == self.due;
                 let error = if overdue {
-                    (Reason::RequestTimeout, BodyError::Overdue)
+                    (Reason::RequestTimeout, BodyError::Overdue.into())
                 } else {
-                    (Reason::UpstreamTimeout, BodyError::Idle)
+                    (Reason::UpstreamTimeout, BodyError::Idle.into())
                 };
                 Poll::Ready(Some(Err(error)))
             }
@@ -199,9 +203,16 @@ impl Upstream {
                 self.deadline.clear();
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(_))) => Poll::Ready(Some(Err((Reason::UpstreamReset, BodyError::Broken)))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err((Reason::UpstreamReset, broken(error))))),
         }
     }
+}
+
+/// What the client learns of a response that broke off. If the backend reset the stream, it is the code: gRPC makes a
+/// status of it, and hyper finds it in the error's cause.
+fn broken(error: hyper::Error) -> BoxError {
+    let reset = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    if reset.is_some_and(h2::Error::is_reset) { error.into() } else { BodyError::Broken.into() }
 }
 
 impl Body for ResponseBody {
@@ -232,7 +243,7 @@ impl Body for ResponseBody {
                 None => record.completed(),
             }
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(|(_, error)| error.into())))
+        Poll::Ready(frame.map(|frame| frame.map_err(|(_, error)| error)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -27,9 +27,13 @@ use crate::upstream::pool::LocalExecutor;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The first bytes of a connection must tell the protocol within this time.
 const FIRST_BYTES: Duration = Duration::from_secs(60);
-/// After refusing a request, a client is listened to for so long, so that it can read why.
-const LINGER: Duration = Duration::from_millis(500);
-const LINGER_BYTES: usize = 256 * 1024;
+/// A connection that nothing has been asked on has this long once the process drains: what it was opened for may be on
+/// its way.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
+/// After an answer that came before the end of its request, a client is listened to for so long, so that it can read the
+/// answer.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 << 20;
 
 /// The client at the other end of a connection.
 pub(super) struct Client {
@@ -43,6 +47,8 @@ pub(super) struct Client {
     pub(super) tls: Option<Session>,
     address: SocketAddr,
     http1: Cell<bool>,
+    /// Something has been asked on the connection.
+    asked: Cell<bool>,
     tunnel: RefCell<Option<Tunnel>>,
 }
 
@@ -55,6 +61,7 @@ impl Client {
             tls,
             address,
             http1: Cell::new(true),
+            asked: Cell::new(false),
             tunnel: RefCell::new(None),
         })
     }
@@ -82,11 +89,7 @@ impl Client {
 
 /// Serves a connection in clear: HTTP/1.1, or HTTP/2 by prior knowledge.
 pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address: SocketAddr, port: u16) {
-    let mut deadline = worker.clock.deadline();
-    let now = worker.clock.now();
-    let sniffed = attempt::within(&mut deadline, now, Some(FIRST_BYTES), None, sniff(&mut tcp)).await;
-    drop(deadline);
-    let Ok(Ok((already, http2))) = sniffed else { return };
+    let Some(Ok((already, http2))) = in_time(&worker, FIRST_BYTES, sniff(&mut tcp)).await else { return };
     let client = Client::new(address, port, None);
     if http2 {
         serve_http2(worker, client, Rewind::new(tcp, already)).await;
@@ -97,18 +100,15 @@ pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address:
 
 /// Serves a connection over TLS, with what ALPN has agreed on.
 pub(super) async fn serve_tls(worker: Rc<Worker>, tcp: TcpStream, address: SocketAddr, port: u16) {
-    let mut deadline = worker.clock.deadline();
-    let now = worker.clock.now();
-    let handshake = attempt::within(&mut deadline, now, Some(super::tls::HANDSHAKE), None, worker.tls.accept(tcp)).await;
-    drop(deadline);
+    let handshake = in_time(&worker, super::tls::HANDSHAKE, worker.tls.accept(tcp)).await;
     let (stream, session) = match handshake {
-        Ok(Ok(accepted)) => accepted,
-        Ok(Err(error)) => {
+        Some(Ok(accepted)) => accepted,
+        Some(Err(error)) => {
             worker.metrics.handshake_failed();
             tracing::debug!(%error, client = %address, "TLS handshake failed");
             return;
         }
-        Err(_) => {
+        None => {
             worker.metrics.handshake_failed();
             return;
         }
@@ -119,6 +119,27 @@ pub(super) async fn serve_tls(worker: Rc<Worker>, tcp: TcpStream, address: Socke
     } else {
         serve_http1(worker, client, stream, Vec::new()).await;
     }
+}
+
+/// What comes before the first request of a connection, unless it takes longer than `limit` or the drain cuts it short.
+async fn in_time<T>(worker: &Worker, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut deadline = worker.clock.deadline();
+    deadline.set(limit);
+    let mut told = false;
+    let registration = worker.connections.register();
+    poll_fn(|cx| {
+        registration.waker(cx);
+        if let Poll::Ready(value) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(value));
+        }
+        if !told && worker.phase() >= Phase::Draining {
+            told = true;
+            deadline.set(LAST_CHANCE);
+        }
+        deadline.poll(cx).map(|()| None)
+    })
+    .await
 }
 
 /// Reads until it is clear whether the connection begins with HTTP/2's preface.
@@ -146,31 +167,46 @@ where
     let service = {
         let (worker, client) = (worker.clone(), client.clone());
         service_fn(move |request| {
+            client.asked.set(true);
             let answer = exchange::answer(worker.clone(), client.clone(), request);
             async move { Ok::<_, std::convert::Infallible>(answer.await) }
         })
     };
     // No timer: the guard keeps the time of a head and of idleness, without a timer per request.
-    let mut connection = http1::Builder::new().max_buf_size(2 * MAX_HEAD).serve_connection(TokioIo::new(guard), service);
+    let mut connection =
+        http1::Builder::new().max_buf_size(2 * MAX_HEAD).serve_connection(TokioIo::new(guard), service);
     let mut told = false;
+    let mut unasked = worker.clock.deadline();
     let registration = worker.connections.register();
     let result = poll_fn(|cx| {
         registration.waker(cx);
         if !told && worker.phase() >= Phase::Draining {
             told = true;
+            // hyper closes what waits for its next request, and leaves alone what waits for its first.
             Pin::new(&mut connection).graceful_shutdown();
+            unasked.set(LAST_CHANCE);
         }
-        Pin::new(&mut connection).poll(cx)
+        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
+            return Poll::Ready(result);
+        }
+        if client.asked.get() {
+            unasked.clear();
+        }
+        unasked.poll(cx).map(Ok)
     })
     .await;
+    drop(unasked);
+    let refused = client.peer.refusal().is_some();
     if let Err(error) = result {
         tracing::debug!(%error, client = %client.address, "client connection ended");
-        if client.peer.refusal().is_none() {
+        if !refused {
             return;
         }
     }
     let parts = connection.into_parts();
-    let (mut io, mut rest) = parts.io.into_inner().into_inner();
+    let guard = parts.io.into_inner();
+    let unread = refused || guard.is_mid_body();
+    let (mut io, mut rest) = guard.into_inner();
     let tunnel = client.tunnel.borrow_mut().take();
     match tunnel {
         Some(tunnel) => {
@@ -184,15 +220,15 @@ where
             .await;
         }
         None => {
-            if client.peer.refusal().is_some() {
+            if unread {
                 linger(&worker, &mut io).await;
             }
         }
     }
 }
 
-/// Reads and drops what a refused client still sends: closing on unread bytes would reset the connection, and the
-/// client might never see the response.
+/// Reads and drops what a client still sends that has its answer already: closing on unread bytes would reset the
+/// connection, and the client might never see the answer.
 async fn linger(worker: &Worker, io: &mut (impl AsyncRead + Unpin)) {
     let mut deadline = worker.clock.deadline();
     let drop_all = async {
@@ -216,6 +252,7 @@ where
     let service = {
         let (worker, client) = (worker.clone(), client.clone());
         service_fn(move |request| {
+            client.asked.set(true);
             let answer = exchange::answer(worker.clone(), client.clone(), request);
             async move { Ok::<_, std::convert::Infallible>(answer.await) }
         })
@@ -236,8 +273,10 @@ where
     let registration = worker.connections.register();
     let result = poll_fn(|cx| {
         registration.waker(cx);
-        // A graceful GOAWAY loses nothing, so it goes out as soon as clients should look elsewhere.
-        if !told && worker.phase() >= Phase::Leaving {
+        // A graceful GOAWAY loses nothing that was asked before it, so it goes out as soon as clients should look
+        // elsewhere; but a connection that was opened just now gets to ask something first.
+        let phase = worker.phase();
+        if !told && (phase >= Phase::Draining || phase >= Phase::Leaving && client.asked.get()) {
             told = true;
             connection.as_mut().graceful_shutdown();
         }

@@ -1,14 +1,17 @@
 //! Sockets to accept on: bound early, listened on only once there is something to serve.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 
 use super::{Worker, connection};
+use crate::drain::Phase;
 
 /// Connections that the kernel holds for us until they are accepted.
 const BACKLOG: i32 = 4096;
@@ -77,27 +80,46 @@ fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
     socket.local_addr()?.as_socket().ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
-/// Accepts until it is dropped.
+/// Accepts until the drain begins, and then what has connected by that moment: the kernel resets what is still in its
+/// queue when the socket is closed.
 pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) -> io::Result<()> {
     let port = listener.local_addr()?.port();
     let listener = tokio::net::TcpListener::from_std(listener)?;
+    let registration = worker.connections.register();
     loop {
-        match listener.accept().await {
-            Ok((tcp, address)) => serve(&worker, tcp, address, port, secure),
-            Err(error) if is_exhausted(&error) => {
+        let accepted = poll_fn(|cx| {
+            registration.waker(cx);
+            if worker.phase() >= Phase::Draining {
+                return Poll::Ready(None);
+            }
+            listener.poll_accept(cx).map(Some)
+        });
+        match accepted.await {
+            Some(Ok((tcp, address))) => serve(&worker, tcp, address, port, secure),
+            Some(Err(error)) if is_exhausted(&error) => {
                 tracing::warn!(%error, "cannot accept connections: out of file descriptors or memory");
                 tokio::time::sleep(EXHAUSTED).await;
             }
             // A connection that ended before it was accepted; the next one is none the worse.
-            Err(error) => tracing::debug!(%error, "accept"),
+            Some(Err(error)) => tracing::debug!(%error, "accept"),
+            None => break,
         }
     }
+    let listener = listener.into_std()?;
+    while let Ok((tcp, address)) = listener.accept() {
+        tcp.set_nonblocking(true)?;
+        serve(&worker, TcpStream::from_std(tcp)?, address, port, secure);
+    }
+    Ok(())
 }
 
 fn serve(worker: &Rc<Worker>, tcp: TcpStream, address: SocketAddr, port: u16, secure: bool) {
+    let Some(held) = worker.hold_connection(secure) else {
+        tracing::warn!(client = %address, most = worker.capacity.most(), "connection refused: there are too many");
+        return;
+    };
     // Responses go out whole; waiting for more would only delay them. Failing to say so hurts nothing.
     let _ = tcp.set_nodelay(true);
-    let held = worker.hold_connection(secure);
     let worker = worker.clone();
     tokio::task::spawn_local(async move {
         if secure {

@@ -1,10 +1,11 @@
 //! The data plane, one copy per core: a worker is a thread with a runtime, listeners, connections and counters of its
 //! own. What it shares with anybody is the table it reads.
 //!
-//! A request's way: [`listener`] → [`connection`] → [`framing`] → [`exchange`] → [`attempt`] and back.
+//! A request's way: `listener` → `connection` → `framing` → `exchange` → `attempt` and back.
 
 mod attempt;
 mod body;
+mod capacity;
 pub mod clock;
 mod connection;
 mod connections;
@@ -30,6 +31,7 @@ use std::{io, thread};
 use http::{HeaderName, HeaderValue};
 use tokio::runtime::LocalOptions;
 
+pub use capacity::Capacity;
 pub use listener::Bound;
 
 use crate::drain::{Drain, Grace, Phase};
@@ -39,6 +41,7 @@ use crate::telemetry::WorkerMetrics;
 use crate::upstream::pool::{ConnectError, Pool};
 use crate::upstream::{Cluster, Endpoint};
 use body::RequestBody;
+use capacity::Place;
 use clock::Clock;
 use connections::Connections;
 use tls::Tls;
@@ -63,6 +66,8 @@ pub struct Settings {
     pub http: TcpListener,
     /// Where it listens for TLS.
     pub https: TcpListener,
+    /// How many connections all workers together may have.
+    pub capacity: Capacity,
     /// Where it counts.
     pub metrics: WorkerMetrics,
 }
@@ -74,6 +79,7 @@ pub(crate) struct Worker {
     clock: Clock,
     tls: Tls,
     metrics: WorkerMetrics,
+    capacity: Capacity,
     connections: Connections,
     phase: Cell<Phase>,
     open: Cell<usize>,
@@ -94,13 +100,14 @@ pub fn spawn(settings: Settings) -> io::Result<JoinHandle<io::Result<()>>> {
 }
 
 async fn run(settings: Settings) -> io::Result<()> {
-    let Settings { index: _, tables, mut drain, grace, http, https, metrics } = settings;
+    let Settings { index: _, tables, mut drain, grace, http, https, capacity, metrics } = settings;
     let worker = Rc::new(Worker {
         tls: Tls::new(tables.clone()).map_err(io::Error::other)?,
         tables: LocalReader::new(tables),
         pool: Pool::default(),
         clock: Clock::new(),
         metrics,
+        capacity,
         connections: Connections::default(),
         phase: Cell::new(Phase::Serving),
         open: Cell::new(0),
@@ -118,10 +125,11 @@ async fn run(settings: Settings) -> io::Result<()> {
     drain.reached(Phase::Leaving).await;
     worker.enter(Phase::Leaving);
     drain.reached(Phase::Draining).await;
-    for task in accepting {
-        task.abort();
-    }
     worker.enter(Phase::Draining);
+    for task in accepting {
+        // It takes what has connected until now, and ends.
+        let _ = task.await;
+    }
     let finished = async {
         while worker.open.get() > 0 {
             tokio::time::sleep(DRAIN_STEP).await;
@@ -203,11 +211,12 @@ impl Worker {
         forward::uuid_v7(self.clock.wall(), [self.random(), self.random()])
     }
 
-    /// Counts a connection for as long as what is returned lives.
-    fn hold_connection(self: &Rc<Self>, secure: bool) -> Open {
+    /// Counts a connection for as long as what is returned lives; `None` when there are too many already.
+    fn hold_connection(self: &Rc<Self>, secure: bool) -> Option<Open> {
+        let place = self.capacity.take()?;
         self.open.set(self.open.get() + 1);
         self.metrics.connection_opened(secure);
-        Open { worker: self.clone(), secure }
+        Some(Open { worker: self.clone(), secure, _place: place })
     }
 
     /// Says why an endpoint could not be reached; the client only learns that it could not.
@@ -220,6 +229,7 @@ impl Worker {
 struct Open {
     worker: Rc<Worker>,
     secure: bool,
+    _place: Place,
 }
 
 impl Drop for Open {

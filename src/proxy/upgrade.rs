@@ -6,7 +6,7 @@ use http::uri::Uri;
 use http::{Request, Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use super::attempt::{self, Attempt, Elapsed};
+use super::attempt::{self, Attempt, Elapsed, How};
 use super::body::{RequestBody, ResponseBody};
 use super::error::Error;
 use super::forward;
@@ -24,9 +24,7 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     let timeouts = attempt.route.timeouts;
     let due = timeouts.request.map(|limit| attempt::after(worker.clock.now(), limit));
     let mut deadline = worker.clock.deadline();
-    let endpoint = attempt.select(None)?;
-    // A connection that nobody has used: it will never go back to the pool.
-    let lease = attempt.lease(&endpoint, true, &mut deadline, due).await?;
+    let (_, lease) = attempt.connect(How::Upgrade, &mut deadline, due).await?;
     if lease.is_http2() {
         return Err(Error::UpstreamProtocol);
     }
@@ -57,11 +55,8 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
         return Ok(Response::from_parts(parts, ResponseBody::upstream(body, timeouts.idle, due, deadline)));
     }
     let agreed = parts.headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let (stream, read) = body
-        .into_lease()
-        .filter(|_| agreed)
-        .and_then(|lease| lease.into_stream())
-        .ok_or(Error::UpstreamProtocol)?;
+    let (stream, read) =
+        body.into_lease().filter(|_| agreed).and_then(|lease| lease.into_stream()).ok_or(Error::UpstreamProtocol)?;
     attempt.client.open_tunnel(Tunnel { stream, read });
     attempt.client.peer.answer_upgrade(true);
     attempt.record.answered(parts.status, crate::telemetry::Reason::Ok);
@@ -74,7 +69,11 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
 
 impl Tunnel {
     /// Carries bytes both ways until both sides have ended. `early` is what the client has sent already.
-    pub(super) async fn run(mut self, mut client: impl AsyncRead + AsyncWrite + Unpin, early: &[u8]) -> std::io::Result<()> {
+    pub(super) async fn run(
+        mut self,
+        mut client: impl AsyncRead + AsyncWrite + Unpin,
+        early: &[u8],
+    ) -> std::io::Result<()> {
         client.write_all(&self.read).await?;
         self.stream.write_all(early).await?;
         tokio::io::copy_bidirectional(&mut client, &mut self.stream).await?;

@@ -43,6 +43,16 @@ fn credentials(cluster: &Cluster) -> std::path::PathBuf {
     INSTALLED.call_once(|| {
         let rbac = fs::read_to_string("manifests/rbac.yaml").unwrap();
         cluster.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: headgate}}\n---\n{rbac}"));
+        // Replicas of another class than the default one share a Lease of that class's name.
+        let leases = ["served", "leaders", "ours", "theirs", "broken"].map(|class| format!("headgate-leader-{class}"));
+        cluster.apply(&format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: test-leases, namespace: \
+             headgate}}\nrules: [{{apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [{}], verbs: \
+             [get, update]}}]\n---\napiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: \
+             test-leases, namespace: headgate}}\nroleRef: {{apiGroup: rbac.authorization.k8s.io, kind: Role, name: \
+             test-leases}}\nsubjects: [{{kind: ServiceAccount, name: headgate, namespace: headgate}}]\n",
+            leases.join(", ")
+        ));
     });
     cluster.token_for("headgate", "headgate")
 }
@@ -89,8 +99,11 @@ fn what_a_cluster_declares_is_served() {
     let authority = folder.path().join("ca.pem");
     fs::write(&authority, certificate.cert.pem()).unwrap();
 
-    let gateway =
-        Gateway::in_cluster(&kubeconfig, "headgate", &["--ingress-class", "served", "--publish-address", "203.0.113.9"]);
+    let gateway = Gateway::in_cluster(
+        &kubeconfig,
+        "headgate",
+        &["--ingress-class", "served", "--publish-address", "203.0.113.9"],
+    );
     gateway.wait_until_ready();
     cluster.apply(&format!(
         r#"
@@ -240,7 +253,9 @@ fn another_class_is_left_alone() {
         });
         assert_eq!(get_host(gateway.http, &format!("{not_served}.example.com"), "/").unwrap().status, 404);
     }
-    for (name, writer, other) in [("mine", "headgate-ours", "headgate-theirs"), ("foreign", "headgate-theirs", "headgate-ours")] {
+    for (name, writer, other) in
+        [("mine", "headgate-ours", "headgate-theirs"), ("foreign", "headgate-theirs", "headgate-ours")]
+    {
         let object = json(cluster, &namespace, &["gwr", name]);
         let managers: Vec<&str> = object["metadata"]["managedFields"]
             .as_array()
@@ -336,11 +351,7 @@ fn broken_objects_are_told_and_hurt_nobody() {
             "matches[0].path",
         ),
         ("{retry: {attempts: 2}, backendRefs: [{name: nowhere, port: 80}]}", "Accepted", "retry"),
-        (
-            "{compression: {algorithms: [gzip]}, backendRefs: [{name: nowhere, port: 80}]}",
-            "Accepted",
-            "compression",
-        ),
+        ("{compression: {algorithms: [gzip]}, backendRefs: [{name: nowhere, port: 80}]}", "Accepted", "compression"),
     ];
     let mut yaml = String::new();
     for number in 0..10 {
@@ -361,7 +372,11 @@ fn broken_objects_are_told_and_hurt_nobody() {
             let object = json(cluster, &namespace, &["gwr", &name]);
             let message = object["status"]["message"].as_str().unwrap_or_default().to_owned();
             assert!(message.contains(field), "{name}: {message}");
-            assert_eq!(get_host(gateway.http, &format!("{name}.example.com"), "/").unwrap().status / 100, 5 - u16::from(*condition == "Accepted" && field.starts_with("matches")), "{name}");
+            assert_eq!(
+                get_host(gateway.http, &format!("{name}.example.com"), "/").unwrap().status / 100,
+                5 - u16::from(*condition == "Accepted" && field.starts_with("matches")),
+                "{name}"
+            );
         }
     }
 }

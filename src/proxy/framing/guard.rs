@@ -126,6 +126,11 @@ impl<S> Guard<S> {
         guard
     }
 
+    /// Whether a request's body has not come in whole.
+    pub fn is_mid_body(&self) -> bool {
+        matches!(self.state, State::Body(_) | State::Chunks(_))
+    }
+
     /// The connection underneath, with what was read of it and not handed on.
     pub fn into_inner(mut self) -> (S, Vec<u8>) {
         let mut rest = self.cleared.split_off(self.handed.min(self.cleared.len()));

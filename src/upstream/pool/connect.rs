@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -35,8 +36,21 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// Which versions of HTTP an endpoint may choose from, where it has the choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Versions {
+    /// HTTP/2 and HTTP/1.1.
+    Any,
+    /// HTTP/1.1.
+    OnlyHttp1,
+}
+
 /// A connection, and whether HTTP/2 is spoken on it.
-pub(super) async fn connect(transport: &Transport, address: SocketAddr) -> Result<(Stream, bool), ConnectError> {
+pub(super) async fn connect(
+    transport: &Transport,
+    address: SocketAddr,
+    versions: Versions,
+) -> Result<(Stream, bool), ConnectError> {
     let tcp = TcpStream::connect(address).await.map_err(ConnectError::Tcp)?;
     // A request goes out in one write; waiting for more would only delay it. Failing to say so hurts nothing.
     let _ = tcp.set_nodelay(true);
@@ -44,7 +58,15 @@ pub(super) async fn connect(transport: &Transport, address: SocketAddr) -> Resul
         Transport::Http1 => Ok((Stream::Tcp(tcp), false)),
         Transport::H2c => Ok((Stream::Tcp(tcp), true)),
         Transport::Tls(tls) => {
-            let connector = TlsConnector::from(tls.config.clone());
+            let config = match versions {
+                Versions::Any => tls.config.clone(),
+                Versions::OnlyHttp1 => {
+                    let mut config = rustls::ClientConfig::clone(&tls.config);
+                    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+                    Arc::new(config)
+                }
+            };
+            let connector = TlsConnector::from(config);
             let stream = connector.connect(tls.server_name.clone(), tcp).await.map_err(ConnectError::Tls)?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             Ok((Stream::Tls(Box::new(stream)), http2))

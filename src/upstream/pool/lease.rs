@@ -4,14 +4,17 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{BoxError, Http1, Pool, Shared, Stream};
 use crate::slot::Slot;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// A connection to one endpoint for one exchange. Dropping it gives the connection back if nothing is left on it, and
 /// closes it otherwise.
@@ -22,6 +25,8 @@ where
     pub(super) pool: Pool<B>,
     pub(super) endpoint: Slot,
     pub(super) reused: bool,
+    /// How long the endpoint keeps the connection when nothing is asked of it, if it has said.
+    pub(super) keep_for: Option<Duration>,
     pub(super) connection: Connection<B>,
 }
 
@@ -44,6 +49,16 @@ pub struct SendError<B> {
     pub request: Option<Request<B>>,
     /// Whether the connection had served before: it may have been closed just as the request went out.
     pub reused: bool,
+}
+
+impl<B> Http1<B>
+where
+    B: Body + 'static,
+{
+    /// Whether nothing is left on it: the request has gone out whole and the response has come in whole.
+    fn is_at_rest(&self) -> bool {
+        !self.ended && self.sender.is_ready()
+    }
 }
 
 impl<B> Http1<B>
@@ -110,6 +125,7 @@ where
             Connection::Gone => unreachable_lease().await,
         };
         let response = response.map_err(failed)?;
+        self.keep_for = keep_alive(response.headers());
         Ok(response.map(|incoming| UpstreamBody::new(incoming, self)))
     }
 
@@ -211,12 +227,13 @@ impl<B> Lease<B>
 where
     B: Body + 'static,
 {
-    /// Gives a connection back that has nothing left on it. Whether that is so is looked at when it is next asked for.
+    /// Gives the connection back if nothing is left on it, and closes it otherwise. A response can end before its
+    /// request does: the connection is of no use to anybody else then, and closing it is what ends the upload.
     fn give_back(mut self) {
-        if let Connection::Http1(http1) = std::mem::replace(&mut self.connection, Connection::Gone)
-            && !http1.ended
+        if matches!(&self.connection, Connection::Http1(http1) if http1.is_at_rest())
+            && let Connection::Http1(http1) = std::mem::replace(&mut self.connection, Connection::Gone)
         {
-            self.pool.keep(self.endpoint, http1);
+            self.pool.keep(self.endpoint, http1, self.keep_for);
         }
     }
 }
@@ -231,5 +248,32 @@ where
             shared.idle_since.set(self.pool.now());
         }
         self.pool.finished(self.endpoint);
+    }
+}
+
+/// The time that a response's `Keep-Alive: timeout=5` promises (RFC 2068 19.7.1.1, as servers still write it).
+fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(KEEP_ALIVE)?.to_str().ok()?;
+    let timeout = value.split(',').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("timeout").then_some(value.trim())
+    })?;
+    timeout.parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backend_says_how_long_it_keeps_a_connection() {
+        let said = |value: &'static str| {
+            keep_alive(&HeaderMap::from_iter([(KEEP_ALIVE, http::HeaderValue::from_static(value))]))
+        };
+        assert_eq!(said("timeout=5"), Some(Duration::from_secs(5)));
+        assert_eq!(said("max=100, Timeout = 2"), Some(Duration::from_secs(2)));
+        assert_eq!(said("max=100"), None);
+        assert_eq!(said("timeout=soon"), None);
+        assert_eq!(keep_alive(&HeaderMap::new()), None);
     }
 }

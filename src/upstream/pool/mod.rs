@@ -17,6 +17,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 
+use connect::Versions;
 pub use connect::{ConnectError, Stream};
 pub use lease::{Lease, SendError, UpstreamBody};
 
@@ -24,14 +25,21 @@ use super::balance::Loads;
 use super::{Cluster, Endpoint, Transport};
 use crate::slot::{Slot, SlotVec};
 
-/// An idle HTTP/1.1 connection is not used again after this long: Node closes its own after 5 s.
+/// An idle HTTP/1.1 connection is not used again after this long, unless the endpoint has said how long it keeps it:
+/// Node closes its own after 5 s.
 const IDLE_HTTP1: Duration = Duration::from_secs(4);
+/// How much earlier than the endpoint we let go of a connection, so that the last request on it is not too late.
+const IDLE_MARGIN: Duration = Duration::from_secs(1);
+/// However long an endpoint keeps an idle connection, we do not keep it longer.
+const IDLE_MOST: Duration = Duration::from_secs(60);
 /// An HTTP/2 connection without streams is closed after this long.
 const IDLE_HTTP2: Duration = Duration::from_secs(60);
 /// Streams that we open on one HTTP/2 connection before we open another.
 const MAX_STREAMS: u32 = 100;
 /// Idle HTTP/1.1 connections kept per endpoint.
 const MAX_IDLE: usize = 256;
+/// The average latency of an endpoint that is not asked falls to 37 % within this time.
+const LATENCY_DECAY: Duration = Duration::from_secs(10);
 /// Weight of the newest latency in the average.
 const EWMA_WEIGHT: f64 = 0.2;
 
@@ -64,25 +72,31 @@ struct Inner<B: Body + 'static> {
 struct State<B: Body + 'static> {
     idle: Vec<Idle<B>>,
     shared: Vec<Rc<Shared<B>>>,
+    /// Woken when the HTTP/2 connection that is being made is there, or is not going to be.
     dialing: Option<Rc<Notify>>,
+    /// It has chosen HTTP/2 where it had the choice.
+    chose_http2: bool,
     in_flight: u32,
     latency: f64,
+    /// When that was last looked at, by the worker's clock.
+    observed: u64,
 }
 
 impl<B: Body + 'static> Default for State<B> {
     fn default() -> Self {
-        Self { idle: Vec::new(), shared: Vec::new(), dialing: None, in_flight: 0, latency: 0.0 }
+        Self { idle: Vec::new(), shared: Vec::new(), dialing: None, chose_http2: false, in_flight: 0, latency: 0.0, observed: 0 }
     }
 }
 
 struct Idle<B: Body + 'static> {
     connection: Box<Http1<B>>,
-    since: u64,
+    /// From when on it is not used any more, in milliseconds of the worker's clock.
+    until: u64,
 }
 
 impl<B: Body + 'static> std::fmt::Debug for Idle<B> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Idle").field("since", &self.since).finish_non_exhaustive()
+        f.debug_struct("Idle").field("until", &self.until).finish_non_exhaustive()
     }
 }
 
@@ -140,54 +154,85 @@ where
     /// # Errors
     /// When none is there and none can be made.
     pub async fn lease(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
-        // From here on the endpoint counts as busy, dialing included, so that others are preferred.
-        let mut lease = Lease { pool: self.clone(), endpoint: endpoint.slot, reused: false, connection: lease::Connection::Gone };
-        self.with(endpoint.slot, |state| state.in_flight += 1);
-        if let Some(connection) = self.existing(endpoint.slot, matches!(cluster.transport, Transport::H2c)).await {
+        let mut lease = self.empty_lease(endpoint.slot);
+        if let Some(connection) = self.existing(endpoint.slot, &cluster.transport).await {
             lease.connection = connection;
             lease.reused = true;
             self.inner.reuses.set(self.inner.reuses.get() + 1);
             return Ok(lease);
         }
-        lease.connection = self.dial(cluster, endpoint).await?;
+        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any).await?;
         Ok(lease)
     }
 
-    /// A new connection of HTTP/1.1 that nobody has used, for a request to change protocols.
+    /// A connection that nobody has used.
     ///
     /// # Errors
     /// When none can be made.
     pub async fn lease_new(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
-        let mut lease = Lease { pool: self.clone(), endpoint: endpoint.slot, reused: false, connection: lease::Connection::Gone };
-        self.with(endpoint.slot, |state| state.in_flight += 1);
-        lease.connection = self.dial(cluster, endpoint).await?;
+        let mut lease = self.empty_lease(endpoint.slot);
+        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any).await?;
         Ok(lease)
     }
 
-    async fn existing(&self, endpoint: Slot, http2_only: bool) -> Option<lease::Connection<B>> {
+    /// A connection that nobody has used, of HTTP/1.1 wherever the endpoint has the choice: only there can a request
+    /// change the protocol of the connection.
+    ///
+    /// # Errors
+    /// When none can be made.
+    pub async fn lease_new_http1(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
+        let mut lease = self.empty_lease(endpoint.slot);
+        lease.connection = self.dial(&cluster.transport, endpoint, Versions::OnlyHttp1).await?;
+        Ok(lease)
+    }
+
+    /// A lease still without its connection. The endpoint counts as busy from here on, dialing included, so that others
+    /// are preferred.
+    fn empty_lease(&self, endpoint: Slot) -> Lease<B> {
+        self.inner.endpoints.borrow_mut().get_or_insert_with(endpoint, State::default).in_flight += 1;
+        Lease { pool: self.clone(), endpoint, reused: false, keep_for: None, connection: lease::Connection::Gone }
+    }
+
+    async fn existing(&self, endpoint: Slot, transport: &Transport) -> Option<lease::Connection<B>> {
         // Another exchange may be dialing an HTTP/2 connection that has room for this one as well.
-        while http2_only
-            && let Some(dialing) = self.with(endpoint, |state| state.free_shared().is_none().then(|| state.dialing.clone())).flatten()
+        while self.shares(endpoint, transport)
+            && let Some(Some(dialing)) =
+                self.with(endpoint, |state| state.dialing.clone().filter(|_| state.free_shared().is_none()))
         {
             dialing.notified().await;
         }
-        if let Some(shared) = self.with(endpoint, |state| state.free_shared()) {
+        if let Some(Some(shared)) = self.with(endpoint, State::free_shared) {
             shared.streams.set(shared.streams.get() + 1);
             return Some(lease::Connection::Http2(shared));
         }
-        while let Some(mut idle) = self.with(endpoint, |state| state.idle.pop()) {
+        while let Some(Some(mut idle)) = self.with(endpoint, |state| state.idle.pop()) {
             let usable = std::future::poll_fn(|cx| Poll::Ready(idle.connection.is_usable(cx))).await;
-            if usable && !self.is_old(idle.since, IDLE_HTTP1) {
+            if usable && idle.until > self.now() {
                 return Some(lease::Connection::Http1(idle.connection));
             }
         }
         None
     }
 
-    async fn dial(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<lease::Connection<B>, ConnectError> {
+    /// Whether a connection to the endpoint will be one that exchanges share, as far as is known.
+    fn shares(&self, endpoint: Slot, transport: &Transport) -> bool {
+        match transport {
+            Transport::Http1 => false,
+            Transport::H2c => true,
+            Transport::Tls(_) => self.with(endpoint, |state| state.chose_http2).unwrap_or(false),
+        }
+    }
+
+    async fn dial(
+        &self,
+        transport: &Transport,
+        endpoint: &Endpoint,
+        versions: Versions,
+    ) -> Result<lease::Connection<B>, ConnectError> {
         self.inner.connects.set(self.inner.connects.get() + 1);
-        let _dialing = matches!(cluster.transport, Transport::H2c).then(|| Dialing::begin(self.clone(), endpoint.slot));
-        let (stream, http2) = connect::connect(&cluster.transport, endpoint.address).await?;
+        let shares = versions == Versions::Any && self.shares(endpoint.slot, transport);
+        let _dialing = shares.then(|| Dialing::begin(self.clone(), endpoint.slot));
+        let (stream, http2) = connect::connect(transport, endpoint.address, versions).await?;
         if !http2 {
             let (sender, connection) = http1::Builder::new()
                 .max_buf_size(64 * 1024)
@@ -213,7 +258,10 @@ where
             }
         });
         let shared = Rc::new(Shared { sender, streams: Cell::new(1), idle_since: Cell::new(self.now()) });
-        self.with(endpoint.slot, |state| state.shared.push(shared.clone()));
+        self.with(endpoint.slot, |state| {
+            state.chose_http2 = true;
+            state.shared.push(shared.clone());
+        });
         Ok(lease::Connection::Http2(shared))
     }
 }
@@ -222,7 +270,7 @@ impl<B> Pool<B>
 where
     B: Body + 'static,
 {
-    /// Keeps time: everything here is as old as the last call says.
+    /// Keeps time, in milliseconds of the worker's clock: everything here is as old as the last call says.
     pub fn set_now(&self, now: u64) {
         self.inner.now.set(now);
     }
@@ -232,9 +280,10 @@ where
         self.set_now(now);
         self.inner.endpoints.borrow_mut().retain(|serial, state| {
             let gone = !lives(serial);
-            state.idle.retain(|idle| !gone && !self.is_old(idle.since, IDLE_HTTP1));
+            state.idle.retain(|idle| !gone && idle.until > now);
             state.shared.retain(|shared| {
-                let resting = shared.streams.get() == 0 && (gone || self.is_old(shared.idle_since.get(), IDLE_HTTP2));
+                let idle_until = shared.idle_since.get().saturating_add(milliseconds(IDLE_HTTP2));
+                let resting = shared.streams.get() == 0 && (gone || idle_until <= now);
                 !resting && !shared.sender.is_closed()
             });
             !gone || state.in_flight > 0
@@ -258,7 +307,9 @@ where
 
     /// Takes the time to a response's first byte, in seconds, into the endpoint's average.
     pub fn observe(&self, endpoint: Slot, latency: f64) {
+        let now = self.now();
         self.with(endpoint, |state| {
+            state.observed = now;
             state.latency = if state.latency == 0.0 {
                 latency
             } else {
@@ -272,32 +323,24 @@ where
         self.inner.now.get()
     }
 
-    fn is_old(&self, since: u64, limit: Duration) -> bool {
-        u128::from(self.now().saturating_sub(since)) > limit.as_millis()
+    /// What is known of an endpoint, if it is still there: an exchange can outlive the endpoint that serves it, and the
+    /// place may have another owner since.
+    fn with<T>(&self, endpoint: Slot, act: impl FnOnce(&mut State<B>) -> T) -> Option<T> {
+        self.inner.endpoints.borrow_mut().get_mut(endpoint).map(act)
     }
 
-    fn with<T>(&self, endpoint: Slot, act: impl FnOnce(&mut State<B>) -> T) -> T {
-        act(self.inner.endpoints.borrow_mut().get_or_insert_with(endpoint, State::default))
-    }
-
-    fn keep(&self, endpoint: Slot, connection: Box<Http1<B>>) {
-        let since = self.now();
-        // An endpoint that has gone while the exchange ran is not remembered again.
-        let mut endpoints = self.inner.endpoints.borrow_mut();
-        if endpoints.get(endpoint).is_some() {
-            let state = endpoints.get_or_insert_with(endpoint, State::default);
+    fn keep(&self, endpoint: Slot, connection: Box<Http1<B>>, keep_for: Option<Duration>) {
+        let limit = keep_for.map_or(IDLE_HTTP1, |said| (said - IDLE_MARGIN.min(said / 2)).min(IDLE_MOST));
+        let until = self.now().saturating_add(milliseconds(limit));
+        self.with(endpoint, |state| {
             if state.idle.len() < MAX_IDLE {
-                state.idle.push(Idle { connection, since });
+                state.idle.push(Idle { connection, until });
             }
-        }
+        });
     }
 
     fn finished(&self, endpoint: Slot) {
-        let mut endpoints = self.inner.endpoints.borrow_mut();
-        if endpoints.get(endpoint).is_some() {
-            let state = endpoints.get_or_insert_with(endpoint, State::default);
-            state.in_flight = state.in_flight.saturating_sub(1);
-        }
+        self.with(endpoint, |state| state.in_flight = state.in_flight.saturating_sub(1));
     }
 }
 
@@ -318,29 +361,41 @@ where
     }
 
     fn latency(&self, endpoint: &Endpoint) -> f64 {
-        self.inner.endpoints.borrow().get(endpoint.slot).map_or(0.0, |state| state.latency)
+        // An endpoint that nobody asks is forgiven little by little, or a slow moment would bar it for ever.
+        self.inner.endpoints.borrow().get(endpoint.slot).map_or(0.0, |state| {
+            let silence = Duration::from_millis(self.now().saturating_sub(state.observed));
+            state.latency * (-silence.as_secs_f64() / LATENCY_DECAY.as_secs_f64()).exp()
+        })
     }
 }
 
-/// Says that an HTTP/2 connection is being made, until it is dropped.
+/// Says that an HTTP/2 connection is being made, until it is dropped. Two can be under way at once; each wakes those who
+/// wait for it.
 struct Dialing<B: Body + 'static> {
     pool: Pool<B>,
     endpoint: Slot,
+    done: Rc<Notify>,
 }
 
 impl<B: Body + 'static> Dialing<B> {
     fn begin(pool: Pool<B>, endpoint: Slot) -> Self {
-        pool.with(endpoint, |state| state.dialing = Some(Rc::new(Notify::new())));
-        Self { pool, endpoint }
+        let done = Rc::new(Notify::new());
+        pool.with(endpoint, |state| state.dialing = Some(done.clone()));
+        Self { pool, endpoint, done }
     }
 }
 
 impl<B: Body + 'static> Drop for Dialing<B> {
     fn drop(&mut self) {
-        if let Some(dialing) = self.pool.with(self.endpoint, |state| state.dialing.take()) {
-            dialing.notify_waiters();
-        }
+        self.pool.with(self.endpoint, |state| {
+            state.dialing.take_if(|dialing| Rc::ptr_eq(dialing, &self.done));
+        });
+        self.done.notify_waiters();
     }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Runs HTTP/2's own tasks on the worker that owns the connection.

@@ -87,8 +87,14 @@ impl Backend {
 
 /// A Service of this name with one port 80 called `http`, and these addresses behind it.
 pub(crate) fn service(name: &str, addresses: &[SocketAddr]) -> String {
+    service_speaking(name, "http", addresses)
+}
+
+/// The same, with this `appProtocol`.
+pub(crate) fn service_speaking(name: &str, protocol: &str, addresses: &[SocketAddr]) -> String {
     let mut yaml = format!(
-        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{name: http, port: 80}}]}}\n"
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{name: http, port: 80, \
+         appProtocol: {protocol}}}]}}\n"
     );
     for (number, address) in addresses.iter().enumerate() {
         yaml += &format!(

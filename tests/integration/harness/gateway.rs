@@ -37,29 +37,37 @@ impl Gateway {
 
     /// The same, with further flags.
     pub(crate) fn start_with(yaml: &str, flags: &[&str]) -> Self {
+        Self::start_as(Command::new(binary()), yaml, flags)
+    }
+
+    /// The same, by a command that ends up as the binary with the arguments that it is given.
+    pub(crate) fn start_as(command: Command, yaml: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("objects.yaml"), yaml).unwrap();
-        Self::serve(folder, flags)
+        Self::serve_as(command, folder, flags)
     }
 
     /// Serves a folder that is there already.
     pub(crate) fn serve(folder: TempDir, flags: &[&str]) -> Self {
-        let command = ["run", folder.path().to_str().unwrap()].map(str::to_owned);
-        let gateway = Self::spawn(&command, flags, folder);
+        Self::serve_as(Command::new(binary()), folder, flags)
+    }
+
+    fn serve_as(mut command: Command, folder: TempDir, flags: &[&str]) -> Self {
+        command.args(["run", folder.path().to_str().unwrap()]);
+        let gateway = Self::spawn(command, flags, folder);
         gateway.wait_until_ready();
         gateway
     }
 
     /// Serves a cluster with these credentials; the lease is in this namespace. It is not waited for until it is ready.
     pub(crate) fn in_cluster(kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
-        let kubeconfig = kubeconfig.to_str().unwrap();
-        let command = ["serve", "--kubeconfig", kubeconfig, "--lease-namespace", namespace].map(str::to_owned);
-        Self::spawn(&command, flags, tempfile::tempdir().unwrap())
+        let mut command = Command::new(binary());
+        command.args(["serve", "--lease-namespace", namespace, "--kubeconfig"]).arg(kubeconfig);
+        Self::spawn(command, flags, tempfile::tempdir().unwrap())
     }
 
-    fn spawn(command: &[String], flags: &[&str], folder: TempDir) -> Self {
-        let mut child = Command::new(binary())
-            .args(command)
+    fn spawn(mut command: Command, flags: &[&str], folder: TempDir) -> Self {
+        let mut child = command
             .args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"])
             .args(flags)
             .env("HEADGATE_LOG", "headgate=debug")
@@ -152,6 +160,13 @@ impl Gateway {
     /// Every line logged so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().iter().cloned().collect()
+    }
+
+    /// Memory that the process has now, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// Sends a signal, `TERM` say.
