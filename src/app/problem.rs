@@ -26,7 +26,11 @@ pub(super) fn tell(before: &Report, after: &Report) {
         if before.places.get(place) != Some(findings) {
             for finding in findings {
                 let place = finding.place.as_deref().unwrap_or(place);
-                tracing::warn!(place, "{}; what was read from it before stays in force", finding.message);
+                let field = if finding.field.is_empty() { String::new() } else { format!("{}: ", finding.field) };
+                match finding.fatal {
+                    true => tracing::warn!("{place}: {field}{}", finding.message),
+                    false => tracing::info!("{place}: {field}{}", finding.message),
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! `headgate demo`: the example, its backend, and what to try.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,15 +10,15 @@ use super::{CLEAN, Outcome, echo, init, print, run};
 use crate::config::Listen;
 use crate::telemetry::log;
 
-/// Where the example's backend listens, as the example says.
-const ECHO: &str = "127.0.0.1:8082";
-
 /// Write an example into a folder, serve it, and say what to try.
 #[derive(Args)]
 pub(super) struct Demo {
     /// The folder; the example is written unless it is there.
     #[arg(value_name = "DIR", default_value = "headgate-demo")]
     folder: PathBuf,
+    /// Where the example's backend listens; an example that is there already must point at it.
+    #[arg(long, value_name = "ADDR", env = "HEADGATE_ECHO_LISTEN", default_value = echo::LISTEN)]
+    echo: SocketAddr,
     #[command(flatten)]
     serving: Serving,
 }
@@ -25,11 +26,11 @@ pub(super) struct Demo {
 impl Demo {
     pub(super) fn run(&self) -> Outcome {
         log::init(self.serving.log_format)?;
-        if !self.folder.exists() {
-            init::write(&self.folder)?;
-        }
         control_runtime()?.block_on(async {
-            let backend = echo::listen(ECHO.parse()?).await?;
+            let backend = echo::listen(self.echo).await?;
+            if !self.folder.exists() {
+                init::write(&self.folder, backend.local_addr()?)?;
+            }
             let mut running = run::serve_folder(&self.folder, &self.serving).await?;
             running.essential(echo::serve(backend));
             running.published().await?;
@@ -39,7 +40,7 @@ impl Demo {
         Ok(CLEAN)
     }
 
-    fn what_to_try(&self, http: std::net::SocketAddr, admin: std::net::SocketAddr) -> String {
+    fn what_to_try(&self, http: SocketAddr, admin: SocketAddr) -> String {
         let (http, admin) = (Listen::shown(http), Listen::shown(admin));
         let folder = self.folder.display();
         format!(

@@ -17,6 +17,8 @@ use tokio::net::TcpListener;
 use super::serving::control_runtime;
 use super::{CLEAN, Outcome};
 
+/// Where it listens unless told otherwise, and where the example sends requests.
+pub(super) const LISTEN: &str = "127.0.0.1:8082";
 /// The largest body that is counted; a larger one is refused.
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
@@ -24,7 +26,7 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 #[derive(Args)]
 pub(super) struct Echo {
     /// Where to listen.
-    #[arg(long, value_name = "ADDR", env = "HEADGATE_ECHO_LISTEN", default_value = "127.0.0.1:8082")]
+    #[arg(long, value_name = "ADDR", env = "HEADGATE_ECHO_LISTEN", default_value = LISTEN)]
     listen: SocketAddr,
 }
 

@@ -167,16 +167,17 @@ fn everything(objects: Vec<Value>) -> anyhow::Result<Vec<Change>> {
     Ok(batch)
 }
 
-/// What a folder compiles to, for `check` and `explain`.
-pub(super) fn compile_folder(folder: &Path) -> anyhow::Result<compile::Compiled> {
-    if !folder.exists() {
-        bail!("{} does not exist", folder.display());
+/// What a folder compiles to, for `check` and `explain`, and the folder as it was read.
+pub(super) fn compile_folder(path: &Path) -> anyhow::Result<(compile::Compiled, file::Folder)> {
+    if !path.exists() {
+        bail!("{} does not exist", path.display());
     }
-    let changes = file::read(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    let mut folder = file::Folder::new(path);
+    let reading = folder.refresh().with_context(|| format!("{} cannot be read", path.display()))?;
     let mut store = crate::store::Store::awaiting(Kind::ALL);
-    for change in changes {
+    for change in reading.changes {
         store.apply(change);
     }
     let dirty = store.take_dirty();
-    Ok(compile::compile(&store, &settings()?, compile::Compiled::empty(), &dirty))
+    Ok((compile::compile(&store, &settings()?, compile::Compiled::empty(), &dirty), folder))
 }

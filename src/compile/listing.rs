@@ -5,7 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::code::{Code, Severity};
-use super::report::{Report, Told};
+use super::report::{Report, Told, in_two};
+use crate::source::ObjectKey;
 use crate::store::Watch;
 
 /// One problem with everything that says where it is.
@@ -37,6 +38,11 @@ pub struct Listed {
 impl Report {
     /// Every problem: those of objects, then those of places, then kinds that cannot be watched.
     pub fn list(&self) -> Vec<Listed> {
+        self.list_at(|_, _| None)
+    }
+
+    /// The same, with where a field of an object stands, for problems that do not say so themselves.
+    pub fn list_at(&self, place: impl Fn(&ObjectKey, &str) -> Option<String>) -> Vec<Listed> {
         let of_objects = self.problems().map(|Told { object, problem }| Listed {
             code: problem.code.as_str(),
             severity: word(problem.severity()),
@@ -45,18 +51,21 @@ impl Report {
             field: problem.field.clone(),
             what: problem.what.clone(),
             remedy: problem.remedy.clone(),
-            place: problem.place.clone(),
+            place: problem.place.clone().or_else(|| place(object, &problem.field)),
         });
         let of_places = self.places.iter().flat_map(|(place, findings)| {
-            findings.iter().map(move |finding| Listed {
-                code: Code::Invalid.as_str(),
-                severity: word(if finding.fatal { Severity::Error } else { Severity::Warning }),
-                object: None,
-                rule: None,
-                field: finding.field.clone(),
-                what: finding.message.clone(),
-                remedy: String::new(),
-                place: Some(finding.place.clone().unwrap_or_else(|| place.clone())),
+            findings.iter().map(move |finding| {
+                let (what, remedy) = in_two(&finding.message);
+                Listed {
+                    code: Code::Invalid.as_str(),
+                    severity: word(if finding.fatal { Severity::Error } else { Severity::Warning }),
+                    object: None,
+                    rule: None,
+                    field: finding.field.clone(),
+                    what: what.to_owned(),
+                    remedy: remedy.to_owned(),
+                    place: Some(finding.place.clone().unwrap_or_else(|| place.clone())),
+                }
             })
         });
         let of_kinds = self.watches.iter().filter_map(|(kind, watch)| match watch {

@@ -157,7 +157,8 @@ impl Problem {
     pub(super) fn found(finding: &Finding) -> Self {
         let Finding { field, message, place, fatal } = finding;
         let code = if *fatal { Code::Invalid } else { Code::UnknownField };
-        Self { place: place.clone(), ..Self::new(code, field.clone(), message.clone(), "") }
+        let (what, remedy) = in_two(message);
+        Self { place: place.clone(), ..Self::new(code, field.clone(), what, remedy) }
     }
 }
 
@@ -271,6 +272,11 @@ fn verdict(problems: &[Problem], aspect: Aspect, type_: ConditionType, good: Rea
     };
     let message = format!("{}{more}", clipped(first.to_string()));
     Condition { type_, status: false, reason: first.code.reason(), message }
+}
+
+/// A source says in one sentence what is wrong and, behind a semicolon, what would be right.
+pub(super) fn in_two(message: &str) -> (&str, &str) {
+    message.split_once("; ").unwrap_or((message, ""))
 }
 
 /// Errors first, and otherwise as they came.

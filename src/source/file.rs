@@ -107,7 +107,7 @@ pub async fn run(folder: PathBuf, sender: mpsc::Sender<Vec<Change>>) -> Result<(
             Err(error) => {
                 lost = true;
                 let place = folder.display().to_string();
-                let message = format!("cannot be read: {error}; what it declared stays in force");
+                let message = format!("cannot be read: {error} (what it declared stays in force)");
                 let finding = Finding { field: String::new(), message, place: Some(place.clone()), fatal: true };
                 vec![Change::Place(place, vec![finding])]
             }

@@ -201,7 +201,7 @@ impl Object {
 pub struct Finding {
     /// The path of the field, such as `spec.rules[0].backendRefs[1].port`; empty when the object as a whole is meant.
     pub field: String,
-    /// What is wrong and what would be right.
+    /// What is wrong and, behind a semicolon, what would be right.
     pub message: String,
     /// Where it stands, `routes/shop.yaml:41:17`, when it came from a file.
     pub place: Option<String>,

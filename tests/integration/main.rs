@@ -40,3 +40,12 @@ mod status;
 
 /// Which request goes where.
 mod routing;
+
+/// What a rule does to a request and its response.
+mod filters;
+
+/// TLS towards clients.
+mod tls;
+
+/// Mistakes in declarations.
+mod reload;

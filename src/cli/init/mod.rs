@@ -1,12 +1,13 @@
 //! `headgate init`: an example to change.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{CLEAN, Outcome, print};
+use super::{CLEAN, Outcome, echo, print};
 
 /// What the example consists of.
 const FILES: [(&str, &str); 3] = [
@@ -25,7 +26,7 @@ pub(super) struct Init {
 
 impl Init {
     pub(super) fn run(&self) -> Outcome {
-        write(&self.folder)?;
+        write(&self.folder, echo::LISTEN.parse()?)?;
         let folder = self.folder.display();
         print(&format!(
             "wrote {}\n\n  headgate echo &             the backend that the example sends requests to\n  headgate run {folder}\n",
@@ -35,14 +36,18 @@ impl Init {
     }
 }
 
-/// Writes the example.
-pub(super) fn write(folder: &Path) -> anyhow::Result<()> {
+/// Writes the example, with a backend at this address.
+pub(super) fn write(folder: &Path, backend: SocketAddr) -> anyhow::Result<()> {
     if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{} is not empty; nothing was written", folder.display());
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     for (name, text) in FILES {
         let path = folder.join(name);
+        // The example's own address is that of `headgate echo`.
+        let text = text
+            .replace("port: 8082", &format!("port: {}", backend.port()))
+            .replace("[127.0.0.1]", &format!("[{}]", backend.ip()));
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

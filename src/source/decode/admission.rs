@@ -119,7 +119,7 @@ impl Check {
             if let Some(secret) = tls.get("secretName").and_then(Value::as_str)
                 && !is_subdomain(secret)
             {
-                self.refuse(&format!("spec.tls[{index}].secretName"), &format!("{secret:?} is no name for a Secret"));
+                self.refuse(&format!("spec.tls[{index}].secretName"), &format!("{secret:?} is no name for a Secret; it takes lower-case letters, digits, '-' and '.'"));
             }
         }
     }
@@ -148,10 +148,10 @@ impl Check {
                     self.refuse(&place, &format!("{value:?} does not start with '/'; {:?} would", format!("/{value}")));
                 }
                 if let Some(part) = ["//", "/./", "/../", "%2f", "%2F"].into_iter().find(|part| value.contains(part)) {
-                    self.refuse(&place, &format!("{value:?} contains {part:?}, which no normalised path does"));
+                    self.refuse(&place, &format!("{value:?} contains {part:?}; a request's path never does when it is matched, so write it without"));
                 }
                 if let Some(end) = ["/..", "/."].into_iter().find(|end| value.ends_with(end)) {
-                    self.refuse(&place, &format!("{value:?} ends with {end:?}, which no normalised path does"));
+                    self.refuse(&place, &format!("{value:?} ends with {end:?}; a request's path never does when it is matched, so write it without"));
                 }
             }
             Some("ImplementationSpecific") => {
@@ -178,7 +178,7 @@ impl Check {
                 let field = format!("{field}.service");
                 let name = text(service, "/name");
                 if !is_service_name(name) {
-                    self.refuse(&format!("{field}.name"), &format!("{name:?} is no name for a Service"));
+                    self.refuse(&format!("{field}.name"), &format!("{name:?} is no name for a Service; it takes lower-case letters, digits and '-'"));
                 }
                 let port = service.get("port").unwrap_or(&Value::Null);
                 match (port.get("name"), port.get("number")) {
@@ -256,7 +256,7 @@ impl Check {
         }
         let service = document.get("metadata").and_then(|it| it.get("labels")).and_then(|it| it.get(SERVICE_NAME));
         if service.is_none() {
-            let message = format!("has no label {SERVICE_NAME}, so these endpoints belong to no Service");
+            let message = format!("has no label {SERVICE_NAME}, so these endpoints belong to no Service; add it with the Service's name");
             self.findings.push(Finding { fatal: false, ..fatal("metadata.labels", &message) });
         }
     }

@@ -274,7 +274,7 @@ impl Held {
     fn refuse(&mut self, path: &Path, digest: u128, fault: Fault) -> bool {
         let Fault { message, position } = fault;
         let place = position.map(|at| place(path, at));
-        let kept = if self.objects.is_empty() { "" } else { "; what was last read from this file stays in force" };
+        let kept = if self.objects.is_empty() { "" } else { " (what was last read from this file stays in force)" };
         (self.digest, self.doubted) = (Some(digest), false);
         self.findings = vec![Finding { place, ..refusal(message + kept) }];
         false

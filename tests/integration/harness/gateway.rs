@@ -188,12 +188,20 @@ impl Gateway {
     }
 
     /// Waits until something outside this process is so.
-    pub(crate) fn wait_until(&self, what: &str, mut so: impl FnMut() -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, so: impl FnMut() -> bool) {
+        assert!(self.comes(so), "never came: {what}");
+    }
+
+    /// The same, and says whether it came.
+    pub(crate) fn comes(&self, mut so: impl FnMut() -> bool) -> bool {
         let deadline = Instant::now() + PATIENCE;
         while !so() {
-            assert!(Instant::now() < deadline, "never came: {what}; log: {:#?}", self.log());
+            if Instant::now() > deadline {
+                return false;
+            }
             std::thread::park_timeout(Duration::from_millis(5));
         }
+        true
     }
 }
 
@@ -205,7 +213,8 @@ impl Drop for Gateway {
             let _ = reading.join();
         }
         if std::thread::panicking() {
-            for line in self.log() {
+            // The end of it; what matters is rarely further up.
+            for line in self.log().iter().rev().take(50).rev() {
                 eprintln!("headgate: {line}");
             }
         }

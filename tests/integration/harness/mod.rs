@@ -8,5 +8,6 @@ pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod raw;
 pub(crate) mod raw_h2;
+pub(crate) mod mistakes;
 pub(crate) mod run;
 pub(crate) mod watch_faults;
