@@ -13,3 +13,6 @@ mod cluster_smoke;
 mod golden;
 /// The source that watches a cluster, under faults and against the real API server.
 mod source_kubernetes;
+
+/// How endpoints are spoken to, pooled, chosen and tried again.
+mod upstream;
