@@ -24,6 +24,8 @@
 //!
 //! The modules follow in reading order.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+// What a test spawns ends with its runtime.
+#![cfg_attr(test, allow(clippy::disallowed_methods))]
 
 // What users declare, and where it comes from.
 pub mod api;
@@ -35,6 +37,7 @@ pub mod compile;
 
 // What is compiled.
 pub mod filter;
+pub mod path;
 pub mod slot;
 pub mod table;
 pub mod upstream;

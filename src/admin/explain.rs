@@ -3,7 +3,7 @@
 use http::uri::Scheme;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
-use crate::table::path::{PathError, normalise};
+use crate::path::{PathError, normalise};
 use crate::table::{Explanation, RequestHead, Table, query};
 
 /// Why a request cannot be asked about.
@@ -34,10 +34,8 @@ pub(super) fn explain(table: &Table, asked: Option<&str>) -> Result<Explanation,
     };
     let host = url.host().ok_or_else(no_url)?.trim_end_matches('.').to_ascii_lowercase();
     let path = normalise(url.path(), false).map_err(Wrong::Path)?;
-    Ok(table.explain(
-        &host,
-        &RequestHead { method: &method, path: &path, query: url.query(), headers: &headers, secure },
-    ))
+    Ok(table
+        .explain(&host, &RequestHead { method: &method, path: &path, query: url.query(), headers: &headers, secure }))
 }
 
 struct Asked {

@@ -11,7 +11,7 @@ struct Admin {
     address: SocketAddr,
     signal: Signal,
     ready: Arc<AtomicBool>,
-    serving: tokio::task::JoinHandle<io::Result<()>>,
+    serving: JoinSet<io::Result<()>>,
 }
 
 async fn admin() -> Admin {
@@ -20,7 +20,9 @@ async fn admin() -> Admin {
     let (signal, drain) = drain::channel();
     let ready = Arc::new(AtomicBool::new(true));
     let state = state(address, ready.clone());
-    Admin { address, signal, ready, serving: tokio::spawn(serve(listener, state, drain)) }
+    let mut serving = JoinSet::new();
+    serving.spawn(serve(listener, state, drain));
+    Admin { address, signal, ready, serving }
 }
 
 fn state(address: SocketAddr, ready: Arc<AtomicBool>) -> State {
@@ -79,13 +81,13 @@ async fn health_tells_why_it_is_not_ready() {
 
 #[tokio::test]
 async fn it_answers_until_the_drain_has_ended() {
-    let admin = admin().await;
+    let mut admin = admin().await;
     for phase in [Phase::Leaving, Phase::Draining] {
         admin.signal.enter(phase);
         assert_eq!(admin.ask("GET", "/livez").await.0, 200);
     }
     admin.signal.enter(Phase::Ended);
-    admin.serving.await.unwrap().unwrap();
+    admin.serving.join_next().await.unwrap().unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -172,9 +174,8 @@ async fn a_head_that_is_too_large_is_refused() {
 async fn a_head_that_does_not_come_is_not_waited_for() {
     let (mut client, server) = tokio::io::duplex(1024);
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
-    let conversation = tokio::spawn(converse(server, Arc::new(state(address, Arc::default())), Duration::from_millis(1)));
     client.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
-    conversation.await.unwrap();
+    converse(server, Arc::new(state(address, Arc::default())), Duration::from_millis(1)).await;
     let mut answer = String::new();
     client.read_to_string(&mut answer).await.unwrap();
     assert_eq!(answer, "");

@@ -46,10 +46,7 @@ impl ByteSize {
 
     /// A schema default in whole kibibytes.
     pub(super) fn from_kibibytes(kibibytes: u32) -> Self {
-        Self {
-            text: format!("{kibibytes}Ki"),
-            bytes: u64::from(kibibytes) << 10,
-        }
+        Self { text: format!("{kibibytes}Ki"), bytes: u64::from(kibibytes) << 10 }
     }
 }
 
@@ -58,13 +55,8 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse(text)
-            .map(|bytes| Self {
-                text: text.to_owned(),
-                bytes,
-            })
-            .ok_or_else(|| ParseByteSizeError {
-                text: text.chars().take(2 * MAX_LENGTH).collect(),
-            })
+            .map(|bytes| Self { text: text.to_owned(), bytes })
+            .ok_or_else(|| ParseByteSizeError { text: text.chars().take(2 * MAX_LENGTH).collect() })
     }
 }
 
@@ -175,16 +167,8 @@ mod tests {
         ];
         let pattern = regex::Regex::new(PATTERN).unwrap();
         for &(text, expected) in cases {
-            assert_eq!(
-                text.parse::<ByteSize>().ok().map(|it| it.bytes()),
-                expected,
-                "{text:?}"
-            );
-            assert_eq!(
-                pattern.is_match(text),
-                expected.is_some(),
-                "the schema's pattern on {text:?}"
-            );
+            assert_eq!(text.parse::<ByteSize>().ok().map(|it| it.bytes()), expected, "{text:?}");
+            assert_eq!(pattern.is_match(text), expected.is_some(), "the schema's pattern on {text:?}");
         }
     }
 

@@ -26,27 +26,22 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
 
 /// The CRDs as YAML with the name of the file each belongs in, the same bytes every time.
 pub fn crds_yaml() -> Vec<(&'static str, String)> {
-    [
-        "gatewayroutes.headgate.dev.yaml",
-        "ratelimitpolicies.headgate.dev.yaml",
-    ]
-    .into_iter()
-    .zip(crds())
-    .map(|(file, crd)| {
-        // A CRD is a tree of maps with text keys, which YAML can always express.
-        let body = serde_yaml::to_string(&crd).unwrap_or_default();
-        (file, format!("{GENERATED}{body}"))
-    })
-    .collect()
+    ["gatewayroutes.headgate.dev.yaml", "ratelimitpolicies.headgate.dev.yaml"]
+        .into_iter()
+        .zip(crds())
+        .map(|(file, crd)| {
+            // A CRD is a tree of maps with text keys, which YAML can always express.
+            let body = serde_yaml::to_string(&crd).unwrap_or_default();
+            (file, format!("{GENERATED}{body}"))
+        })
+        .collect()
 }
 
 /// The CRD that kube derives, with our own schema in it.
 fn crd<T: CustomResourceExt + JsonSchema>() -> CustomResourceDefinition {
     let mut crd = T::crd();
     for version in &mut crd.spec.versions {
-        version.schema = Some(CustomResourceValidation {
-            open_api_v3_schema: Some(schema::<T>()),
-        });
+        version.schema = Some(CustomResourceValidation { open_api_v3_schema: Some(schema::<T>()) });
     }
     crd
 }
@@ -105,11 +100,7 @@ fn simplify(schema: &mut JSONSchemaProps) {
     }
     // Doc comments are wrapped for the width of a source file; kubectl wraps for the width of the terminal.
     if let Some(description) = &mut schema.description {
-        *description = description
-            .split("\n\n")
-            .map(|it| it.replace('\n', " "))
-            .collect::<Vec<_>>()
-            .join("\n\n");
+        *description = description.split("\n\n").map(|it| it.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
     }
     // The name of a Rust type.
     schema.title = None;

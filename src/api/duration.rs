@@ -53,15 +53,8 @@ impl Duration {
 
     /// A schema default, written in whole milliseconds or seconds.
     pub(super) fn from_millis(millis: u32) -> Self {
-        let text = if millis.is_multiple_of(1000) {
-            format!("{}s", millis / 1000)
-        } else {
-            format!("{millis}ms")
-        };
-        Self {
-            text,
-            length: time::Duration::from_millis(u64::from(millis)),
-        }
+        let text = if millis.is_multiple_of(1000) { format!("{}s", millis / 1000) } else { format!("{millis}ms") };
+        Self { text, length: time::Duration::from_millis(u64::from(millis)) }
     }
 }
 
@@ -70,13 +63,8 @@ impl FromStr for Duration {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse(text)
-            .map(|length| Self {
-                text: text.to_owned(),
-                length,
-            })
-            .ok_or_else(|| ParseDurationError {
-                text: text.chars().take(MAX_LENGTH).collect(),
-            })
+            .map(|length| Self { text: text.to_owned(), length })
+            .ok_or_else(|| ParseDurationError { text: text.chars().take(MAX_LENGTH).collect() })
     }
 }
 
@@ -170,11 +158,7 @@ mod tests {
 
     #[test]
     fn reads_what_gep_2257_allows_and_nothing_else() {
-        let millis = |text: &str| {
-            text.parse::<Duration>()
-                .ok()
-                .map(|it| it.as_std().as_millis())
-        };
+        let millis = |text: &str| text.parse::<Duration>().ok().map(|it| it.as_std().as_millis());
         let cases: &[(&str, Option<u128>)] = &[
             ("0s", Some(0)),
             ("1h", Some(3_600_000)),
@@ -204,11 +188,7 @@ mod tests {
         let pattern = regex::Regex::new(PATTERN).unwrap();
         for &(text, expected) in cases {
             assert_eq!(millis(text), expected, "{text:?}");
-            assert_eq!(
-                pattern.is_match(text),
-                expected.is_some(),
-                "the schema's pattern on {text:?}"
-            );
+            assert_eq!(pattern.is_match(text), expected.is_some(), "the schema's pattern on {text:?}");
         }
     }
 
@@ -227,12 +207,7 @@ mod tests {
 
     #[test]
     fn says_what_would_be_right() {
-        let error = serde_json::from_str::<Duration>(r#""5 minutes""#)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains(r#""5 minutes" is not a duration"#) && error.contains("1m30s"),
-            "{error}"
-        );
+        let error = serde_json::from_str::<Duration>(r#""5 minutes""#).unwrap_err().to_string();
+        assert!(error.contains(r#""5 minutes" is not a duration"#) && error.contains("1m30s"), "{error}");
     }
 }

@@ -25,14 +25,13 @@ use super::{
 pub use self::{
     backend::{AppProtocol, BackendRef, BackendTls},
     filter::{
-        Cors, CorsMethod, DirectResponse, ExternalAuth, Filter, FilterType, HeaderModifier,
-        HeaderValue, IpAccess, PathModifier, PathModifierType, RedirectScheme, RequestMirror,
-        RequestRedirect, UrlRewrite,
+        Cors, CorsMethod, DirectResponse, ExternalAuth, Filter, FilterType, HeaderModifier, HeaderValue, IpAccess,
+        PathModifier, PathModifierType, RedirectScheme, RequestMirror, RequestRedirect, UrlRewrite,
     },
     health::{CircuitBreaker, HealthCheck, OutlierDetection, StatusRange},
     jwt::{
-        ClaimToHeader, JwksObjectRef, JwtAlgorithm, JwtProvider, JwtRequirement, LocalJwks,
-        RemoteJwks, RequiredClaim, TokenHeader, TokenSource,
+        ClaimToHeader, JwksObjectRef, JwtAlgorithm, JwtProvider, JwtRequirement, LocalJwks, RemoteJwks, RequiredClaim,
+        TokenHeader, TokenSource,
     },
     load_balancer::{ConsistentHash, HashKeyType, LoadBalancer, LoadBalancerType, SlowStart},
     retry::{Retry, RetryBudget, RetryOn},
@@ -58,11 +57,7 @@ pub use self::{
     doc = "GatewayRoute sends requests for some hosts to Services, by path, method, headers and query, through an ordered list of filters.",
     selectable = ".spec.ingressClassName",
     printcolumn(name = "Hosts", type_ = "string", json_path = ".spec.hostnames"),
-    printcolumn(
-        name = "Accepted",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Accepted\")].status"
-    ),
+    printcolumn(name = "Accepted", type_ = "string", json_path = ".status.conditions[?(@.type==\"Accepted\")].status"),
     printcolumn(
         name = "Programmed",
         type_ = "string",
@@ -74,11 +69,7 @@ pub use self::{
         description = "Accepted, or the reason why not",
         json_path = ".status.conditions[?(@.type==\"Accepted\")].reason"
     ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Message",
         type_ = "string",

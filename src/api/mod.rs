@@ -8,14 +8,8 @@
 //! Nothing here decides anything: whether a reference resolves, who wins a conflict and what a field does is the
 //! business of `compile`. Uses serde, schemars, kube and regex; nothing of ours.
 
-#![allow(
-    unreachable_pub,
-    reason = "the copies of our types that KubeSchema derives live inside functions"
-)]
-#![allow(
-    clippy::duplicated_attributes,
-    reason = "each printer column has a type, and most have the same"
-)]
+#![allow(unreachable_pub, reason = "the copies of our types that KubeSchema derives live inside functions")]
+#![allow(clippy::duplicated_attributes, reason = "each printer column has a type, and most have the same")]
 
 mod byte_size;
 mod condition;
@@ -40,13 +34,9 @@ pub use self::{
     duration::{Duration, ParseDurationError},
     gateway_route::{GatewayRoute, GatewayRouteSpec, GatewayRouteStatus},
     rate_limit_policy::{RateLimitPolicy, RateLimitPolicySpec, RateLimitPolicyStatus},
-    reference::{
-        BackendObjectRef, CaCertificateRef, LocalObjectKind, PolicyTargetRef, SecretObjectRef,
-    },
+    reference::{BackendObjectRef, CaCertificateRef, LocalObjectKind, PolicyTargetRef, SecretObjectRef},
     reference_grant::{ReferenceGrant, ReferenceGrantSpec},
-    request_match::{
-        HeaderMatch, Method, PathMatch, PathMatchType, QueryParamMatch, ValueMatchType,
-    },
+    request_match::{HeaderMatch, Method, PathMatch, PathMatchType, QueryParamMatch, ValueMatchType},
     schema::{Cause, Violation},
 };
 

@@ -8,15 +8,13 @@ use super::{byte_size, duration};
 pub(super) const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 
 /// A DNS-1123 subdomain: the name of most objects, and Gateway API's `SectionName`.
-pub(super) const SUBDOMAIN: &str =
-    r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+pub(super) const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 /// A host name without a wildcard (Gateway API's `PreciseHostname`).
 pub(super) const PRECISE_HOSTNAME: &str = SUBDOMAIN;
 
 /// A host name whose first label may be `*` (Gateway API's `Hostname`).
-pub(super) const HOSTNAME: &str =
-    r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+pub(super) const HOSTNAME: &str = r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 /// A `token` of RFC 9110 section 5.6.2: a header field name, also a cookie name (RFC 6265 section 4.1.1).
 pub(super) const TOKEN: &str = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
@@ -34,37 +32,27 @@ pub(super) const ABSOLUTE_PATH: &str = "^/";
 pub(super) const KIND: &str = "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$";
 
 /// An API group, empty for the core group.
-pub(super) const API_GROUP: &str =
-    r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+pub(super) const API_GROUP: &str = r"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
 /// A `type/subtype` with optional parameters (RFC 9110 section 8.3.1), loosely.
-pub(super) const MEDIA_TYPE: &str =
-    r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+*-]+([ ]*;[^\x00-\x1F\x7F]*)?$";
+pub(super) const MEDIA_TYPE: &str = r"^[A-Za-z0-9!#$&^_.+-]+/[A-Za-z0-9!#$&^_.+*-]+([ ]*;[^\x00-\x1F\x7F]*)?$";
 
 /// What a text that should have matched one of our patterns ought to be, for a message to people.
 pub(super) fn meaning(pattern: &str) -> Option<&'static str> {
     Some(match pattern {
-        LABEL => {
-            "a name of lower-case letters, digits and '-', beginning and ending with a letter or digit"
-        }
+        LABEL => "a name of lower-case letters, digits and '-', beginning and ending with a letter or digit",
         SUBDOMAIN => {
             "a name of lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit"
         }
-        HOSTNAME => {
-            "a host name in lower case without port, such as shop.example.com or *.example.com"
-        }
+        HOSTNAME => "a host name in lower case without port, such as shop.example.com or *.example.com",
         TOKEN => "a name of letters, digits and !#$%&'*+.^_`|~-",
         HEADER_VALUE => "a header value, without line breaks and other control characters",
         ABSOLUTE_PATH => "a path that starts with '/'",
         KIND => "the kind of an object, such as Service",
         API_GROUP => "an API group such as headgate.dev, or \"\" for the core group",
         MEDIA_TYPE => "a media type such as application/json",
-        duration::PATTERN => {
-            "a duration: one to four whole numbers, each with a unit of h, m, s or ms, such as 1m30s"
-        }
-        byte_size::PATTERN => {
-            "a size: a whole number with a suffix such as Ki, Mi or Gi, or none for bytes"
-        }
+        duration::PATTERN => "a duration: one to four whole numbers, each with a unit of h, m, s or ms, such as 1m30s",
+        byte_size::PATTERN => "a size: a whole number with a suffix such as Ki, Mi or Gi, or none for bytes",
         _ => return None,
     })
 }

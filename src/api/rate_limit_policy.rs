@@ -14,10 +14,7 @@ use super::{
 };
 
 pub use self::{
-    limit::{
-        Algorithm, FailureMode, KeyPart, KeyType, Limit, LimitCondition, OnMissing, Precision,
-        Scope, SyncMode,
-    },
+    limit::{Algorithm, FailureMode, KeyPart, KeyType, Limit, LimitCondition, OnMissing, Precision, Scope, SyncMode},
     response::{HeaderStyle, LimitResponse},
     status::{AncestorStatus, ParentReference, RateLimitPolicyStatus},
 };
@@ -37,11 +34,7 @@ pub use self::{
     status = "RateLimitPolicyStatus",
     derive = "PartialEq",
     doc = "RateLimitPolicy bounds how many requests may pass to a GatewayRoute or one of its rules, an Ingress, a Service, or everything of an IngressClass. Of the policies that apply to a request the one on the most specific target counts, as a whole: rule, then GatewayRoute or Ingress, then Service, then IngressClass. Of two policies on the same target the older one counts; the other is not accepted, with reason Conflicted.",
-    printcolumn(
-        name = "Target",
-        type_ = "string",
-        json_path = ".spec.targetRefs[0].name"
-    ),
+    printcolumn(name = "Target", type_ = "string", json_path = ".spec.targetRefs[0].name"),
     printcolumn(
         name = "Accepted",
         type_ = "string",
@@ -53,11 +46,7 @@ pub use self::{
         description = "Accepted, or the reason why not",
         json_path = ".status.ancestors[0].conditions[?(@.type==\"Accepted\")].reason"
     ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Message",
         type_ = "string",

@@ -85,9 +85,7 @@ pub struct BackendObjectRef {
 }
 
 /// What a policy applies to: an object in the policy's own namespace, or an IngressClass.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, KubeSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PolicyTargetRef {
     /// API group of the target: headgate.dev for GatewayRoute, networking.k8s.io for Ingress and IngressClass, the

@@ -54,18 +54,14 @@ pub struct Validator {
 }
 
 pub(super) static GATEWAY_ROUTE: LazyLock<Validator> = LazyLock::new(Validator::of::<GatewayRoute>);
-pub(super) static RATE_LIMIT_POLICY: LazyLock<Validator> =
-    LazyLock::new(Validator::of::<RateLimitPolicy>);
-pub(super) static REFERENCE_GRANT: LazyLock<Validator> =
-    LazyLock::new(Validator::of::<ReferenceGrant>);
+pub(super) static RATE_LIMIT_POLICY: LazyLock<Validator> = LazyLock::new(Validator::of::<RateLimitPolicy>);
+pub(super) static REFERENCE_GRANT: LazyLock<Validator> = LazyLock::new(Validator::of::<ReferenceGrant>);
 
 /// Every way in which `value` differs from the structural part of `schema`. CEL rules are not looked at.
 ///
 /// Prepares the schema's patterns on each call; a [`Validator`] does so once.
 pub fn violations(schema: &JSONSchemaProps, value: &Value) -> Vec<Violation> {
-    Walk::new(&Patterns::of(schema))
-        .run(schema, value)
-        .violations
+    Walk::new(&Patterns::of(schema)).run(schema, value).violations
 }
 
 // === impl Validator ===
@@ -75,10 +71,8 @@ impl Validator {
     /// controllers the other.
     fn of<T: JsonSchema>() -> Self {
         let mut schema = crd::schema::<T>();
-        let anything = JSONSchemaProps {
-            x_kubernetes_preserve_unknown_fields: Some(true),
-            ..JSONSchemaProps::default()
-        };
+        let anything =
+            JSONSchemaProps { x_kubernetes_preserve_unknown_fields: Some(true), ..JSONSchemaProps::default() };
         let properties = schema.properties.get_or_insert_default();
         for name in ["apiVersion", "kind", "metadata", "status"] {
             properties.insert(name.to_owned(), anything.clone());
@@ -86,11 +80,7 @@ impl Validator {
         let patterns = Patterns::of(&schema);
         // A schema is a tree of maps with text keys, which JSON can always express.
         let rules = cel::compile_schema(&serde_json::to_value(&schema).unwrap_or_default());
-        Self {
-            schema,
-            patterns,
-            rules,
-        }
+        Self { schema, patterns, rules }
     }
 
     /// Every way in which an object differs from what its CRD allows, empty when it is valid: schema violations in the
@@ -111,11 +101,7 @@ impl Validator {
                 // Whatever makes serde refuse should have been said above, with its path; if not, better so than never.
                 if !violations.iter().any(|it| it.cause == Cause::Schema) {
                     let message = error.to_string();
-                    violations.push(Violation {
-                        path: String::new(),
-                        message,
-                        cause: Cause::Schema,
-                    });
+                    violations.push(Violation { path: String::new(), message, cause: Cause::Schema });
                 }
                 (None, violations)
             }
@@ -133,16 +119,9 @@ impl Validator {
                 let message = if error.kind == ErrorKind::ValidationFailure {
                     error.message
                 } else {
-                    format!(
-                        "the rule `{}` could not be evaluated: {}",
-                        error.rule, error.message
-                    )
+                    format!("the rule `{}` could not be evaluated: {}", error.rule, error.message)
                 };
-                Violation {
-                    path: error.field_path,
-                    message,
-                    cause: Cause::Rule,
-                }
+                Violation { path: error.field_path, message, cause: Cause::Rule }
             }));
         }
         (violations, pruned)
@@ -159,10 +138,6 @@ impl fmt::Debug for Validator {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() {
-            f.write_str(&self.message)
-        } else {
-            write!(f, "{}: {}", self.path, self.message)
-        }
+        if self.path.is_empty() { f.write_str(&self.message) } else { write!(f, "{}: {}", self.path, self.message) }
     }
 }

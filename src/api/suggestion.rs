@@ -5,10 +5,7 @@ const LONGEST: usize = 64;
 
 /// The candidate nearest to `name`, if it is near enough to be a slip of the fingers: a third of the letters may
 /// differ, and case does not count. Of equally near ones the first wins.
-pub(super) fn nearest<'a>(
-    name: &str,
-    candidates: impl Iterator<Item = &'a str>,
-) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let name: Vec<char> = name.to_lowercase().chars().take(LONGEST + 1).collect();
     if name.len() > LONGEST {
         return None;
@@ -34,9 +31,7 @@ fn distance(a: &[char], b: &[char]) -> usize {
         let mut left = i + 1;
         for (j, &y) in b.iter().enumerate() {
             let cell = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
-            let mut best = (cell(&last, j) + usize::from(x != y))
-                .min(cell(&last, j + 1) + 1)
-                .min(left + 1);
+            let mut best = (cell(&last, j) + usize::from(x != y)).min(cell(&last, j + 1) + 1).min(left + 1);
             let swapped = i > 0 && j > 0 && a.get(i - 1) == Some(&y) && b.get(j - 1) == Some(&x);
             if swapped {
                 best = best.min(cell(&before_last, j - 1) + 1);

@@ -3,15 +3,13 @@
 
 use std::{env, fs, path::Path};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSONSchemaProps, JSONSchemaPropsOrArray,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaProps, JSONSchemaPropsOrArray};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{
-    Cause, GatewayRoute, RateLimitPolicy, ReferenceGrant, Violation, crds, crds_yaml,
-    gateway_route, rate_limit_policy, reference_grant, schema,
+    Cause, GatewayRoute, RateLimitPolicy, ReferenceGrant, Violation, crds, crds_yaml, gateway_route, rate_limit_policy,
+    reference_grant, schema,
 };
 
 mod example;
@@ -26,10 +24,7 @@ fn schemas() -> Vec<(String, JSONSchemaProps)> {
         .into_iter()
         .map(|crd| {
             let version = crd.spec.versions.into_iter().next().unwrap();
-            (
-                crd.spec.names.kind,
-                version.schema.unwrap().open_api_v3_schema.unwrap(),
-            )
+            (crd.spec.names.kind, version.schema.unwrap().open_api_v3_schema.unwrap())
         })
         .collect()
 }
@@ -50,10 +45,7 @@ fn every_property_is_described() {
     for (kind, schema) in schemas() {
         visit(&kind, &schema, &mut |path, schema| {
             let described = schema.description.as_deref().is_some_and(|it| it.len() > 8);
-            assert!(
-                described || path.ends_with("[]"),
-                "{path} has no description"
-            );
+            assert!(described || path.ends_with("[]"), "{path} has no description");
         });
     }
 }
@@ -62,38 +54,23 @@ fn every_property_is_described() {
 fn every_schema_is_bounded_and_structural() {
     for (kind, schema) in schemas() {
         visit(&kind, &schema, &mut |path, schema| {
-            let type_ = schema
-                .type_
-                .as_deref()
-                .unwrap_or_else(|| panic!("{path} has no type"));
+            let type_ = schema.type_.as_deref().unwrap_or_else(|| panic!("{path} has no type"));
             match type_ {
                 "string" => {
                     let bounded = schema.max_length.is_some() || schema.enum_.is_some();
                     assert!(bounded, "{path} has neither maxLength nor enum");
                 }
-                "array" => assert!(
-                    schema.max_items.is_some() && schema.items.is_some(),
-                    "{path} has no maxItems"
-                ),
+                "array" => assert!(schema.max_items.is_some() && schema.items.is_some(), "{path} has no maxItems"),
                 "integer" => {
                     let bounded = schema.minimum.is_some() || schema.enum_.is_some();
-                    assert!(
-                        bounded && schema.format.is_none(),
-                        "{path} is unbounded or has a format"
-                    );
+                    assert!(bounded && schema.format.is_none(), "{path} is unbounded or has a format");
                 }
                 "object" => assert!(schema.properties.is_some(), "{path} is open"),
                 "boolean" => {}
                 other => panic!("{path} has type {other}"),
             }
-            assert!(
-                schema.nullable.is_none() && schema.title.is_none(),
-                "{path}"
-            );
-            assert!(
-                schema.one_of.is_none() && schema.any_of.is_none() && schema.all_of.is_none(),
-                "{path}"
-            );
+            assert!(schema.nullable.is_none() && schema.title.is_none(), "{path}");
+            assert!(schema.one_of.is_none() && schema.any_of.is_none() && schema.all_of.is_none(), "{path}");
         });
     }
 }
@@ -119,12 +96,7 @@ fn optional_fields_keep_their_own_words() {
             words = schema.description.clone();
         }
     });
-    assert!(
-        words
-            .as_deref()
-            .is_some_and(|it| it.contains("Local when omitted")),
-        "{words:?}"
-    );
+    assert!(words.as_deref().is_some_and(|it| it.contains("Local when omitted")), "{words:?}");
 }
 
 /// The API server reads a bare `off` or `y` as a boolean, and Kubernetes writes enum values in PascalCase. What other
@@ -134,16 +106,9 @@ fn no_enum_value_is_a_yaml_boolean() {
     for (kind, schema) in schemas() {
         visit(&kind, &schema, &mut |path, schema| {
             for value in schema.enum_.iter().flatten() {
-                assert!(
-                    value.0.is_string() || value.0.is_i64(),
-                    "{path}: {}",
-                    value.0
-                );
+                assert!(value.0.is_string() || value.0.is_i64(), "{path}: {}", value.0);
                 let lower = value.0.to_string().replace('"', "").to_lowercase();
-                assert!(
-                    !["y", "n", "yes", "no", "on", "off"].contains(&lower.as_str()),
-                    "{path}: {lower}"
-                );
+                assert!(!["y", "n", "yes", "no", "on", "off"].contains(&lower.as_str()), "{path}: {lower}");
             }
         });
     }
@@ -163,23 +128,14 @@ fn crds_have_what_kubectl_shows() {
         assert!(version.subresources.as_ref().unwrap().status.is_some());
     }
     let columns = |columns: &Option<Vec<_>>| {
-        let columns: &Vec<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceColumnDefinition> =
-            columns.as_ref().unwrap();
-        columns
-            .iter()
-            .map(|it| format!("{}/{}", it.name, it.priority.unwrap_or(0)))
-            .collect::<Vec<_>>()
-            .join(" ")
+        let columns: &Vec<
+            k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceColumnDefinition,
+        > = columns.as_ref().unwrap();
+        columns.iter().map(|it| format!("{}/{}", it.name, it.priority.unwrap_or(0))).collect::<Vec<_>>().join(" ")
     };
     let route = &route.spec.versions[0];
-    assert_eq!(
-        columns(&route.additional_printer_columns),
-        "Hosts/0 Accepted/0 Programmed/0 Status/0 Age/0 Message/1"
-    );
-    assert_eq!(
-        route.selectable_fields.as_ref().unwrap()[0].json_path,
-        ".spec.ingressClassName"
-    );
+    assert_eq!(columns(&route.additional_printer_columns), "Hosts/0 Accepted/0 Programmed/0 Status/0 Age/0 Message/1");
+    assert_eq!(route.selectable_fields.as_ref().unwrap()[0].json_path, ".spec.ingressClassName");
     assert_eq!(
         policy.metadata.labels.unwrap()["gateway.networking.k8s.io/policy"],
         "Inherited",
@@ -202,25 +158,19 @@ fn crds_on_disk_are_the_generated_ones() {
             fs::write(&path, &yaml).unwrap();
         }
         let on_disk = fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            on_disk == yaml,
-            "crds/{file} is stale: run UPDATE_GOLDEN=1 cargo test crds_on_disk"
-        );
+        assert!(on_disk == yaml, "crds/{file} is stale: run UPDATE_GOLDEN=1 cargo test crds_on_disk");
     }
 }
 
 /// Documents of a YAML text as JSON values.
 fn documents(yaml: &str) -> Vec<Value> {
-    serde_yaml::Deserializer::from_str(yaml)
-        .map(|it| Value::deserialize(it).unwrap())
-        .collect()
+    serde_yaml::Deserializer::from_str(yaml).map(|it| Value::deserialize(it).unwrap()).collect()
 }
 
 /// Reads `value` as `T` without an unknown field and writes it back.
 fn round_trip<T: DeserializeOwned + serde::Serialize>(value: &Value) -> Value {
     let mut unknown = Vec::new();
-    let object: T =
-        serde_ignored::deserialize(value, |path| unknown.push(path.to_string())).unwrap();
+    let object: T = serde_ignored::deserialize(value, |path| unknown.push(path.to_string())).unwrap();
     // kube writes these two from the type and does not read them.
     unknown.retain(|path| path != "apiVersion" && path != "kind");
     assert_eq!(unknown, Vec::<String>::new());
@@ -230,15 +180,11 @@ fn round_trip<T: DeserializeOwned + serde::Serialize>(value: &Value) -> Value {
 /// Whether everything in `part` is in `whole` with the same value; `whole` may have more fields, not more items.
 fn contains(whole: &Value, part: &Value) -> bool {
     match (whole, part) {
-        (Value::Object(whole), Value::Object(part)) => part
-            .iter()
-            .all(|(name, it)| whole.get(name).is_some_and(|whole| contains(whole, it))),
+        (Value::Object(whole), Value::Object(part)) => {
+            part.iter().all(|(name, it)| whole.get(name).is_some_and(|whole| contains(whole, it)))
+        }
         (Value::Array(whole), Value::Array(part)) => {
-            whole.len() == part.len()
-                && whole
-                    .iter()
-                    .zip(part)
-                    .all(|(whole, part)| contains(whole, part))
+            whole.len() == part.len() && whole.iter().zip(part).all(|(whole, part)| contains(whole, part))
         }
         _ => whole == part,
     }

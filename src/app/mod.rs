@@ -83,9 +83,8 @@ impl App {
     ) -> anyhow::Result<Self> {
         let http = bind(process.http, process.workers).with_context(|| format!("--http {}", process.http))?;
         let https = bind(process.https, process.workers).with_context(|| format!("--https {}", process.https))?;
-        let admin = TcpListener::bind(resolve(process.admin))
-            .await
-            .with_context(|| format!("--admin {}", process.admin))?;
+        let admin =
+            TcpListener::bind(resolve(process.admin)).await.with_context(|| format!("--admin {}", process.admin))?;
         let addresses = admin::Addresses { http: http.address, https: https.address, admin: admin.local_addr()? };
         let metrics = Metrics::new(process.workers);
         let tables = Publisher::new(Arc::new(Table::default()));

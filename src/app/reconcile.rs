@@ -75,6 +75,8 @@ impl Reconcile {
 
     /// Runs until the drain has ended or every source has gone.
     pub(super) async fn run(mut self, mut drain: Drain) -> anyhow::Result<()> {
+        let waiting = self.waiting();
+        self.readiness.send_modify(|readiness| readiness.waiting = waiting);
         loop {
             tokio::select! {
                 batch = self.changes.recv() => match batch {

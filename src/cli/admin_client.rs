@@ -27,7 +27,8 @@ pub(super) fn explain(
         query += &form_urlencoded(&[("header", &header)]);
     }
     let answer = control_runtime()?.block_on(get(admin, &format!("/api/v1/explain?{query}")))?;
-    serde_json::from_slice(&answer).with_context(|| format!("{admin} gave no explanation; is it a Headgate of this version?"))
+    serde_json::from_slice(&answer)
+        .with_context(|| format!("{admin} gave no explanation; is it a Headgate of this version?"))
 }
 
 async fn get(admin: &Uri, path: &str) -> anyhow::Result<Bytes> {

@@ -7,7 +7,7 @@ use clap::Args;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 
 use super::{CLEAN, FINDINGS, Outcome, print, run};
-use crate::table::path::normalise;
+use crate::path::normalise;
 use crate::table::{Candidate, Explanation, RequestHead, Verdict};
 
 /// Say which rule a request meets, and why every other one does not.

@@ -159,7 +159,9 @@ fn everything(objects: Vec<Value>) -> anyhow::Result<Vec<Change>> {
     let mut batch = Vec::new();
     for object in objects {
         let kind = decode::kind_of(&object).map_err(|finding| anyhow::anyhow!(finding.message))?;
-        batch.push(decode::decode(kind, object, decode::Origin::File).map_err(|finding| anyhow::anyhow!(finding.message))?);
+        batch.push(
+            decode::decode(kind, object, decode::Origin::File).map_err(|finding| anyhow::anyhow!(finding.message))?,
+        );
     }
     batch.extend(Kind::ALL.map(Change::Synced));
     Ok(batch)

@@ -54,8 +54,7 @@ impl Serve {
         let lease_namespace = self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).context("the cluster cannot be spoken to")?;
         let (wanted, asked) = mpsc::channel(WANTED);
-        let app =
-            App::build(self.serving.process(true), self.cluster.settings()?, Kind::ALL, Some(wanted)).await?;
+        let app = App::build(self.serving.process(true), self.cluster.settings()?, Kind::ALL, Some(wanted)).await?;
         let changes = app.changes();
         let mut running = app.spawn();
         tracing::info!(
@@ -78,7 +77,8 @@ impl Serve {
         settings.publish = self.publish();
         let (election, leading) = leader::channel();
         let mut drain = running.drain();
-        let elect = leader::run(client.clone(), candidate, election, async move { drain.reached(Phase::Leaving).await });
+        let elect =
+            leader::run(client.clone(), candidate, election, async move { drain.reached(Phase::Leaving).await });
         running.essential(async move {
             // The Lease is given back as soon as a stop begins; there is nothing to do after that.
             elect.await;

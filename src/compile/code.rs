@@ -144,6 +144,10 @@ codes! {
     NamedEndpoints = "HG1601", Warning, UnsupportedProtocol, "endpoints by name are ignored";
     /// An endpoint with an address that no backend can have.
     RefusedAddress = "HG1602", Warning, Invalid, "endpoint address is refused";
+
+    // The cluster.
+    /// A kind that is not installed, that RBAC forbids, or that the API server does not answer for.
+    KindUnavailable = "HG1701", Error, Invalid, "kind cannot be watched";
 }
 
 impl fmt::Display for Code {

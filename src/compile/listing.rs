@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::code::{Code, Severity};
 use super::report::{Report, Told};
+use crate::store::Watch;
 
 /// One problem with everything that says where it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,7 +35,7 @@ pub struct Listed {
 }
 
 impl Report {
-    /// Every problem: those of objects, then those of places.
+    /// Every problem: those of objects, then those of places, then kinds that cannot be watched.
     pub fn list(&self) -> Vec<Listed> {
         let of_objects = self.problems().map(|Told { object, problem }| Listed {
             code: problem.code.as_str(),
@@ -58,7 +59,20 @@ impl Report {
                 place: Some(finding.place.clone().unwrap_or_else(|| place.clone())),
             })
         });
-        of_objects.chain(of_places).collect()
+        let of_kinds = self.watches.iter().filter_map(|(kind, watch)| match watch {
+            Watch::Unavailable(reason) if !kind.optional() => Some(Listed {
+                code: Code::KindUnavailable.as_str(),
+                severity: word(Code::KindUnavailable.severity()),
+                object: Some(kind.to_string()),
+                rule: None,
+                field: String::new(),
+                what: reason.clone(),
+                remedy: "what is known of it stays in force until it can be watched again".to_owned(),
+                place: None,
+            }),
+            Watch::Unavailable(_) | Watch::Pending | Watch::Synced => None,
+        });
+        of_objects.chain(of_places).chain(of_kinds).collect()
     }
 }
 

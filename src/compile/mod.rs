@@ -135,7 +135,7 @@ pub fn compile(store: &Store, settings: &Settings, previous: Compiled, dirty: &B
 
 /// Whether a change concerns endpoints alone, so that [`Compiled::endpoints_changed`] does all that is to do.
 pub fn is_endpoints_only(dirty: &BTreeSet<ObjectKey>) -> bool {
-    dirty.iter().all(|key| key.kind == Kind::EndpointSlice)
+    !dirty.is_empty() && dirty.iter().all(|key| key.kind == Kind::EndpointSlice)
 }
 
 impl Compiled {

@@ -5,7 +5,7 @@ use std::fmt;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use super::template::{Part, Parts, TemplateError, render};
-use crate::table::{self, Params, Title};
+use crate::path::{self, Params};
 
 /// Changes to the headers of a request or of a response: first removals, then settings, then additions, so that what a
 /// rule sets is there whatever it removes.
@@ -100,7 +100,7 @@ impl HeaderTemplate {
             } else {
                 let (name, after) =
                     from_brace.strip_prefix('{').and_then(|open| open.split_once('}')).ok_or_else(brace)?;
-                if !table::is_param_name(name) {
+                if !path::is_param_name(name) {
                     return Err(brace());
                 }
                 parts.param(name, known)?;
@@ -142,6 +142,24 @@ impl fmt::Display for HeaderTemplate {
                 Part::Param(name) => write!(f, "{{{name}}}"),
             }),
         }
+    }
+}
+
+/// A header's name as people write it.
+pub(crate) struct Title<'a>(pub(crate) &'a HeaderName);
+
+impl fmt::Display for Title<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, word) in self.0.as_str().split('-').enumerate() {
+            if number > 0 {
+                f.write_str("-")?;
+            }
+            let mut letters = word.chars();
+            if let Some(first) = letters.next() {
+                write!(f, "{}{}", first.to_ascii_uppercase(), letters.as_str())?;
+            }
+        }
+        Ok(())
     }
 }
 

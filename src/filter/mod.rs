@@ -19,6 +19,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+pub(crate) use headers::Title;
 pub use headers::{HeaderRules, HeaderTemplate};
 pub use redirect::{DirectResponse, Redirect};
 pub use rewrite::{PathRewrite, Rewrite};
@@ -26,7 +27,7 @@ pub use template::{Template, TemplateError};
 
 use bytes::Bytes;
 
-use crate::table::Params;
+use crate::path::Params;
 
 /// One step.
 #[derive(Clone, Debug)]

@@ -6,8 +6,7 @@ use http::HeaderValue;
 
 use super::template::{Template, TemplateError};
 use super::{Flow, Matched, Reply, RequestParts};
-use crate::table::parse_path;
-use crate::table::path;
+use crate::path::{self, parse_path};
 
 /// A change to path, host, or both; the query stays as it is.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Texts with the values of path parameters in them.
 
-use crate::table::{self, Param, Params, PathMatchError};
+use crate::path::{self, Param, Params, PathMatchError};
 
 /// A path with parameters: `:name` and `*name` stand for whole segments, as in the path template that declares them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl TemplateError {
 impl Template {
     /// A path with parameters; `known` are the names that every match of the rule declares.
     pub fn parse(declared: &str, known: &[&str]) -> Result<Self, TemplateError> {
-        let text = table::parse_path(declared)?;
+        let text = path::parse_path(declared)?;
         let mut parts = Parts::default();
         let mut rest = None;
         for segment in text.split('/').skip(1) {
@@ -77,7 +77,7 @@ impl Template {
                 return Err(PathMatchError::RestNotLast(rest).into());
             }
             parts.literal("/");
-            match table::param_name(segment)? {
+            match path::param_name(segment)? {
                 None => parts.literal(segment),
                 Some(Param::One(name)) => parts.param(name, known)?,
                 Some(Param::Rest(name)) => {

@@ -19,7 +19,7 @@ use super::framing::{Authority, REFUSED_TARGET};
 use super::record::Record;
 use super::{Worker, hash, upgrade};
 use crate::filter::{Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
-use crate::table::path::normalise;
+use crate::path::normalise;
 use crate::table::{Match, RequestHead, Route, Table, Target};
 use crate::telemetry::Reason;
 

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use http::header::{self, HeaderMap};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::table::{HashOn, Params, query};
+use crate::path::Params;
+use crate::table::{HashOn, query};
 
 /// The hash of the request's key, the same on every replica; `None` when the request has no such thing, and then any
 /// endpoint will do.

@@ -18,7 +18,7 @@ pub(super) fn status(addresses: &BTreeSet<Address>, shown: &IngressStatus) -> Op
     };
     let wanted: Vec<_> = addresses.iter().map(as_listed).collect();
     let same = wanted.len() == listed.len() && wanted.iter().all(|address| listed.contains(address));
-    (!same).then(|| IngressStatus { load_balancer: Some(IngressLoadBalancerStatus { ingress: Some(wanted) }) })
+    (!same).then_some(IngressStatus { load_balancer: Some(IngressLoadBalancerStatus { ingress: Some(wanted) }) })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -369,20 +369,24 @@ impl Cluster {
     }
 
     fn apply(&self, key: &ObjectKey, intent: &Intent, shown: &Shown, status: Value) -> Value {
-        let mut body = json!({
-            "apiVersion": key.kind.api_version(),
-            "kind": key.kind.as_str(),
-            "metadata": {"name": &*key.name, "namespace": &*key.namespace},
-        });
-        let whole_value = matches!(intent, Intent::Leave) || key.kind == Kind::RateLimitPolicy;
-        if whole_value && let Some(version) = &shown.version {
-            // Decided on what was read, so it must still be so.
-            body["metadata"]["resourceVersion"] = json!(version);
+        let mut metadata = Map::from_iter([
+            ("name".to_owned(), key.name.as_ref().into()),
+            ("namespace".to_owned(), key.namespace.as_ref().into()),
+        ]);
+        let decided_on_what_was_read = matches!(intent, Intent::Leave) || key.kind == Kind::RateLimitPolicy;
+        if decided_on_what_was_read && let Some(version) = &shown.version {
+            // So it must still be so.
+            metadata.insert("resourceVersion".to_owned(), version.as_str().into());
         }
+        let mut body = Map::from_iter([
+            ("apiVersion".to_owned(), key.kind.api_version().into()),
+            ("kind".to_owned(), key.kind.as_str().into()),
+            ("metadata".to_owned(), metadata.into()),
+        ]);
         if !status.is_null() {
-            body["status"] = status;
+            body.insert("status".to_owned(), status);
         }
-        body
+        body.into()
     }
 
     fn shown(&self, kind: Kind, object: DynamicObject) -> Shown {

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::router::Entry;
 use super::{Backend, Certificate, HashOn, HostKey, Listeners, Table, Target, Timeouts, TlsVersion};
+use crate::filter::Title;
 use crate::upstream::{Balancer, Cluster, Transport};
 
 /// A table in words. It leaves the generation out, so that tables with the same content are described alike.
@@ -141,7 +142,7 @@ fn backend(backend: &Backend) -> BackendDescription {
 fn hash_on(hash_on: &HashOn) -> String {
     match hash_on {
         HashOn::ClientIp => "ClientIP".into(),
-        HashOn::Header(name) => format!("Header {}", super::Title(name)),
+        HashOn::Header(name) => format!("Header {}", Title(name)),
         HashOn::Cookie(name) => format!("Cookie {name}"),
         HashOn::QueryParam(name) => format!("QueryParam {name}"),
         HashOn::PathParam(name) => format!("PathParam {name}"),

@@ -8,6 +8,7 @@ use http::{HeaderMap, HeaderName, Method};
 use regex::{Regex, RegexBuilder};
 
 use super::query;
+use crate::filter::Title;
 
 /// What is looked at to choose a route: the normalised path and the rest of the head as it came.
 #[derive(Clone, Copy, Debug)]
@@ -179,24 +180,6 @@ fn joined<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<Cow<'h, [u8]>
         all.extend([separator, value].concat());
     }
     Some(all.into())
-}
-
-/// A header's name as people write it.
-pub(crate) struct Title<'a>(pub(crate) &'a HeaderName);
-
-impl fmt::Display for Title<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, word) in self.0.as_str().split('-').enumerate() {
-            if number > 0 {
-                f.write_str("-")?;
-            }
-            let mut letters = word.chars();
-            if let Some(first) = letters.next() {
-                write!(f, "{}{}", first.to_ascii_uppercase(), letters.as_str())?;
-            }
-        }
-        Ok(())
-    }
 }
 
 struct Found(Option<String>);

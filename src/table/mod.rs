@@ -6,8 +6,6 @@ mod explain;
 mod hash;
 mod host;
 mod matcher;
-mod params;
-pub mod path;
 mod path_match;
 pub mod query;
 mod route;
@@ -24,15 +22,12 @@ pub use describe::Description;
 pub use explain::{Candidate, Explanation, Verdict};
 pub use host::{HostKey, HostKeyError, Hosts};
 pub use matcher::{HeaderMatch, Matcher, QueryMatch, RequestHead, ValueMatch};
-pub use params::{MAX_PARAMS, Params};
-pub use path_match::{PathMatch, PathMatchError};
+pub use path_match::PathMatch;
 pub use route::{Backend, Backends, HashOn, Listeners, Route, RouteId, Target, Timeouts};
 pub use router::{Entry, HostRouter};
 pub use specificity::{Precedence, Specificity};
 
-pub(crate) use matcher::Title;
-pub(crate) use path_match::{Param, is_param_name, param_name, parse_path};
-
+use crate::path::Params;
 use crate::upstream::Cluster;
 
 /// Everything a worker needs to serve, as of one generation.

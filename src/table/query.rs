@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::path::hex_value;
+use crate::path::hex_value;
 
 /// The first value of a parameter, as sent; a parameter without `=` has an empty one.
 pub fn first<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::matcher::{Matcher, RequestHead};
-use super::params::Params;
 use super::path_match::{Kind, PathMatch};
 use super::specificity::{Precedence, Specificity};
 use super::trie::{Trie, Visit};
 use super::{Match, Route};
+use crate::path::Params;
 
 /// One match of a rule: conditions, and the route that takes a request for which they hold.
 #[derive(Clone, Debug)]

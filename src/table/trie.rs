@@ -10,8 +10,8 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 
 use super::hash::BuildXxh3;
-use super::params::{MAX_PARAMS, Spans};
 use super::path_match::{Kind, PathMatch, Step};
+use crate::path::{MAX_PARAMS, Spans};
 
 /// Rules with one path: a range of the host's list.
 pub(super) type Rules = Range<u32>;
@@ -48,6 +48,7 @@ pub(super) struct Visit<'w> {
 struct Node {
     /// Which of the trie's literals are its children.
     literals: Range<u32>,
+    /// Never the root, whose number is 0.
     param: Option<NonZeroU32>,
     ends: Rules,
     spans: Rules,
@@ -163,12 +164,11 @@ fn insert<'p>(drafts: &mut Vec<Draft<'p>>, steps: &'p [Step], number: u32) {
                     next
                 }
             },
-            // Not zero, for the root is there.
-            Step::Param => draft
-                .param
-                .or(NonZeroU32::new(next))
-                .inspect(|child| draft.param = Some(*child))
-                .map_or(next, NonZeroU32::get),
+            Step::Param => {
+                let child = draft.param.map_or(next, NonZeroU32::get);
+                draft.param = NonZeroU32::new(child);
+                child
+            }
             Step::End => return extend(&mut draft.ends, number),
             Step::Span => return extend(&mut draft.spans, number),
         };

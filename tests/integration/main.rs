@@ -2,6 +2,8 @@
 
 // A test that cannot go on stops at the line that says why.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+// What a test spawns ends with its runtime, and a table of cases is as complex as the cases are.
+#![allow(clippy::disallowed_methods, clippy::type_complexity)]
 
 /// What tests start and talk to.
 mod harness;
@@ -16,3 +18,13 @@ mod source_kubernetes;
 
 /// How endpoints are spoken to, pooled, chosen and tried again.
 mod upstream;
+/// The real binary as the ingress of the real API server.
+mod kubernetes;
+/// The dependency rule of the crate, and what else of the code can be counted.
+mod layering;
+
+/// Back to the cluster, component by component.
+mod status;
+
+/// Which request goes where.
+mod routing;

@@ -26,7 +26,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde::Deserialize as _;
 use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::harness::cluster::Cluster;
 
@@ -83,12 +83,12 @@ impl Bed {
         };
         let (elected, leading) = leader::channel();
         let (stop, stopped) = oneshot::channel::<()>();
-        let election = tokio::spawn(leader::run(self.account.clone(), election, elected, async {
+        let elect = leader::run(self.account.clone(), election, elected, async {
             let _ = stopped.await;
-        }));
+        });
         let (reports, received) = watch::channel(Arc::default());
-        let writer = tokio::spawn(status::run(self.account.clone(), settings, received, leading.clone()));
-        Replica { leading, reports, stop: Some(stop), election, writer }
+        let write = status::run(self.account.clone(), settings, received, leading.clone());
+        Replica { leading, reports, stop: Some(stop), election: spawned(elect), writer: spawned(write) }
     }
 
     /// The object as a tool sees it.
@@ -223,12 +223,19 @@ fn rights(namespace: &str) -> String {
     documents.collect::<Vec<_>>().join("\n---\n")
 }
 
+fn spawned(task: impl Future<Output = ()> + Send + 'static) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(task);
+    tasks
+}
+
+/// One that goes with this value, as a process that is killed.
 struct Replica {
     leading: Leading,
     reports: watch::Sender<Arc<Report>>,
     stop: Option<oneshot::Sender<()>>,
-    election: JoinHandle<()>,
-    writer: JoinHandle<()>,
+    election: JoinSet<()>,
+    writer: JoinSet<()>,
 }
 
 impl Replica {
@@ -236,18 +243,16 @@ impl Replica {
         self.reports.send_replace(Arc::new(report.clone()));
     }
 
-    /// As SIGTERM does.
+    /// As SIGTERM does: the election ends in order, and the writer with the process.
     async fn stop(mut self) {
         drop(self.stop.take());
-        in_time("the end of the election", &mut self.election).await.unwrap();
+        in_time("the end of the election", self.election.join_next()).await.unwrap().unwrap();
         assert!(!self.leading.holds());
-        self.writer.abort();
+        assert_eq!(self.writer.len(), 1, "the writer waits for the next term");
     }
 
     /// As SIGKILL does.
     fn kill(self) -> Leading {
-        self.election.abort();
-        self.writer.abort();
         self.leading
     }
 }

@@ -80,10 +80,7 @@ pub enum JwtAlgorithm {
 #[serde(rename_all = "camelCase")]
 pub struct RemoteJwks {
     /// Address of the key set.
-    #[schemars(
-        length(min = 1, max = 2048),
-        regex(pattern = r"^https?://[^\x00-\x20\x7F]+$")
-    )]
+    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^https?://[^\x00-\x20\x7F]+$"))]
     pub uri: String,
     /// How long fetched keys are used before they are fetched again. A token with an unknown key asks for an earlier
     /// fetch.

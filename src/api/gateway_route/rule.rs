@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{HeaderMatch, Method, PathMatch, QueryParamMatch, pattern},
-    BackendRef, CircuitBreaker, Compression, Filter, HealthCheck, JwtRequirement, LoadBalancer,
-    Observability, OutlierDetection, RequestBody, Retry, SessionPersistence, Timeouts,
+    BackendRef, CircuitBreaker, Compression, Filter, HealthCheck, JwtRequirement, LoadBalancer, Observability,
+    OutlierDetection, RequestBody, Retry, SessionPersistence, Timeouts,
 };
 
 /// Which requests, and what happens to them.

@@ -37,9 +37,7 @@ pub struct AncestorStatus {
 }
 
 /// An object that a policy was attached to.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, KubeSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentReference {
     /// API group of the object; the empty string for Service.

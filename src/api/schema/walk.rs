@@ -60,12 +60,7 @@ impl Patterns {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(patterns: &'a Patterns) -> Self {
-        Self {
-            patterns,
-            path: String::new(),
-            violations: Vec::new(),
-            blocks_rules: false,
-        }
+        Self { patterns, path: String::new(), violations: Vec::new(), blocks_rules: false }
     }
 
     pub(super) fn run(mut self, schema: &JSONSchemaProps, value: &Value) -> Self {
@@ -74,8 +69,7 @@ impl<'a> Walk<'a> {
     }
 
     fn value(&mut self, schema: &JSONSchemaProps, value: &Value) {
-        if schema.x_kubernetes_int_or_string == Some(true) && (value.is_string() || value.is_i64())
-        {
+        if schema.x_kubernetes_int_or_string == Some(true) && (value.is_string() || value.is_i64()) {
             return;
         }
         match (schema.type_.as_deref(), value) {
@@ -102,22 +96,13 @@ impl<'a> Walk<'a> {
 
     fn object(&mut self, schema: &JSONSchemaProps, fields: &Map<String, Value>) {
         for (name, value) in fields {
-            match schema
-                .properties
-                .as_ref()
-                .and_then(|it| it.get(name))
-                .or_else(|| additional_of(schema))
-            {
+            match schema.properties.as_ref().and_then(|it| it.get(name)).or_else(|| additional_of(schema)) {
                 // As for the API server a null is no value, unless the field allows it.
                 Some(field) if value.is_null() && field.nullable != Some(true) => {}
                 Some(field) => self.at_field(name, |walk| walk.value(field, value)),
                 None if is_open(schema) => {}
                 None => {
-                    let known = schema
-                        .properties
-                        .iter()
-                        .flat_map(|it| it.keys())
-                        .map(String::as_str);
+                    let known = schema.properties.iter().flat_map(|it| it.keys()).map(String::as_str);
                     let message = unknown_field(name, known);
                     self.at_field(name, |walk| walk.push(Cause::UnknownField, message));
                 }
@@ -132,26 +117,14 @@ impl<'a> Walk<'a> {
     }
 
     fn array(&mut self, schema: &JSONSchemaProps, items: &[Value]) {
-        let most = schema
-            .max_items
-            .and_then(|it| usize::try_from(it).ok())
-            .unwrap_or(MAX_ITEMS);
+        let most = schema.max_items.and_then(|it| usize::try_from(it).ok()).unwrap_or(MAX_ITEMS);
         if items.len() > most {
             self.blocks_rules = true;
-            self.report(format!(
-                "has {} items, at most {most} are allowed",
-                items.len()
-            ));
+            self.report(format!("has {} items, at most {most} are allowed", items.len()));
         }
-        let least = schema
-            .min_items
-            .and_then(|it| usize::try_from(it).ok())
-            .unwrap_or(0);
+        let least = schema.min_items.and_then(|it| usize::try_from(it).ok()).unwrap_or(0);
         if items.len() < least {
-            self.report(format!(
-                "has {} items, at least {least} needed",
-                items.len()
-            ));
+            self.report(format!("has {} items, at least {least} needed", items.len()));
         }
         let Some(item_schema) = items_of(schema) else {
             return;
@@ -192,11 +165,7 @@ impl<'a> Walk<'a> {
             return;
         }
         if let Some(expected) = &schema.pattern
-            && self
-                .patterns
-                .0
-                .get(expected)
-                .is_some_and(|it| !it.is_match(text))
+            && self.patterns.0.get(expected).is_some_and(|it| !it.is_match(text))
         {
             let text = quoted(text);
             self.report(match pattern::meaning(expected) {
@@ -244,16 +213,10 @@ impl<'a> Walk<'a> {
 
     fn push(&mut self, cause: Cause, message: String) {
         match self.violations.len() {
-            0..MAX_VIOLATIONS => self.violations.push(Violation {
-                path: self.path.clone(),
-                message,
-                cause,
-            }),
+            0..MAX_VIOLATIONS => self.violations.push(Violation { path: self.path.clone(), message, cause }),
             MAX_VIOLATIONS => self.violations.push(Violation {
                 path: String::new(),
-                message: format!(
-                    "has more than {MAX_VIOLATIONS} problems; the others are not listed"
-                ),
+                message: format!("has more than {MAX_VIOLATIONS} problems; the others are not listed"),
                 cause,
             }),
             _ => {}
@@ -267,11 +230,7 @@ pub(super) fn prune(schema: &JSONSchemaProps, value: &Value) -> Value {
         Value::Object(fields) if !is_open(schema) => fields
             .iter()
             .filter_map(|(name, value)| {
-                let field = schema
-                    .properties
-                    .as_ref()
-                    .and_then(|it| it.get(name))
-                    .or_else(|| additional_of(schema))?;
+                let field = schema.properties.as_ref().and_then(|it| it.get(name)).or_else(|| additional_of(schema))?;
                 let dropped = value.is_null() && field.nullable != Some(true);
                 (!dropped).then(|| (name.clone(), prune(field, value)))
             })
@@ -281,9 +240,7 @@ pub(super) fn prune(schema: &JSONSchemaProps, value: &Value) -> Value {
             Some(item_schema) => items.iter().map(|item| prune(item_schema, item)).collect(),
             None => value.clone(),
         },
-        Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-            value.clone()
-        }
+        Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 
@@ -304,18 +261,11 @@ fn additional_of(schema: &JSONSchemaProps) -> Option<&JSONSchemaProps> {
 /// Whether an object may have fields that the schema does not name.
 fn is_open(schema: &JSONSchemaProps) -> bool {
     schema.x_kubernetes_preserve_unknown_fields == Some(true)
-        || matches!(
-            schema.additional_properties,
-            Some(JSONSchemaPropsOrBool::Bool(true))
-        )
+        || matches!(schema.additional_properties, Some(JSONSchemaPropsOrBool::Bool(true)))
 }
 
 /// What must be unique about an item of a set or map, for comparing and in words. Items of the wrong shape have none.
-fn identity(
-    list: &JSONSchemaProps,
-    items: &JSONSchemaProps,
-    item: &Value,
-) -> Option<(String, String)> {
+fn identity(list: &JSONSchemaProps, items: &JSONSchemaProps, item: &Value) -> Option<(String, String)> {
     match list.x_kubernetes_list_type.as_deref()? {
         "set" => Some((item.to_string(), shown(item))),
         "map" => {
@@ -323,15 +273,7 @@ fn identity(
             let mut identity = Vec::new();
             let mut words = Vec::new();
             for key in list.x_kubernetes_list_map_keys.iter().flatten() {
-                let default = || {
-                    items
-                        .properties
-                        .as_ref()?
-                        .get(key)?
-                        .default
-                        .as_ref()
-                        .map(|it| &it.0)
-                };
+                let default = || items.properties.as_ref()?.get(key)?.default.as_ref().map(|it| &it.0);
                 let value = fields.get(key).or_else(default)?;
                 identity.push(value.to_string());
                 words.push(format!("{key} {}", shown(value)));
@@ -373,18 +315,11 @@ fn wrong_type(expected: &str, found: &Value) -> String {
 }
 
 fn not_allowed<'a>(value: &Value, allowed: impl Iterator<Item = &'a Value>) -> String {
-    let allowed: Vec<String> = allowed
-        .map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned))
-        .collect();
-    let meant = value
-        .as_str()
-        .and_then(|it| suggestion::nearest(it, allowed.iter().map(String::as_str)));
+    let allowed: Vec<String> = allowed.map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned)).collect();
+    let meant = value.as_str().and_then(|it| suggestion::nearest(it, allowed.iter().map(String::as_str)));
     let list = allowed.join(", ");
     match meant {
-        Some(meant) => format!(
-            "{} is not one of {list}; did you mean {meant}?",
-            shown(value)
-        ),
+        Some(meant) => format!("{} is not one of {list}; did you mean {meant}?", shown(value)),
         None => format!("{} is not one of {list}", shown(value)),
     }
 }
@@ -393,18 +328,12 @@ fn unknown_field<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -
     let name_shown = quoted(name);
     match suggestion::nearest(name, known.clone()) {
         Some(meant) => format!("unknown field {name_shown}; did you mean \"{meant}\"?"),
-        None => format!(
-            "unknown field {name_shown}; known here: {}",
-            known.collect::<Vec<_>>().join(", ")
-        ),
+        None => format!("unknown field {name_shown}; known here: {}", known.collect::<Vec<_>>().join(", ")),
     }
 }
 
 fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(
-        || value.to_string().chars().take(MAX_QUOTED).collect(),
-        quoted,
-    )
+    value.as_str().map_or_else(|| value.to_string().chars().take(MAX_QUOTED).collect(), quoted)
 }
 
 fn quoted(text: &str) -> String {

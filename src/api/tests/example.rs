@@ -7,14 +7,8 @@ const FULL: &str = include_str!("full.yaml");
 #[test]
 fn the_full_example_is_valid_and_loses_nothing() {
     let [route, policy] = <[Value; 2]>::try_from(documents(FULL)).unwrap();
-    assert_eq!(
-        lines(&gateway_route::validate(&route)),
-        Vec::<String>::new()
-    );
-    assert_eq!(
-        lines(&rate_limit_policy::validate(&policy)),
-        Vec::<String>::new()
-    );
+    assert_eq!(lines(&gateway_route::validate(&route)), Vec::<String>::new());
+    assert_eq!(lines(&rate_limit_policy::validate(&policy)), Vec::<String>::new());
 
     let route_back = round_trip::<GatewayRoute>(&route);
     assert!(contains(&route_back, &route), "{route_back:#}");
@@ -28,10 +22,7 @@ fn the_full_example_is_valid_and_loses_nothing() {
     assert_eq!(violations, []);
     let read = read.unwrap();
     read.validate_cel().unwrap();
-    serde_json::from_value::<RateLimitPolicy>(policy)
-        .unwrap()
-        .validate_cel()
-        .unwrap();
+    serde_json::from_value::<RateLimitPolicy>(policy).unwrap().validate_cel().unwrap();
 }
 
 /// A field that the example does not show is a field whose name nothing has proven.
@@ -68,18 +59,11 @@ fn occurs(values: &[&Value], path: &str) -> bool {
         return !values.is_empty();
     };
     if let Some(rest) = rest.strip_prefix(']') {
-        let items: Vec<&Value> = values
-            .iter()
-            .filter_map(|it| it.as_array())
-            .flatten()
-            .collect();
+        let items: Vec<&Value> = values.iter().filter_map(|it| it.as_array()).flatten().collect();
         return occurs(&items, rest);
     }
     let end = rest.find(['.', '[']).unwrap_or(rest.len());
-    let fields: Vec<&Value> = values
-        .iter()
-        .filter_map(|it| it.get(&rest[..end]))
-        .collect();
+    let fields: Vec<&Value> = values.iter().filter_map(|it| it.get(&rest[..end])).collect();
     occurs(&fields, &rest[end..])
 }
 
@@ -115,9 +99,6 @@ fn reference_grants_are_read_and_checked() {
     let bad = json!({"spec": {"from": [], "to": [{"group": "", "kind": "Service", "nam": "cdn"}]}});
     assert_eq!(
         lines(&reference_grant::validate(&bad)),
-        [
-            "spec.from: has 0 items, at least 1 needed",
-            r#"spec.to[0].nam: unknown field "nam"; did you mean "name"?"#,
-        ]
+        ["spec.from: has 0 items, at least 1 needed", r#"spec.to[0].nam: unknown field "nam"; did you mean "name"?"#,]
     );
 }

@@ -49,40 +49,24 @@ fn put(object: &mut Value, pointer: &str, value: Value) {
     }
 }
 
-fn run(
-    base: fn() -> Value,
-    validate: fn(&Value) -> Vec<Violation>,
-    cause: Cause,
-    cases: Vec<Case>,
-) {
+fn run(base: fn() -> Value, validate: fn(&Value) -> Vec<Violation>, cause: Cause, cases: Vec<Case>) {
     assert_eq!(validate(&base()), []);
     for Case(pointer, value, expected) in cases {
         let mut object = base();
         put(&mut object, pointer, value.clone());
         let found = validate(&object);
         assert_eq!(lines(&found), expected, "{pointer} = {value}");
-        assert!(
-            found.iter().all(|it| it.cause == cause),
-            "{pointer} = {value}: {found:?}"
-        );
+        assert!(found.iter().all(|it| it.cause == cause), "{pointer} = {value}: {found:?}");
     }
 }
 
 #[test]
 fn rules_of_gateway_routes_hold() {
     const RULE: &str = "/spec/rules/0";
-    let filter = |expected: &'static [&'static str], filter: Value| {
-        Case("/spec/rules/0/filters/0", filter, expected)
-    };
-    let path = |expected: &'static [&'static str], path: Value| {
-        Case("/spec/rules/0/matches/0/path", path, expected)
-    };
+    let filter = |expected: &'static [&'static str], filter: Value| Case("/spec/rules/0/filters/0", filter, expected);
+    let path = |expected: &'static [&'static str], path: Value| Case("/spec/rules/0/matches/0/path", path, expected);
     let modifier = |expected: &'static [&'static str], path: Value| {
-        Case(
-            "/spec/rules/0/filters/0",
-            json!({"type": "URLRewrite", "urlRewrite": {"path": path}}),
-            expected,
-        )
+        Case("/spec/rules/0/filters/0", json!({"type": "URLRewrite", "urlRewrite": {"path": path}}), expected)
     };
     let backend = json!({"name": "app", "port": 80});
     run(
@@ -90,11 +74,7 @@ fn rules_of_gateway_routes_hold() {
         gateway_route::validate,
         Cause::Rule,
         vec![
-            Case(
-                "/spec/rules/1/name",
-                json!("main"),
-                &["spec: rule names must be unique"],
-            ),
+            Case("/spec/rules/1/name", json!("main"), &["spec: rule names must be unique"]),
             Case(
                 "/spec/rules/0/jwt",
                 json!({"providers": ["main"]}),
@@ -123,23 +103,17 @@ fn rules_of_gateway_routes_hold() {
                     "localJWKS": {"valueRef": {"name": "keys"}},
                     "extractFrom": {},
                 }]),
-                &[
-                    "spec.jwtProviders[0].extractFrom: extractFrom needs at least one of headers, cookies and params",
-                ],
+                &["spec.jwtProviders[0].extractFrom: extractFrom needs at least one of headers, cookies and params"],
             ),
             Case(
                 RULE,
                 json!({}),
-                &[
-                    "spec.rules[0]: a rule needs backendRefs, or a RequestRedirect or DirectResponse filter",
-                ],
+                &["spec.rules[0]: a rule needs backendRefs, or a RequestRedirect or DirectResponse filter"],
             ),
             Case(
                 "/spec/rules/0/backendRefs",
                 json!([]),
-                &[
-                    "spec.rules[0]: a rule needs backendRefs, or a RequestRedirect or DirectResponse filter",
-                ],
+                &["spec.rules[0]: a rule needs backendRefs, or a RequestRedirect or DirectResponse filter"],
             ),
             Case(
                 "/spec/rules/0/backendRefs",
@@ -150,14 +124,9 @@ fn rules_of_gateway_routes_hold() {
                 &["spec.rules[0].filters[0]: ipAccess must be set exactly when type is IPAccess"],
                 json!({"type": "IPAccess"}),
             ),
+            filter(&["spec.rules[0].filters[0]: cors must be set exactly when type is CORS"], json!({"type": "CORS"})),
             filter(
-                &["spec.rules[0].filters[0]: cors must be set exactly when type is CORS"],
-                json!({"type": "CORS"}),
-            ),
-            filter(
-                &[
-                    "spec.rules[0].filters[0]: externalAuth must be set exactly when type is ExternalAuth",
-                ],
+                &["spec.rules[0].filters[0]: externalAuth must be set exactly when type is ExternalAuth"],
                 json!({"type": "ExternalAuth"}),
             ),
             filter(
@@ -173,27 +142,19 @@ fn rules_of_gateway_routes_hold() {
                 json!({"type": "ResponseHeaderModifier"}),
             ),
             filter(
-                &[
-                    "spec.rules[0].filters[0]: urlRewrite must be set exactly when type is URLRewrite",
-                ],
+                &["spec.rules[0].filters[0]: urlRewrite must be set exactly when type is URLRewrite"],
                 json!({"type": "URLRewrite"}),
             ),
             filter(
-                &[
-                    "spec.rules[0].filters[0]: requestMirror must be set exactly when type is RequestMirror",
-                ],
+                &["spec.rules[0].filters[0]: requestMirror must be set exactly when type is RequestMirror"],
                 json!({"type": "RequestMirror"}),
             ),
             filter(
-                &[
-                    "spec.rules[0].filters[0]: requestRedirect must be set exactly when type is RequestRedirect",
-                ],
+                &["spec.rules[0].filters[0]: requestRedirect must be set exactly when type is RequestRedirect"],
                 json!({"type": "RequestRedirect"}),
             ),
             filter(
-                &[
-                    "spec.rules[0].filters[0]: directResponse must be set exactly when type is DirectResponse",
-                ],
+                &["spec.rules[0].filters[0]: directResponse must be set exactly when type is DirectResponse"],
                 json!({"type": "DirectResponse"}),
             ),
             filter(
@@ -225,9 +186,7 @@ fn rules_of_gateway_routes_hold() {
                 json!({"type": "IPAccess", "ipAccess": {}}),
             ),
             filter(
-                &[
-                    "spec.rules[0].filters[0].cors: allowCredentials cannot be combined with allowOrigins '*'",
-                ],
+                &["spec.rules[0].filters[0].cors: allowCredentials cannot be combined with allowOrigins '*'"],
                 json!({"type": "CORS", "cors": {"allowOrigins": ["*"], "allowCredentials": true}}),
             ),
             filter(
@@ -256,37 +215,27 @@ fn rules_of_gateway_routes_hold() {
             Case(
                 "/spec/rules/0/backendRefs/0/filters",
                 json!([{"type": "CORS"}]),
-                &[
-                    "spec.rules[0].backendRefs[0].filters[0]: cors must be set exactly when type is CORS",
-                ],
+                &["spec.rules[0].backendRefs[0].filters[0]: cors must be set exactly when type is CORS"],
             ),
             Case(
                 "/spec/rules/0/loadBalancer",
                 json!({"type": "ConsistentHash"}),
-                &[
-                    "spec.rules[0].loadBalancer: consistentHash must be set exactly when type is ConsistentHash",
-                ],
+                &["spec.rules[0].loadBalancer: consistentHash must be set exactly when type is ConsistentHash"],
             ),
             Case(
                 "/spec/rules/0/loadBalancer",
                 json!({"type": "Random", "consistentHash": {"type": "ClientIP"}}),
-                &[
-                    "spec.rules[0].loadBalancer: consistentHash must be set exactly when type is ConsistentHash",
-                ],
+                &["spec.rules[0].loadBalancer: consistentHash must be set exactly when type is ConsistentHash"],
             ),
             Case(
                 "/spec/rules/0/loadBalancer",
                 json!({"type": "ConsistentHash", "consistentHash": {"type": "Header"}}),
-                &[
-                    "spec.rules[0].loadBalancer.consistentHash: name is required unless type is ClientIP",
-                ],
+                &["spec.rules[0].loadBalancer.consistentHash: name is required unless type is ClientIP"],
             ),
             Case(
                 "/spec/rules/0/loadBalancer",
                 json!({"type": "ConsistentHash", "consistentHash": {"type": "ClientIP", "name": "x"}}),
-                &[
-                    "spec.rules[0].loadBalancer.consistentHash: name is required unless type is ClientIP",
-                ],
+                &["spec.rules[0].loadBalancer.consistentHash: name is required unless type is ClientIP"],
             ),
             Case(
                 "/spec/rules/0/matches/0/headers",
@@ -296,14 +245,9 @@ fn rules_of_gateway_routes_hold() {
             Case(
                 "/spec/rules/0/matches/0/queryParams",
                 json!([{"name": "a", "type": "Present", "value": "1"}]),
-                &[
-                    "spec.rules[0].matches[0].queryParams[0]: value is required unless type is Present",
-                ],
+                &["spec.rules[0].matches[0].queryParams[0]: value is required unless type is Present"],
             ),
-            path(
-                &["spec.rules[0].matches[0].path: value must start with '/'"],
-                json!({"value": "shop"}),
-            ),
+            path(&["spec.rules[0].matches[0].path: value must start with '/'"], json!({"value": "shop"})),
             path(
                 &["spec.rules[0].matches[0].path: '*rest' must be the last segment"],
                 json!({"type": "Template", "value": "/a/*rest/b"}),
@@ -329,9 +273,7 @@ fn rules_of_gateway_routes_hold() {
             Case(
                 "/spec/rules/0/sessionPersistence",
                 json!({"type": "Header", "cookieConfig": {}}),
-                &[
-                    "spec.rules[0].sessionPersistence: cookieConfig is only used when type is Cookie",
-                ],
+                &["spec.rules[0].sessionPersistence: cookieConfig is only used when type is Cookie"],
             ),
             Case(
                 "/spec/rules/0/sessionPersistence",
@@ -348,10 +290,7 @@ fn rules_of_gateway_routes_hold() {
 fn rules_of_rate_limit_policies_hold() {
     let limit = |extra: Value, expected: &'static [&'static str]| {
         let mut limit = policy()["spec"]["limits"][0].clone();
-        limit
-            .as_object_mut()
-            .unwrap()
-            .extend(extra.as_object().unwrap().clone());
+        limit.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
         Case("/spec/limits/0", limit, expected)
     };
     run(
@@ -362,39 +301,25 @@ fn rules_of_rate_limit_policies_hold() {
             Case(
                 "/spec/targetRefs/0",
                 json!({"group": "apps", "kind": "Deployment", "name": "shop"}),
-                &[
-                    "spec: targetRefs must point at a GatewayRoute, an Ingress, an IngressClass or a Service",
-                ],
+                &["spec: targetRefs must point at a GatewayRoute, an Ingress, an IngressClass or a Service"],
             ),
             Case(
                 "/spec/targetRefs/0",
                 json!({"group": "headgate.dev", "kind": "Ingress", "name": "shop"}),
-                &[
-                    "spec: targetRefs must point at a GatewayRoute, an Ingress, an IngressClass or a Service",
-                ],
+                &["spec: targetRefs must point at a GatewayRoute, an Ingress, an IngressClass or a Service"],
             ),
             Case(
                 "/spec/targetRefs/0",
                 json!({"group": "networking.k8s.io", "kind": "Ingress", "name": "shop", "sectionName": "a"}),
                 &["spec: sectionName is only used with a GatewayRoute or a Service"],
             ),
-            Case(
-                "/spec/limits/1/name",
-                json!("a"),
-                &["spec: limit names must be unique"],
-            ),
+            Case("/spec/limits/1/name", json!("a"), &["spec: limit names must be unique"]),
             limit(
                 json!({"algorithm": "SlidingWindow", "burst": 1}),
                 &["spec.limits[0]: burst is not used by SlidingWindow"],
             ),
-            limit(
-                json!({"maxDelay": "1s"}),
-                &["spec.limits[0]: maxDelay is only used by LeakyBucket"],
-            ),
-            limit(
-                json!({"precision": "Exact"}),
-                &["spec.limits[0]: precision is only used by SlidingWindow"],
-            ),
+            limit(json!({"maxDelay": "1s"}), &["spec.limits[0]: maxDelay is only used by LeakyBucket"]),
+            limit(json!({"precision": "Exact"}), &["spec.limits[0]: precision is only used by SlidingWindow"]),
             limit(
                 json!({"sync": "Leased"}),
                 &["spec.limits[0]: sync and failureMode are only used when scope is Global"],
@@ -403,27 +328,16 @@ fn rules_of_rate_limit_policies_hold() {
                 json!({"failureMode": "Open"}),
                 &["spec.limits[0]: sync and failureMode are only used when scope is Global"],
             ),
-            limit(
-                json!({"period": "0s"}),
-                &["spec.limits[0].period: period must be above 0s and at most 24h"],
-            ),
-            limit(
-                json!({"period": "24h1ms"}),
-                &["spec.limits[0].period: period must be above 0s and at most 24h"],
-            ),
-            limit(
-                json!({"key": [{"type": "Header"}]}),
-                &["spec.limits[0].key[0]: name is required for this key type"],
-            ),
+            limit(json!({"period": "0s"}), &["spec.limits[0].period: period must be above 0s and at most 24h"]),
+            limit(json!({"period": "24h1ms"}), &["spec.limits[0].period: period must be above 0s and at most 24h"]),
+            limit(json!({"key": [{"type": "Header"}]}), &["spec.limits[0].key[0]: name is required for this key type"]),
             limit(
                 json!({"key": [{"type": "Route", "name": "x"}]}),
                 &["spec.limits[0].key[0]: name is required for this key type"],
             ),
             limit(
                 json!({"key": [{"type": "Host", "ipv4PrefixLength": 24}]}),
-                &[
-                    "spec.limits[0].key[0]: ipv4PrefixLength and ipv6PrefixLength are only used when type is ClientIP",
-                ],
+                &["spec.limits[0].key[0]: ipv4PrefixLength and ipv6PrefixLength are only used when type is ClientIP"],
             ),
             Case(
                 "/spec/limits/0/when/path",
@@ -456,10 +370,7 @@ fn every_rule_has_a_negative_case() {
     for (kind, schema) in schemas() {
         visit(&kind, &schema, &mut |path, schema| {
             for rule in schema.x_kubernetes_validations.iter().flatten() {
-                let message = rule
-                    .message
-                    .as_deref()
-                    .unwrap_or_else(|| panic!("{path} has a rule without message"));
+                let message = rule.message.as_deref().unwrap_or_else(|| panic!("{path} has a rule without message"));
                 assert!(cases.contains(message), "{path}: no case for {message:?}");
             }
         });
@@ -477,21 +388,9 @@ fn structure_is_checked_as_the_api_server_does() {
             Case("/spec", json!([]), &["spec: must be an object, is a list"]),
             Case("/spec", json!(null), &["spec: is required"]),
             Case("/spec/rules", json!(null), &["spec.rules: is required"]),
-            Case(
-                "/spec/rules",
-                json!([]),
-                &["spec.rules: has 0 items, at least 1 needed"],
-            ),
-            Case(
-                "/spec/rules/0",
-                json!(null),
-                &["spec.rules[0]: must be an object, is null"],
-            ),
-            Case(
-                "/spec/rules/0/name",
-                json!(""),
-                &["spec.rules[0].name: must not be empty"],
-            ),
+            Case("/spec/rules", json!([]), &["spec.rules: has 0 items, at least 1 needed"]),
+            Case("/spec/rules/0", json!(null), &["spec.rules[0]: must be an object, is null"]),
+            Case("/spec/rules/0/name", json!(""), &["spec.rules[0].name: must not be empty"]),
             Case(
                 "/spec/rules/0/name",
                 json!("My_Rule"),
@@ -499,11 +398,7 @@ fn structure_is_checked_as_the_api_server_does() {
                     r#"spec.rules[0].name: "My_Rule" is not a name of lower-case letters, digits, '-' and '.', each part beginning and ending with a letter or digit"#,
                 ],
             ),
-            Case(
-                "/spec/ingressClassName",
-                json!(long),
-                &["spec.ingressClassName: is longer than 253 characters"],
-            ),
+            Case("/spec/ingressClassName", json!(long), &["spec.ingressClassName: is longer than 253 characters"]),
             Case(
                 "/spec/hostnames",
                 json!("shop.example.com"),
@@ -524,9 +419,7 @@ fn structure_is_checked_as_the_api_server_does() {
             Case(
                 "/spec/tls",
                 json!({"minVersion": 1.2}),
-                &[
-                    r#"spec.tls.minVersion: must be a string, is a number: write it in quotes, "1.2""#,
-                ],
+                &[r#"spec.tls.minVersion: must be a string, is a number: write it in quotes, "1.2""#],
             ),
             Case(
                 "/spec/tls",
@@ -566,9 +459,7 @@ fn structure_is_checked_as_the_api_server_does() {
             Case(
                 "/spec/rules/0/filters/0",
                 json!({"type": "RequestRedirect", "requestRedirect": {"statusCode": 304}}),
-                &[
-                    "spec.rules[0].filters[0].requestRedirect.statusCode: 304 is not one of 301, 302, 303, 307, 308",
-                ],
+                &["spec.rules[0].filters[0].requestRedirect.statusCode: 304 is not one of 301, 302, 303, 307, 308"],
             ),
             Case(
                 "/spec/rules/0/matches/0/headers",
@@ -599,9 +490,7 @@ fn structure_is_checked_as_the_api_server_does() {
             Case(
                 "/spec/rules/0/compression",
                 json!({"algorithms": "zstd"}),
-                &[
-                    "spec.rules[0].compression.algorithms: must be a list, is a string: write it as an item of a list",
-                ],
+                &["spec.rules[0].compression.algorithms: must be a list, is a string: write it as an item of a list"],
             ),
         ],
     );
@@ -638,11 +527,7 @@ fn unknown_fields_are_named_with_what_was_meant() {
                     r#"spec.limits[0].when.zone: unknown field "zone"; known here: exceptCIDRs, headers, methods, path, sourceCIDRs"#,
                 ],
             ),
-            Case(
-                "/sepc",
-                json!({}),
-                &[r#"sepc: unknown field "sepc"; did you mean "spec"?"#],
-            ),
+            Case("/sepc", json!({}), &[r#"sepc: unknown field "sepc"; did you mean "spec"?"#]),
             // The API server's own business.
             Case("/metadata/anything", json!(1), &[]),
             Case("/status", json!({"conditions": 1}), &[]),
@@ -655,9 +540,7 @@ fn unknown_fields_are_named_with_what_was_meant() {
         vec![Case(
             "/spec/tls",
             json!({"httpredirect": true}),
-            &[
-                r#"spec.tls.httpredirect: unknown field "httpredirect"; did you mean "httpRedirect"?"#,
-            ],
+            &[r#"spec.tls.httpredirect: unknown field "httpredirect"; did you mean "httpRedirect"?"#],
         )],
     );
 }
@@ -675,19 +558,10 @@ fn an_object_with_unknown_fields_can_still_be_read() {
 
 #[test]
 fn what_cannot_be_read_says_why() {
-    for object in [
-        json!(null),
-        json!("x"),
-        json!([]),
-        json!({"spec": 1}),
-        json!({"spec": {"rules": [{"name": 1}]}}),
-    ] {
+    for object in [json!(null), json!("x"), json!([]), json!({"spec": 1}), json!({"spec": {"rules": [{"name": 1}]}})] {
         let (read, violations) = gateway_route::read(&object);
         assert!(read.is_none() && !violations.is_empty(), "{object}");
-        assert!(
-            violations.iter().any(|it| it.cause == Cause::Schema),
-            "{object}: {violations:?}"
-        );
+        assert!(violations.iter().any(|it| it.cause == Cause::Schema), "{object}: {violations:?}");
     }
 }
 
@@ -698,20 +572,11 @@ fn rules_run_beside_violations_that_do_not_blind_them() {
     put(&mut object, "/spec/rules/1/name", json!("main"));
     put(&mut object, "/spec/hostnames", json!(["Shop"]));
     assert_eq!(
-        gateway_route::validate(&object)
-            .iter()
-            .map(|it| it.cause)
-            .collect::<Vec<_>>(),
+        gateway_route::validate(&object).iter().map(|it| it.cause).collect::<Vec<_>>(),
         [Cause::Schema, Cause::Rule]
     );
     put(&mut object, "/spec/hostnames", json!(1));
-    assert_eq!(
-        gateway_route::validate(&object)
-            .iter()
-            .map(|it| it.cause)
-            .collect::<Vec<_>>(),
-        [Cause::Schema]
-    );
+    assert_eq!(gateway_route::validate(&object).iter().map(|it| it.cause).collect::<Vec<_>>(), [Cause::Schema]);
 }
 
 #[test]
@@ -726,16 +591,8 @@ fn hostile_objects_cost_little() {
     let found = gateway_route::validate(&object);
     assert_eq!(found.len(), 2, "{found:?}");
 
-    let many: serde_json::Map<String, Value> = (0..10_000)
-        .map(|it| (format!("field-{it}"), json!(it)))
-        .collect();
+    let many: serde_json::Map<String, Value> = (0..10_000).map(|it| (format!("field-{it}"), json!(it))).collect();
     let found = gateway_route::validate(&json!({"spec": many}));
     assert_eq!(found.len(), schema::MAX_VIOLATIONS + 1);
-    assert!(
-        found
-            .last()
-            .unwrap()
-            .message
-            .contains("more than 100 problems")
-    );
+    assert!(found.last().unwrap().message.contains("more than 100 problems"));
 }

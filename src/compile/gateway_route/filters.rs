@@ -188,7 +188,7 @@ impl Lowering<'_> {
     /// A value that is nothing but `:name` is the path parameter of that name; in any other, every character stands for
     /// itself.
     fn header_value(&mut self, field: &str, declared: &str) -> Option<HeaderTemplate> {
-        let param = declared.strip_prefix(':').filter(|name| crate::table::is_param_name(name));
+        let param = declared.strip_prefix(':').filter(|name| crate::path::is_param_name(name));
         let known: Vec<&str> = param.into_iter().collect();
         let text = match param {
             Some(name) => {

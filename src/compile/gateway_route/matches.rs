@@ -8,7 +8,8 @@ use super::super::code::Code;
 use super::super::report::Problem;
 use crate::api::gateway_route::RouteMatch;
 use crate::api::{self, PathMatchType, ValueMatchType};
-use crate::table::{HeaderMatch, Matcher, PathMatch, PathMatchError, QueryMatch, ValueMatch};
+use crate::path::PathMatchError;
+use crate::table::{HeaderMatch, Matcher, PathMatch, QueryMatch, ValueMatch};
 
 /// A match that is valid.
 pub(super) struct RuleMatch {

@@ -1,4 +1,5 @@
 use kube::Config;
+use serde_json::json;
 
 use super::*;
 use crate::compile::{Condition, ConditionType, Reason};
@@ -159,7 +160,7 @@ async fn an_object_is_given_up_only_when_it_names_another_class() {
 #[tokio::test]
 async fn no_address_is_written_before_one_is_known() {
     let ingress = ObjectKey::new(Kind::Ingress, "shop", "web");
-    let mut term = term(report([(ingress.clone(), verdict("u", 1, "fine"))]));
+    let mut term = term(report([(ingress, verdict("u", 1, "fine"))]));
     term.take_list(Kind::Ingress, Vec::new());
     assert_eq!(asked(&mut term), [""; 0]);
     term.addresses = Some(["192.0.2.1".parse().unwrap()].into());

@@ -14,6 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) struct Counter(AtomicU64);
 
 impl Counter {
+    pub(super) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Adds; for the one writer only.
     pub(super) fn add(&self, more: u64) {
         self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
@@ -30,136 +34,6 @@ impl Counter {
     }
 }
 
-/// Upper bounds of buckets, in nanoseconds; an observation belongs to the first bound that is not below it.
-///
-/// Whole nanoseconds instead of floating-point seconds, so that sums of sums are exact whatever their order.
-pub(super) type Bounds<const N: usize> = [u64; N];
-
-const MILLISECOND: u64 = 1_000_000;
-
-/// OpenTelemetry's advice for HTTP servers, with two finer steps below and two above.
-pub(super) const DURATION: Bounds<17> = [
-    MILLISECOND,
-    2_500_000,
-    5 * MILLISECOND,
-    10 * MILLISECOND,
-    25 * MILLISECOND,
-    50 * MILLISECOND,
-    75 * MILLISECOND,
-    100 * MILLISECOND,
-    250 * MILLISECOND,
-    500 * MILLISECOND,
-    750 * MILLISECOND,
-    1_000 * MILLISECOND,
-    2_500 * MILLISECOND,
-    5_000 * MILLISECOND,
-    7_500 * MILLISECOND,
-    10_000 * MILLISECOND,
-    30_000 * MILLISECOND,
-];
-
-/// What a proxy itself takes: from what it should be to what nobody would accept.
-pub(super) const OVERHEAD: Bounds<9> =
-    [50_000, 100_000, 250_000, 500_000, MILLISECOND, 2_500_000, 5 * MILLISECOND, 10 * MILLISECOND, 50 * MILLISECOND];
-
-/// Seconds as whole nanoseconds; what is no time counts as none.
-pub(super) fn nanoseconds(seconds: f64) -> u64 {
-    // The cast saturates, and makes 0 of what is negative or no number.
-    (seconds * 1e9) as u64
-}
-
-/// How often a time fell between which bounds.
-#[derive(Debug)]
-pub(super) struct Histogram<const N: usize> {
-    buckets: [Counter; N],
-    above: Counter,
-    sum: Counter,
-}
-
-impl<const N: usize> Default for Histogram<N> {
-    fn default() -> Self {
-        Self { buckets: [const { Counter(AtomicU64::new(0)) }; N], above: Counter::default(), sum: Counter::default() }
-    }
-}
-
-impl<const N: usize> Histogram<N> {
-    /// Counts a time; for the one writer only.
-    pub(super) fn observe(&self, bounds: &Bounds<N>, nanoseconds: u64) {
-        let bucket = bounds.partition_point(|bound| *bound < nanoseconds);
-        self.buckets.get(bucket).unwrap_or(&self.above).add(1);
-        self.sum.add(nanoseconds);
-    }
-
-    /// What it holds now.
-    pub(super) fn sample(&self) -> HistogramSample<N> {
-        HistogramSample {
-            buckets: self.buckets.each_ref().map(Counter::get),
-            above: self.above.get(),
-            sum: self.sum.get(),
-        }
-    }
-}
-
-/// What a histogram held at some moment, or several together. All arithmetic wraps: a difference that is negative for
-/// a while comes out right once what it belongs to has been added.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HistogramSample<const N: usize> {
-    buckets: [u64; N],
-    above: u64,
-    sum: u64,
-}
-
-impl<const N: usize> Default for HistogramSample<N> {
-    fn default() -> Self {
-        Self { buckets: [0; N], above: 0, sum: 0 }
-    }
-}
-
-impl<const N: usize> HistogramSample<N> {
-    /// Counts a time.
-    pub(super) fn observe(&mut self, bounds: &Bounds<N>, nanoseconds: u64) {
-        let bucket = bounds.partition_point(|bound| *bound < nanoseconds);
-        *self.buckets.get_mut(bucket).unwrap_or(&mut self.above) += 1;
-        self.sum = self.sum.wrapping_add(nanoseconds);
-    }
-
-    /// Adds another.
-    pub(super) fn add(&mut self, other: &Self) {
-        self.combine(other, u64::wrapping_add);
-    }
-
-    /// Takes another away.
-    pub(super) fn subtract(&mut self, other: &Self) {
-        self.combine(other, u64::wrapping_sub);
-    }
-
-    fn combine(&mut self, other: &Self, op: impl Fn(u64, u64) -> u64) {
-        for (bucket, more) in self.buckets.iter_mut().zip(&other.buckets) {
-            *bucket = op(*bucket, *more);
-        }
-        self.above = op(self.above, other.above);
-        self.sum = op(self.sum, other.sum);
-    }
-
-    /// How many times were counted.
-    pub(super) fn count(&self) -> u64 {
-        self.buckets.iter().fold(self.above, |count, bucket| count.wrapping_add(*bucket))
-    }
-
-    /// How many were counted up to each bound.
-    pub(super) fn cumulative(&self) -> impl Iterator<Item = u64> {
-        self.buckets.iter().scan(0u64, |count, bucket| {
-            *count = count.wrapping_add(*bucket);
-            Some(*count)
-        })
-    }
-
-    /// All times together, in nanoseconds.
-    pub(super) fn sum(&self) -> u64 {
-        self.sum
-    }
-}
-
 /// A cell that can begin anew.
 pub(super) trait Cell: Default {
     /// Back to nothing; for the one writer only.
@@ -169,12 +43,6 @@ pub(super) trait Cell: Default {
 impl Cell for Counter {
     fn clear(&self) {
         self.set(0);
-    }
-}
-
-impl<const N: usize> Cell for Histogram<N> {
-    fn clear(&self) {
-        self.buckets.iter().chain([&self.above, &self.sum]).for_each(Counter::clear);
     }
 }
 
@@ -265,22 +133,6 @@ impl<V: Cell> Keyed<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_belongs_to_the_first_bound_that_is_not_below_it() {
-        let histogram = Histogram::default();
-        for nanoseconds in [0, 10, 11, 20, 21] {
-            histogram.observe(&[10, 20], nanoseconds);
-        }
-        let sample = histogram.sample();
-        assert_eq!(sample, HistogramSample { buckets: [2, 2], above: 1, sum: 62 });
-        assert_eq!((sample.count(), sample.cumulative().collect::<Vec<_>>()), (5, vec![2, 4]));
-    }
-
-    #[test]
-    fn what_is_no_time_counts_as_none() {
-        assert_eq!([-1.0, f64::NAN, f64::INFINITY, 1.5e-9].map(nanoseconds), [0, 0, u64::MAX, 1]);
-    }
 
     #[test]
     fn every_key_has_a_cell_of_its_own_until_the_table_is_full() {

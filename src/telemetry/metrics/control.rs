@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::cells::{DURATION, HistogramSample};
+use super::histogram::{DURATION, DurationSample};
 
 /// How many objects of a kind in a namespace are in a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,8 +81,8 @@ pub(super) struct Applied {
     pub(super) times: u64,
     /// Since 1970.
     pub(super) last: Duration,
-    pub(super) applying: HistogramSample<{ DURATION.len() }>,
-    pub(super) convergence: HistogramSample<{ DURATION.len() }>,
+    pub(super) applying: DurationSample,
+    pub(super) convergence: DurationSample,
 }
 
 // === impl Control ===

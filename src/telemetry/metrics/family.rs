@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use prometheus::core::Desc;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use super::cells::{Bounds, HistogramSample};
+use super::histogram::{Bounds, HistogramSample};
 
 /// A metric with `N` labels.
 #[derive(Clone, Copy, Debug)]
@@ -197,7 +197,7 @@ impl Value {
     pub(super) fn histogram<const N: usize>(bounds: &Bounds<N>, sample: &HistogramSample<N>) -> Self {
         let buckets = bounds.iter().zip(sample.cumulative()).map(|(bound, count)| {
             let mut bucket = Bucket::default();
-            bucket.set_upper_bound(seconds(*bound));
+            bucket.set_upper_bound(seconds(bound));
             bucket.set_cumulative_count(count);
             bucket
         });

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::cells::{DURATION, HistogramSample};
+use super::histogram::{DurationSample, HistogramSample};
 use super::route::{BytesSample, Labels, RouteSample};
 use super::worker::WorkerCells;
 use crate::slot::Slot;
@@ -72,13 +72,13 @@ pub(super) struct Totals {
     /// By route, in clear and over TLS.
     pub(super) bytes: BTreeMap<Arc<str>, [BytesSample; 2]>,
     /// By service.
-    pub(super) upstream: BTreeMap<Arc<str>, HistogramSample<{ DURATION.len() }>>,
+    pub(super) upstream: BTreeMap<Arc<str>, DurationSample>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct RuleTotals {
     pub(super) requests: BTreeMap<Option<Series>, u64>,
-    pub(super) durations: BTreeMap<Option<Series>, HistogramSample<{ DURATION.len() }>>,
+    pub(super) durations: BTreeMap<Option<Series>, DurationSample>,
 }
 
 /// The labels of a series within its rule; none for what had no room in a worker's table.

@@ -11,6 +11,7 @@ mod cells;
 mod collector;
 mod control;
 mod family;
+mod histogram;
 mod ledger;
 mod process;
 mod route;

@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use http::{Method, StatusCode};
 
-use super::cells::{Cell, Counter, DURATION, Histogram, HistogramSample, Keyed, nanoseconds};
+use super::cells::{Cell, Counter, Keyed};
+use super::histogram::{DURATION, DurationHistogram, DurationSample, nanoseconds};
 use super::worker::Exchange;
 use crate::telemetry::Reason;
 
@@ -17,8 +18,8 @@ pub(super) struct RouteCells {
     /// Bytes of bodies to and from clients, in clear and over TLS.
     bytes: [BytesCells; 2],
     requests: Keyed<Counter>,
-    durations: Keyed<Histogram<{ DURATION.len() }>>,
-    upstream: Keyed<Histogram<{ DURATION.len() }>>,
+    durations: Keyed<DurationHistogram>,
+    upstream: Keyed<DurationHistogram>,
 }
 
 #[derive(Debug, Default)]
@@ -32,8 +33,8 @@ struct BytesCells {
 pub(super) struct RouteSample {
     pub(super) bytes: [BytesSample; 2],
     pub(super) requests: Vec<(Option<Labels>, u64)>,
-    pub(super) durations: Vec<(Option<Labels>, HistogramSample<{ DURATION.len() }>)>,
-    pub(super) upstream: Vec<(Option<Labels>, HistogramSample<{ DURATION.len() }>)>,
+    pub(super) durations: Vec<(Option<Labels>, DurationSample)>,
+    pub(super) upstream: Vec<(Option<Labels>, DurationSample)>,
 }
 
 /// Bytes of bodies.
@@ -110,7 +111,7 @@ impl RouteCells {
 
     /// What the cells hold, whoever has them.
     pub(super) fn read(&self) -> RouteSample {
-        let histograms = |keyed: &Keyed<Histogram<_>>| {
+        let histograms = |keyed: &Keyed<DurationHistogram>| {
             let samples = keyed.iter().map(|(key, histogram)| (key.map(Labels::unpack), histogram.sample()));
             samples.filter(|(_, sample)| sample.count() > 0).collect()
         };

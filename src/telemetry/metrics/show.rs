@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use prometheus::proto::MetricFamily;
 
-use super::cells::{Counter, DURATION, HistogramSample, OVERHEAD};
+use super::cells::Counter;
 use super::control::{Applied, Control};
 use super::family::{self, Value};
+use super::histogram::{DURATION, HistogramSample, OVERHEAD};
 use super::ledger::Totals;
 use super::process::Process;
 use super::worker::{ListenerCells, PoolCells, WorkerCells};

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 
 use http::{Method, StatusCode};
 
-use super::cells::{Counter, Histogram, OVERHEAD, nanoseconds};
+use super::cells::Counter;
+use super::histogram::{OVERHEAD, OverheadHistogram, nanoseconds};
 use super::route::{RouteCells, RouteSample};
 use crate::slot::Slot;
 use crate::telemetry::Reason;
@@ -111,7 +112,7 @@ pub(super) struct ListenerCells {
     pub(super) ended: Counter,
     pub(super) opened: Counter,
     pub(super) closed: Counter,
-    pub(super) overhead: Histogram<{ OVERHEAD.len() }>,
+    pub(super) overhead: OverheadHistogram,
 }
 
 /// What the pool says of itself.

@@ -38,6 +38,8 @@ const IDLE_HTTP2: Duration = Duration::from_secs(60);
 const MAX_STREAMS: u32 = 100;
 /// Idle HTTP/1.1 connections kept per endpoint.
 const MAX_IDLE: usize = 256;
+/// The average latency of an endpoint that is not asked falls to 37 % within this time.
+const LATENCY_DECAY: Duration = Duration::from_secs(10);
 /// Weight of the newest latency in the average.
 const EWMA_WEIGHT: f64 = 0.2;
 
@@ -76,11 +78,13 @@ struct State<B: Body + 'static> {
     chose_http2: bool,
     in_flight: u32,
     latency: f64,
+    /// When that was last looked at, by the worker's clock.
+    observed: u64,
 }
 
 impl<B: Body + 'static> Default for State<B> {
     fn default() -> Self {
-        Self { idle: Vec::new(), shared: Vec::new(), dialing: None, chose_http2: false, in_flight: 0, latency: 0.0 }
+        Self { idle: Vec::new(), shared: Vec::new(), dialing: None, chose_http2: false, in_flight: 0, latency: 0.0, observed: 0 }
     }
 }
 
@@ -303,7 +307,9 @@ where
 
     /// Takes the time to a response's first byte, in seconds, into the endpoint's average.
     pub fn observe(&self, endpoint: Slot, latency: f64) {
+        let now = self.now();
         self.with(endpoint, |state| {
+            state.observed = now;
             state.latency = if state.latency == 0.0 {
                 latency
             } else {
@@ -355,7 +361,11 @@ where
     }
 
     fn latency(&self, endpoint: &Endpoint) -> f64 {
-        self.inner.endpoints.borrow().get(endpoint.slot).map_or(0.0, |state| state.latency)
+        // An endpoint that nobody asks is forgiven little by little, or a slow moment would bar it for ever.
+        self.inner.endpoints.borrow().get(endpoint.slot).map_or(0.0, |state| {
+            let silence = Duration::from_millis(self.now().saturating_sub(state.observed));
+            state.latency * (-silence.as_secs_f64() / LATENCY_DECAY.as_secs_f64()).exp()
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri, Version};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 pub(crate) struct Seen {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
+    pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
@@ -53,7 +54,7 @@ impl Backend {
                         async move {
                             let (parts, body) = request.into_parts();
                             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-                            let new = Seen { method: parts.method, uri: parts.uri, headers: parts.headers, body };
+                            let new = Seen { method: parts.method, uri: parts.uri, version: parts.version, headers: parts.headers, body };
                             let response = answer(&new);
                             seen.lock().unwrap().push(new);
                             Ok::<_, Infallible>(response)
@@ -66,6 +67,11 @@ impl Backend {
             }
         });
         Self { address, seen, _runtime: runtime }
+    }
+
+    /// Forgets what it saw.
+    pub(crate) fn forget(&self) {
+        self.seen.lock().unwrap().clear();
     }
 
     /// Every request so far.

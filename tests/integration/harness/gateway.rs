@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -41,11 +41,33 @@ impl Gateway {
     }
 
     /// The same, by a command that ends up as the binary with the arguments that it is given.
-    pub(crate) fn start_as(mut command: Command, yaml: &str, flags: &[&str]) -> Self {
+    pub(crate) fn start_as(command: Command, yaml: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("objects.yaml"), yaml).unwrap();
+        Self::serve_as(command, folder, flags)
+    }
+
+    /// Serves a folder that is there already.
+    pub(crate) fn serve(folder: TempDir, flags: &[&str]) -> Self {
+        Self::serve_as(Command::new(binary()), folder, flags)
+    }
+
+    fn serve_as(mut command: Command, folder: TempDir, flags: &[&str]) -> Self {
+        command.args(["run", folder.path().to_str().unwrap()]);
+        let gateway = Self::spawn(command, flags, folder);
+        gateway.wait_until_ready();
+        gateway
+    }
+
+    /// Serves a cluster with these credentials; the lease is in this namespace. It is not waited for until it is ready.
+    pub(crate) fn in_cluster(kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
+        let mut command = Command::new(binary());
+        command.args(["serve", "--lease-namespace", namespace, "--kubeconfig"]).arg(kubeconfig);
+        Self::spawn(command, flags, tempfile::tempdir().unwrap())
+    }
+
+    fn spawn(mut command: Command, flags: &[&str], folder: TempDir) -> Self {
         let mut child = command
-            .args(["run", folder.path().to_str().unwrap()])
             .args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"])
             .args(flags)
             .env("HEADGATE_LOG", "headgate=debug")
@@ -55,29 +77,34 @@ impl Gateway {
             .spawn()
             .unwrap();
         let log: Arc<Mutex<VecDeque<String>>> = Arc::default();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut addresses = None;
-        for line in lines.by_ref() {
-            let line = line.unwrap();
-            addresses = addresses_in(&line);
-            log.lock().unwrap().push_back(line);
-            if addresses.is_some() {
-                break;
-            }
-        }
-        let [http, https, admin] = addresses
-            .unwrap_or_else(|| panic!("headgate ended before it said where it listens: {:?}", log.lock().unwrap()));
+        let (told, addresses) = mpsc::channel();
         let reading = {
-            let log = log.clone();
+            let (log, lines) = (log.clone(), BufReader::new(child.stderr.take().unwrap()).lines());
             std::thread::spawn(move || {
                 for line in lines.map_while(Result::ok) {
+                    let addresses = addresses_in(&line);
                     log.lock().unwrap().push_back(line);
+                    if let Some(addresses) = addresses {
+                        let _ = told.send(addresses);
+                    }
                 }
             })
         };
-        let gateway = Self { http, https, admin, child, folder, log, reading: Some(reading) };
-        gateway.wait_until("it is ready", || get(gateway.admin, "/readyz").is_ok_and(|response| response.status == 200));
-        gateway
+        let Ok([http, https, admin]) = addresses.recv_timeout(PATIENCE) else {
+            let _ = child.kill();
+            panic!("headgate did not say where it listens: {:#?}", log.lock().unwrap());
+        };
+        Self { http, https, admin, child, folder, log, reading: Some(reading) }
+    }
+
+    /// Whether it says that it is ready.
+    pub(crate) fn is_ready(&self) -> bool {
+        get(self.admin, "/readyz").is_ok_and(|response| response.status == 200)
+    }
+
+    /// Waits until it says so.
+    pub(crate) fn wait_until_ready(&self) {
+        self.wait_until("it is ready", || self.is_ready());
     }
 
     /// The folder that is served.
@@ -194,7 +221,7 @@ pub(crate) fn binary() -> PathBuf {
 fn addresses_in(line: &str) -> Option<[SocketAddr; 3]> {
     let line: Value = serde_json::from_str(line).ok()?;
     let field = |name: &str| -> Option<SocketAddr> {
-        let text = line["fields"][name].as_str()?;
+        let text = line[name].as_str()?;
         text.split_once("://")?.1.parse().ok()
     };
     Some([field("http")?, field("https")?, field("admin")?])

@@ -10,6 +10,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A response as it came, chunks put together.
 #[derive(Debug)]
 pub(crate) struct Response {
+    pub(crate) version: String,
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
@@ -74,7 +75,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Response> {
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let rest = &bytes[end + 4..];
     let mut lines = head.split("\r\n");
-    let status: u16 = lines.next()?.split(' ').nth(1)?.parse().ok()?;
+    let (version, rest_of_line) = lines.next()?.split_once(' ')?;
+    let status: u16 = rest_of_line.split(' ').next()?.parse().ok()?;
     if (100..200).contains(&status) && status != 101 {
         return parse(rest);
     }
@@ -84,7 +86,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Response> {
         .collect();
     let chunked = headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
     let body = if chunked { dechunk(rest)? } else { rest.to_vec() };
-    Some(Response { status, headers, body })
+    Some(Response { version: version.to_owned(), status, headers, body })
 }
 
 fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {

@@ -58,7 +58,7 @@ pub(super) fn parse(text: &str) -> Result<Exposition, String> {
             if kind != "gauge" && (sample.value.is_nan() || sample.value < 0.0) {
                 return fail("count below zero");
             }
-            if !series.insert((sample.name.clone(), sample.labels.clone())) {
+            if !series.insert(line.rsplit_once(' ').map(|(series, _)| series)) {
                 return fail("series comes twice");
             }
             exposition.samples.push(sample);
@@ -122,33 +122,38 @@ fn unquote(quoted: &str) -> Option<(String, &str)> {
     }
 }
 
-/// Buckets grow, end with `+Inf`, and that is the count.
+/// The buckets of a series follow one another, grow and end with `+Inf`; the sum follows, and the count, which is that
+/// of the last bucket.
 fn histograms(exposition: &Exposition) -> Result<(), String> {
-    let mut buckets: BTreeMap<(String, BTreeMap<String, String>), Vec<(f64, f64)>> = BTreeMap::new();
+    let mut buckets: Vec<(f64, f64)> = Vec::new();
+    let mut series = BTreeMap::new();
     for sample in &exposition.samples {
-        if let Some(name) = sample.name.strip_suffix("_bucket") {
-            let mut labels = sample.labels.clone();
-            let bound = labels.remove("le").ok_or("bucket without bound")?;
-            let bound = bound.parse().map_err(|_| format!("not a bound: {bound}"))?;
-            buckets.entry((name.to_owned(), labels)).or_default().push((bound, sample.value));
+        let fail = |why: &str| Err(format!("{why}: {sample:?}"));
+        let mut labels = sample.labels.clone();
+        if sample.name.ends_with("_bucket") {
+            let Some(Ok(bound)) = labels.remove("le").map(|bound| bound.parse::<f64>()) else {
+                return fail("bucket without bound");
+            };
+            match buckets.last() {
+                None => series = labels,
+                Some(_) if series != labels => return fail("bucket of another series"),
+                Some((before, count)) if *before >= bound || *count > sample.value => {
+                    return fail("buckets do not grow");
+                }
+                Some(_) => {}
+            }
+            buckets.push((bound, sample.value));
+        } else if let Some((bound, count)) = buckets.last() {
+            if series != labels || !bound.is_infinite() {
+                return fail("no last bucket before it");
+            }
+            if sample.name.ends_with("_count") {
+                if sample.value != *count {
+                    return fail("count is not that of the last bucket");
+                }
+                buckets.clear();
+            }
         }
     }
-    let values: BTreeMap<(&str, &BTreeMap<String, String>), f64> =
-        exposition.samples.iter().map(|sample| ((sample.name.as_str(), &sample.labels), sample.value)).collect();
-    for ((name, labels), buckets) in &buckets {
-        if buckets.windows(2).any(|pair| pair[0].0 >= pair[1].0 || pair[0].1 > pair[1].1) {
-            return Err(format!("buckets of {name}{labels:?} do not grow"));
-        }
-        let last = buckets.last().filter(|(bound, _)| bound.is_infinite()).map(|(_, count)| *count);
-        if last.is_none() {
-            return Err(format!("{name}{labels:?} has no last bucket"));
-        }
-        if last != values.get(&(format!("{name}_count").as_str(), labels)).copied() {
-            return Err(format!("the last bucket of {name}{labels:?} is not its count"));
-        }
-        if !values.contains_key(&(format!("{name}_sum").as_str(), labels)) {
-            return Err(format!("{name}{labels:?} has no sum"));
-        }
-    }
-    Ok(())
+    if buckets.is_empty() { Ok(()) } else { Err("no count after the last bucket".to_owned()) }
 }

@@ -12,10 +12,10 @@ pub struct Params<'a> {
 }
 
 /// Where the values stand in the path, in the order of the names; the bounds fit, since no head is 4 GiB long.
-pub(super) type Spans = [(u32, u32); MAX_PARAMS];
+pub(crate) type Spans = [(u32, u32); MAX_PARAMS];
 
 impl<'a> Params<'a> {
-    pub(super) fn new(names: &'a [Box<str>], path: &'a str, spans: Spans) -> Self {
+    pub(crate) fn new(names: &'a [Box<str>], path: &'a str, spans: Spans) -> Self {
         Self { names, path, spans }
     }
 

@@ -190,7 +190,7 @@ fn percent(path: &[u8], at: usize) -> Result<(u8, bool), PathError> {
     Ok((value, !high.is_ascii_lowercase() && !low.is_ascii_lowercase()))
 }
 
-pub(super) fn hex_value(digit: u8) -> Option<u8> {
+pub(crate) fn hex_value(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),
