@@ -29,6 +29,8 @@ mod framing_h2;
 /// What a client cannot say of itself: hop-by-hop fields, forwarded fields in every spelling, and hosts.
 mod forwarded;
 
+/// How endpoints are spoken to, pooled, chosen and tried again.
+mod upstream;
 /// The real binary as the ingress of the real API server.
 mod kubernetes;
 

@@ -1,6 +1,11 @@
 //! What the tests start, drive and look at.
 
 pub(crate) mod backend;
+pub(crate) mod kept;
+pub(crate) mod endpoint;
+pub(crate) mod gateway;
+pub(crate) mod http;
+pub(crate) mod objects;
 pub(crate) mod certs;
 pub(crate) mod client;
 pub(crate) mod cluster;
