@@ -31,6 +31,7 @@ mod forwarded;
 
 /// How endpoints are spoken to, pooled, chosen and tried again.
 mod upstream;
+
 /// The real binary as the ingress of the real API server.
 mod kubernetes;
 
