@@ -518,7 +518,7 @@ async fn a_client_has_the_same_endpoint_on_every_replica() {
                 socket.bind(format!("127.0.0.{last}:0").parse().unwrap()).unwrap();
                 let tcp = socket.connect(replica.http).await.unwrap();
                 let (mut client, connection) =
-                    hyper::kept::conn::http1::handshake(hyper_util::rt::TokioIo::new(tcp)).await.unwrap();
+                    hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(tcp)).await.unwrap();
                 tokio::spawn(connection);
                 let answer = soon(ask(&mut client, request(Method::GET, "/", empty()))).await.unwrap();
                 answers.insert(answer.text().to_owned());
