@@ -24,3 +24,5 @@ mod status;
 
 /// Which request goes where.
 mod routing;
+/// A folder that changes under load.
+mod hot_reload;

@@ -6,5 +6,6 @@ pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod run;
 pub(crate) mod watch_faults;
