@@ -52,3 +52,5 @@ mod tls;
 
 /// Mistakes in declarations.
 mod reload;
+/// A folder that changes under load.
+mod hot_reload;

@@ -12,5 +12,6 @@ pub(crate) mod mistakes;
 pub(crate) mod objects;
 pub(crate) mod raw;
 pub(crate) mod raw_h2;
+pub(crate) mod load;
 pub(crate) mod run;
 pub(crate) mod watch_faults;
