@@ -149,7 +149,8 @@ where
             self.inner.reuses.set(self.inner.reuses.get() + 1);
             return Ok(lease);
         }
-        lease.connection = self.dial(cluster, endpoint).await?;
+        // Boxed, since dialing is rare and would make the future of every exchange several times as large.
+        lease.connection = Box::pin(self.dial(cluster, endpoint)).await?;
         Ok(lease)
     }
 
@@ -160,7 +161,7 @@ where
     pub async fn lease_new(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
         let mut lease = Lease { pool: self.clone(), endpoint: endpoint.slot, reused: false, connection: lease::Connection::Gone };
         self.with(endpoint.slot, |state| state.in_flight += 1);
-        lease.connection = self.dial(cluster, endpoint).await?;
+        lease.connection = Box::pin(self.dial(cluster, endpoint)).await?;
         Ok(lease)
     }
 
