@@ -136,7 +136,8 @@ async fn exchange(
         record,
     };
     if received.upgrade {
-        let mut response = upgrade::forward(attempt).await?;
+        // Boxed, since it is rare and would make the future of every exchange larger.
+        let mut response = Box::pin(upgrade::forward(attempt)).await?;
         filtering.response(route, &backend.filters, response.headers_mut());
         return Ok(response);
     }

@@ -52,5 +52,6 @@ mod tls;
 
 /// Mistakes in declarations.
 mod reload;
+
 /// A folder that changes under load.
 mod hot_reload;

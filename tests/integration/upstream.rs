@@ -438,8 +438,9 @@ async fn least_request_avoids_the_busy_one() {
     let mut hanging = Vec::new();
     while busy.accepted() == 0 {
         let mut client = kept::http1(gateway.http).await;
-        hanging.push(tokio::spawn(async move { ask(&mut client, request(Method::GET, "/", empty())).await }));
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        let asked = tokio::spawn(async move { ask(&mut client, request(Method::GET, "/", empty())).await });
+        until("an answer, or a request that hangs", || asked.is_finished() || busy.accepted() > 0).await;
+        hanging.push(asked);
     }
     assert_eq!(ask_many(&gateway, 50).await, BTreeMap::from([("free".to_owned(), 50)]));
     assert_eq!(busy.accepted(), 1);

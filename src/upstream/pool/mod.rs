@@ -163,7 +163,8 @@ where
             self.inner.reuses.set(self.inner.reuses.get() + 1);
             return Ok(lease);
         }
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any).await?;
+        // Boxed, since dialing is rare and would make the future of every exchange several times as large.
+        lease.connection = Box::pin(self.dial(&cluster.transport, endpoint, Versions::Any)).await?;
         Ok(lease)
     }
 
@@ -173,7 +174,7 @@ where
     /// When none can be made.
     pub async fn lease_new(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
         let mut lease = self.empty_lease(endpoint.slot);
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any).await?;
+        lease.connection = Box::pin(self.dial(&cluster.transport, endpoint, Versions::Any)).await?;
         Ok(lease)
     }
 
@@ -184,7 +185,7 @@ where
     /// When none can be made.
     pub async fn lease_new_http1(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
         let mut lease = self.empty_lease(endpoint.slot);
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::OnlyHttp1).await?;
+        lease.connection = Box::pin(self.dial(&cluster.transport, endpoint, Versions::OnlyHttp1)).await?;
         Ok(lease)
     }
 
