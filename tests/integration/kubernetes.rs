@@ -379,4 +379,21 @@ fn broken_objects_are_told_and_hurt_nobody() {
             );
         }
     }
+
+    // `check` says the same of the same cluster without serving it.
+    let check = Command::new(binary())
+        .args(["check", "--in-cluster", "-o", "json", "--ingress-class", "broken", "--kubeconfig"])
+        .arg(&kubeconfig)
+        .output()
+        .unwrap();
+    assert_eq!(check.status.code(), Some(1), "{}", String::from_utf8_lossy(&check.stderr));
+    let told: Value = serde_json::from_slice(&check.stdout).unwrap();
+    for number in 0..10 {
+        for (kind, (.., field)) in mistakes.iter().enumerate() {
+            let object = format!("GatewayRoute {namespace}/broken-{kind}-{number}");
+            let about = |problem: &&Value| problem["object"] == object.as_str();
+            let problem = told["problems"].as_array().unwrap().iter().find(about).unwrap();
+            assert!(problem["field"].as_str().unwrap().contains(field), "{object}: {problem}");
+        }
+    }
 }
