@@ -26,3 +26,5 @@ mod status;
 mod routing;
 /// A folder that changes under load.
 mod hot_reload;
+/// Endpoints that come, go and close connections under load.
+mod endpoints;
