@@ -7,14 +7,14 @@ use std::path::Path;
 use crate::harness::backend::Backend;
 use crate::harness::gateway::Gateway;
 use crate::harness::http::get;
-use crate::harness::load::{Ask, Load};
+use crate::harness::load::{Ask, Load, Pace};
 use crate::harness::run::headgate;
 
 /// What is asked of the example while other files change: a GatewayRoute with filters, and an Ingress.
 const UNTOUCHED: Load = Load {
     connections: 8,
     requests: 10_000,
-    per_second: Some(500),
+    pace: Pace::Even(500),
     asks: &[
         Ask { host: "any.test", path: "/hello/world", body: "" },
         Ask { host: "echo.localhost", path: "/any", body: "" },

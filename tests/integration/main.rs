@@ -55,3 +55,5 @@ mod reload;
 
 /// A folder that changes under load.
 mod hot_reload;
+/// Endpoints that come, go and close connections under load.
+mod endpoints;

@@ -30,11 +30,20 @@ pub(crate) struct Ask {
 pub(crate) struct Load {
     pub(crate) connections: u32,
     pub(crate) requests: u32,
-    /// Requests are due at this rate whether or not earlier ones have been answered; without it, each connection asks
-    /// again as soon as it has its answer.
-    pub(crate) per_second: Option<u32>,
+    pub(crate) pace: Pace,
     /// What is asked, in turn.
     pub(crate) asks: &'static [Ask],
+}
+
+/// When a request is due.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// So many a second, evenly, whether or not earlier ones have been answered.
+    Even(u32),
+    /// The same on average, but on all connections at once, with a rest after.
+    Bursts(u32),
+    /// As soon as the connection has its last answer.
+    FlatOut,
 }
 
 /// A load under way.
@@ -82,6 +91,16 @@ impl Load {
         Running { answered, thread }
     }
 
+    /// How long after the beginning a request is due, if not at once.
+    fn due(&self, turn: u32) -> Option<Duration> {
+        let second = Duration::from_secs(1);
+        match self.pace {
+            Pace::Even(rate) => Some(second * turn / rate),
+            Pace::Bursts(rate) => Some(second * (turn - turn % self.connections) / rate),
+            Pace::FlatOut => None,
+        }
+    }
+
     /// The share of one connection, which is made anew only after a failure.
     async fn connection(self, number: u32, gateway: SocketAddr, began: Instant, answered: Arc<AtomicU32>) -> Outcome {
         let mut outcome = Outcome::default();
@@ -90,8 +109,8 @@ impl Load {
             if turn % self.connections != number {
                 continue;
             }
-            if let Some(rate) = self.per_second {
-                tokio::time::sleep_until((began + Duration::from_secs(1) * turn / rate).into()).await;
+            if let Some(due) = self.due(turn) {
+                tokio::time::sleep_until((began + due).into()).await;
             }
             let asked = Instant::now();
             let exchange = tokio::time::timeout(PATIENCE, exchange(&mut kept, gateway, ask)).await;

@@ -5,6 +5,7 @@ pub(crate) mod certs;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod endpoint;
+pub(crate) mod fickle;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod kept;
