@@ -58,6 +58,9 @@ pub(super) enum Elapsed {
     Exchange,
 }
 
+/// Lists that a worker keeps to lend again.
+const MAX_SPARE: usize = 256;
+
 /// A head that can go out again: kept while a connection that has served before may turn out to be closed.
 struct Replay<'a> {
     worker: &'a Worker,
@@ -70,7 +73,10 @@ struct Replay<'a> {
 impl Drop for Replay<'_> {
     fn drop(&mut self) {
         self.headers.clear();
-        self.worker.spare_fields.set(std::mem::take(&mut self.headers));
+        let mut spare = self.worker.spare_fields.borrow_mut();
+        if spare.len() < MAX_SPARE {
+            spare.push(std::mem::take(&mut self.headers));
+        }
     }
 }
 
@@ -247,7 +253,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn replay(&self) -> Replay<'a> {
-        let mut headers = self.worker.spare_fields.take();
+        let mut headers = self.worker.spare_fields.borrow_mut().pop().unwrap_or_default();
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         Replay { worker: self.worker, method: self.method.clone(), target: self.target.clone(), headers }
     }

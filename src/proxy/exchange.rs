@@ -136,7 +136,7 @@ async fn exchange(
         record,
     };
     if received.upgrade {
-        let mut response = upgrade::forward(attempt).await?;
+        let mut response = Box::pin(upgrade::forward(attempt)).await?;
         filtering.response(route, &backend.filters, response.headers_mut());
         return Ok(response);
     }

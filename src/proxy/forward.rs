@@ -208,20 +208,38 @@ pub(super) fn request_id(headers: &mut HeaderMap, make: impl FnOnce() -> HeaderV
     id
 }
 
-/// A UUID of version 7 (RFC 9562 5.7): milliseconds since 1970, then 74 random bits.
-pub(super) fn uuid_v7(milliseconds: u64, random: [u64; 2]) -> HeaderValue {
-    let [a, b] = random;
-    let high = milliseconds << 16 | 0x7000 | a & 0x0fff;
-    let low = 1 << 63 | b >> 2;
-    let hex = format!("{high:016x}{low:016x}");
-    let mut text = BytesMut::with_capacity(36);
-    for (index, digit) in hex.bytes().enumerate() {
-        if matches!(index, 8 | 12 | 16 | 20) {
-            text.put_u8(b'-');
+/// Makes ids for requests. They are cut from one piece of memory after another, so that an id costs no allocation.
+#[derive(Debug, Default)]
+pub(super) struct RequestIds {
+    rest: BytesMut,
+}
+
+/// Characters of a UUID.
+const UUID: usize = 36;
+/// Ids that one piece of memory holds.
+const IDS: usize = 64;
+
+impl RequestIds {
+    /// A UUID of version 7 (RFC 9562 5.7): milliseconds since 1970, then 74 random bits.
+    pub(super) fn uuid_v7(&mut self, milliseconds: u64, random: [u64; 2]) -> HeaderValue {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let [a, b] = random;
+        let high = milliseconds << 16 | 0x7000 | a & 0x0fff;
+        let low = 1 << 63 | b >> 2;
+        if self.rest.capacity() < UUID {
+            self.rest = BytesMut::with_capacity(IDS * UUID);
         }
-        text.put_u8(digit);
+        for (index, byte) in high.to_be_bytes().into_iter().chain(low.to_be_bytes()).enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                self.rest.put_u8(b'-');
+            }
+            for digit in [byte >> 4, byte & 0xf] {
+                self.rest.put_u8(DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0'));
+            }
+        }
+        let id = self.rest.split().freeze();
+        HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("-"))
     }
-    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// Whether a request can go out a second time without harm (RFC 9110 9.2.2).

@@ -86,7 +86,15 @@ struct State<B: Body + 'static> {
 
 impl<B: Body + 'static> Default for State<B> {
     fn default() -> Self {
-        Self { idle: Vec::new(), shared: Vec::new(), dialing: None, chose_http2: false, in_flight: 0, latency: 0.0, observed: 0 }
+        Self {
+            idle: Vec::new(),
+            shared: Vec::new(),
+            dialing: None,
+            chose_http2: false,
+            in_flight: 0,
+            latency: 0.0,
+            observed: 0,
+        }
     }
 }
 
@@ -163,7 +171,8 @@ where
             self.inner.reuses.set(self.inner.reuses.get() + 1);
             return Ok(lease);
         }
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any).await?;
+        // Boxed, since dialing is rare and would make the future of every exchange several times as large.
+        lease.connection = Box::pin(self.dial(&cluster.transport, endpoint, Versions::Any)).await?;
         Ok(lease)
     }
 
@@ -173,7 +182,7 @@ where
     /// When none can be made.
     pub async fn lease_new(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
         let mut lease = self.empty_lease(endpoint.slot);
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any).await?;
+        lease.connection = Box::pin(self.dial(&cluster.transport, endpoint, Versions::Any)).await?;
         Ok(lease)
     }
 
@@ -184,7 +193,7 @@ where
     /// When none can be made.
     pub async fn lease_new_http1(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
         let mut lease = self.empty_lease(endpoint.slot);
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::OnlyHttp1).await?;
+        lease.connection = Box::pin(self.dial(&cluster.transport, endpoint, Versions::OnlyHttp1)).await?;
         Ok(lease)
     }
 
