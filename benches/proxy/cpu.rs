@@ -64,7 +64,12 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Vec<Row>> {
                 let b = sample(&nginx, path, offer, plan.seconds)?;
                 (sample(&ours, path, offer, plan.seconds)?, b)
             };
-            eprintln!("{what}: {:.2} µs, nginx {:.2} µs{}", a.microseconds, b.microseconds, if a.sound && b.sound { "" } else { " (left out: the rate was not held)" });
+            eprintln!(
+                "{what}: {:.2} µs, nginx {:.2} µs{}",
+                a.microseconds,
+                b.microseconds,
+                if a.sound && b.sound { "" } else { " (left out: the rate was not held)" }
+            );
             if a.sound && b.sound {
                 ratios.push(a.microseconds / b.microseconds);
                 own.push(a.microseconds);

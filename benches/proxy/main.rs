@@ -82,7 +82,8 @@ struct Row {
 }
 
 fn print(rows: &[Row]) {
-    let width = |cell: fn(&Row) -> &str, title: &str| rows.iter().map(|row| cell(row).len()).fold(title.len(), usize::max);
+    let width =
+        |cell: fn(&Row) -> &str, title: &str| rows.iter().map(|row| cell(row).len()).fold(title.len(), usize::max);
     let (what, figure) = (width(|row| &row.what, "per proxied request"), width(|row| &row.figure, "figure"));
     let goal = width(|row| row.goal, "goal");
     println!("\n| {:what$} | {:figure$} | {:goal$} | detail |", "per proxied request", "figure", "goal");

@@ -84,7 +84,14 @@ impl Proxy {
         let file = folder.path().join("nginx.conf");
         fs::write(&file, configuration)?;
         let mut command = pinned(PROXY_CORE, nginx().as_os_str());
-        command.arg("-p").arg(folder.path()).arg("-c").arg(file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("-p")
+            .arg(folder.path())
+            .arg("-c")
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let child = command.spawn().context("nginx cannot be started: apt-get install nginx-light")?;
         Self { process: Process { child, _folder: Some(folder) }, address }.listening()
     }
