@@ -24,11 +24,15 @@ use crate::table::{Match, RequestHead, Route, Table, Target};
 use crate::telemetry::Reason;
 
 /// Answers one request. Whatever goes wrong becomes a response; nothing here fails or panics.
-pub(super) async fn answer(worker: Rc<Worker>, client: Rc<Client>, request: Request<Incoming>) -> Response<ResponseBody> {
+pub(super) async fn answer(
+    worker: Rc<Worker>,
+    client: Rc<Client>,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
     let (mut parts, body) = request.into_parts();
     let mut record = Record::begin(worker.clone(), client.clone(), parts.method.clone());
-    let asked_for_upgrade = client.peer.upgrade_asked()
-        && forward::is_websocket(&parts.method, parts.version, &parts.headers);
+    let asked_for_upgrade =
+        client.peer.upgrade_asked() && forward::is_websocket(&parts.method, parts.version, &parts.headers);
     let request_id = forward::request_id(&mut parts.headers, || worker.new_request_id());
     let table = worker.table();
 
@@ -67,13 +71,8 @@ async fn exchange(
     }
     let path = normalise(asked.target.path(), false).map_err(|_| Error::BadRequest("malformed or unsafe path"))?;
     let query = asked.target.query();
-    let head = RequestHead {
-        method: &parts.method,
-        path: &path,
-        query,
-        headers: &parts.headers,
-        secure: client.secure(),
-    };
+    let head =
+        RequestHead { method: &parts.method, path: &path, query, headers: &parts.headers, secure: client.secure() };
     let Match { route, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
     record.route(route.slot);
     if let Some(minimum) = table.certificates.find(asked.host()).map(|certificate| certificate.min_version)
@@ -302,7 +301,12 @@ impl Filtering<'_> {
 }
 
 /// The target that goes upstream: what was matched, or what filters made of it, with the query as sent.
-fn target(sent: &PathAndQuery, path: &str, query: Option<&str>, rewritten: Option<&str>) -> Result<PathAndQuery, Error> {
+fn target(
+    sent: &PathAndQuery,
+    path: &str,
+    query: Option<&str>,
+    rewritten: Option<&str>,
+) -> Result<PathAndQuery, Error> {
     let path = rewritten.unwrap_or(path);
     if path == sent.path() {
         return Ok(sent.clone());

@@ -35,3 +35,12 @@ mod tls;
 
 /// Mistakes in declarations.
 mod reload;
+
+/// The command line.
+mod cli;
+
+/// What the documentation shows.
+mod docs;
+
+/// The demo under load while its folder changes.
+mod hot_reload;

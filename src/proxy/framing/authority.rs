@@ -74,8 +74,29 @@ mod tests {
             assert_eq!(Authority::parse(text.as_bytes()), Ok(Authority { host, port }), "{text}");
         }
         for text in [
-            "", ":80", "a b", "user@host", "host/path", "host?q", "host#f", "a,b", "host:", "host:+80", "host:80:80",
-            "host:99999", "[::1", "::1", "[::1]x", "[nope]", "a\\b", "a%41", "h\u{e4}", "a\"b", "a|b", "a^b", "a{b",
+            "",
+            ":80",
+            "a b",
+            "user@host",
+            "host/path",
+            "host?q",
+            "host#f",
+            "a,b",
+            "host:",
+            "host:+80",
+            "host:80:80",
+            "host:99999",
+            "[::1",
+            "::1",
+            "[::1]x",
+            "[nope]",
+            "a\\b",
+            "a%41",
+            "h\u{e4}",
+            "a\"b",
+            "a|b",
+            "a^b",
+            "a{b",
         ] {
             assert_eq!(Authority::parse(text.as_bytes()), Err(AuthorityError), "{text:?}");
         }

@@ -151,8 +151,9 @@ impl Head {
                 Ok(())
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.connection_upgrade |=
-                    value.split(|b| matches!(b, b',' | b':')).any(|option| trim(option).eq_ignore_ascii_case(b"upgrade"));
+                self.connection_upgrade |= value
+                    .split(|b| matches!(b, b',' | b':'))
+                    .any(|option| trim(option).eq_ignore_ascii_case(b"upgrade"));
                 Ok(())
             }
             14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(field_value(value)),
@@ -198,12 +199,8 @@ impl Head {
             return Ok(Body::Chunked);
         }
         let length = self.length.unwrap_or(0);
-        let upgrade = self.get
-            && !self.http10
-            && length == 0
-            && self.connection_upgrade
-            && self.websocket
-            && self.upgrades == 1;
+        let upgrade =
+            self.get && !self.http10 && length == 0 && self.connection_upgrade && self.websocket && self.upgrades == 1;
         Ok(if upgrade { Body::Upgrade } else { Body::Length(length) })
     }
 }

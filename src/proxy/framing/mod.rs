@@ -55,13 +55,9 @@ impl Refusal {
     /// The status that tells the client.
     pub fn status(self) -> StatusCode {
         match self {
-            Self::RequestLine
-            | Self::Target
-            | Self::Field
-            | Self::Host
-            | Self::Length
-            | Self::Coding
-            | Self::Chunk => StatusCode::BAD_REQUEST,
+            Self::RequestLine | Self::Target | Self::Field | Self::Host | Self::Length | Self::Coding | Self::Chunk => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::Version => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::Connect => StatusCode::NOT_IMPLEMENTED,

@@ -84,7 +84,15 @@ struct State<B: Body + 'static> {
 
 impl<B: Body + 'static> Default for State<B> {
     fn default() -> Self {
-        Self { idle: Vec::new(), shared: Vec::new(), dialing: None, chose_http2: false, in_flight: 0, latency: 0.0, observed: 0 }
+        Self {
+            idle: Vec::new(),
+            shared: Vec::new(),
+            dialing: None,
+            chose_http2: false,
+            in_flight: 0,
+            latency: 0.0,
+            observed: 0,
+        }
     }
 }
 

@@ -56,16 +56,15 @@ impl Cluster {
 
     fn start() -> Result<Self, String> {
         let root = Path::new(ROOT);
-        let bin = std::env::var_os("HEADGATE_TEST_CLUSTER")
-            .map_or_else(|| root.join("tests/cluster/bin"), PathBuf::from);
+        let bin =
+            std::env::var_os("HEADGATE_TEST_CLUSTER").map_or_else(|| root.join("tests/cluster/bin"), PathBuf::from);
         if !bin.join("kube-apiserver").is_file() {
             return Err(format!(
                 "no test control plane in {}: build it and run the tests with tests/run",
                 bin.display()
             ));
         }
-        let state =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster.{}", std::process::id()));
+        let state = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster.{}", std::process::id()));
         let mut supervisor = Command::new(root.join("tests/cluster/up.sh"))
             .arg("--until-eof")
             .args([&bin, &state])
@@ -75,14 +74,9 @@ impl Cluster {
             .map_err(|error| format!("tests/cluster/up.sh does not start: {error}"))?;
         let mut kubeconfig = String::new();
         let stdout = supervisor.stdout.take().expect("it was asked for");
-        BufReader::new(stdout)
-            .read_line(&mut kubeconfig)
-            .map_err(|error| error.to_string())?;
+        BufReader::new(stdout).read_line(&mut kubeconfig).map_err(|error| error.to_string())?;
         if kubeconfig.is_empty() {
-            return Err(
-                "the test control plane did not come up; tests/cluster/up.sh says why on stderr"
-                    .to_owned(),
-            );
+            return Err("the test control plane did not come up; tests/cluster/up.sh says why on stderr".to_owned());
         }
         let cluster = Self {
             _supervisor: supervisor,
@@ -91,9 +85,7 @@ impl Cluster {
             kubeconfig: PathBuf::from(kubeconfig.trim_end()),
             namespaces: AtomicU32::new(0),
         };
-        cluster.apply(
-            &json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}).to_string(),
-        );
+        cluster.apply(&json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}}).to_string());
         cluster.install_crds(&root.join("crds"))?;
         Ok(cluster)
     }
@@ -110,13 +102,7 @@ impl Cluster {
             let complaint = String::from_utf8_lossy(&applied.stderr);
             return Err(format!("the API server on {folder}: {complaint}"));
         }
-        let established = [
-            "wait",
-            "--for=condition=Established",
-            "--timeout=60s",
-            "-f",
-            folder,
-        ];
+        let established = ["wait", "--for=condition=Established", "--timeout=60s", "-f", folder];
         self.kubectl_ok(&established);
         Ok(())
     }
@@ -129,10 +115,7 @@ impl Cluster {
     /// A client with an administrator's rights, for the runtime that calls this.
     pub(crate) async fn client(&self) -> kube::Client {
         let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).unwrap();
-        let config =
-            kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-                .await
-                .unwrap();
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         kube::Client::try_from(config).unwrap()
     }
 
@@ -143,10 +126,7 @@ impl Cluster {
 
     /// Runs kubectl as whoever the kubeconfig names ([`Self::token_for`]).
     pub(crate) fn kubectl_with(&self, kubeconfig: &Path, args: &[&str]) -> Output {
-        self.command(kubeconfig, args)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+        self.command(kubeconfig, args).stdin(Stdio::null()).output().unwrap()
     }
 
     /// Runs kubectl as an administrator and returns what it printed.
@@ -160,19 +140,13 @@ impl Cluster {
 
     fn command(&self, kubeconfig: &Path, args: &[impl AsRef<OsStr>]) -> Command {
         let mut command = Command::new(self.bin.join("kubectl"));
-        command
-            .args(args)
-            .env("KUBECONFIG", kubeconfig)
-            .env("KUBECACHEDIR", self.state.join("kubectl-cache"));
+        command.args(args).env("KUBECONFIG", kubeconfig).env("KUBECACHEDIR", self.state.join("kubectl-cache"));
         command
     }
 
     /// A new, empty namespace whose name begins with `prefix`.
     pub(crate) fn namespace(&self, prefix: &str) -> String {
-        let name = format!(
-            "{prefix}-{}",
-            self.namespaces.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("{prefix}-{}", self.namespaces.fetch_add(1, Ordering::Relaxed));
         self.kubectl_ok(&["create", "namespace", &name]);
         name
     }
@@ -193,12 +167,7 @@ impl Cluster {
             .spawn()
             .unwrap();
         // kubectl reads all of its input before it says anything, so neither side waits for the other.
-        kubectl
-            .stdin
-            .take()
-            .expect("it was asked for")
-            .write_all(yaml.as_bytes())
-            .unwrap();
+        kubectl.stdin.take().expect("it was asked for").write_all(yaml.as_bytes()).unwrap();
         printed(kubectl.wait_with_output().unwrap(), &args)
     }
 
@@ -218,27 +187,15 @@ impl Cluster {
         for user in &mut kubeconfig.auth_infos {
             user.auth_info.as_mut().unwrap().token = Some(token.trim_end().to_owned().into());
         }
-        let path = self
-            .state
-            .join(format!("kubeconfig.{namespace}.{service_account}"));
+        let path = self.state.join(format!("kubeconfig.{namespace}.{service_account}"));
         std::fs::write(&path, serde_yaml::to_string(&kubeconfig).unwrap()).unwrap();
         path
     }
 
     /// A running Pod at `ip`, as a kubelet would report it. For one with named ports, declare it with
     /// [`Self::apply`] (bound to [`NODE`]) and call [`Self::pod_status`].
-    pub(crate) fn pod(
-        &self,
-        namespace: &str,
-        name: &str,
-        labels: &[(&str, &str)],
-        ip: &str,
-        ready: bool,
-    ) {
-        let labels: serde_json::Map<_, _> = labels
-            .iter()
-            .map(|&(key, value)| (key.to_owned(), value.into()))
-            .collect();
+    pub(crate) fn pod(&self, namespace: &str, name: &str, labels: &[(&str, &str)], ip: &str, ready: bool) {
+        let labels: serde_json::Map<_, _> = labels.iter().map(|&(key, value)| (key.to_owned(), value.into())).collect();
         self.apply(
             &json!({
                 "apiVersion": "v1",
@@ -261,17 +218,7 @@ impl Cluster {
             "conditions": [{"type": "Ready", "status": ready}],
         }});
         let patch = status.to_string();
-        self.kubectl_ok(&[
-            "patch",
-            "pod",
-            name,
-            "-n",
-            namespace,
-            "--subresource=status",
-            "--type=merge",
-            "-p",
-            &patch,
-        ]);
+        self.kubectl_ok(&["patch", "pod", name, "-n", namespace, "--subresource=status", "--type=merge", "-p", &patch]);
     }
 
     /// Waits until the ready addresses in the Service's EndpointSlices are exactly these.
@@ -280,64 +227,37 @@ impl Cluster {
     ///
     /// When that does not come to pass within a minute, with the addresses there are.
     pub(crate) async fn ready_endpoints(&self, namespace: &str, service: &str, addresses: &[&str]) {
-        let want: BTreeSet<String> = addresses
-            .iter()
-            .map(|&address| address.to_owned())
-            .collect();
+        let want: BTreeSet<String> = addresses.iter().map(|&address| address.to_owned()).collect();
         let api = kube::Api::<EndpointSlice>::namespaced(self.client().await, namespace);
-        let of_service =
-            watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
+        let of_service = watcher::Config::default().labels(&format!("kubernetes.io/service-name={service}"));
         let (slices, writer) = reflector::store();
         let mut changes = pin!(reflector(writer, watcher(api, of_service)));
         let found = tokio::time::timeout(PATIENCE, async {
             while changes.try_next().await.unwrap().is_some() {
                 let slices = slices.state();
-                if slices
-                    .iter()
-                    .flat_map(|slice| ready_addresses(slice))
-                    .collect::<BTreeSet<_>>()
-                    == want
-                {
+                if slices.iter().flat_map(|slice| ready_addresses(slice)).collect::<BTreeSet<_>>() == want {
                     break;
                 }
             }
         });
         if found.await.is_err() {
-            let slices: Vec<_> = slices
-                .state()
-                .iter()
-                .flat_map(|slice| ready_addresses(slice))
-                .collect();
-            panic!(
-                "Service {namespace}/{service} has the ready endpoints {slices:?}, not {want:?}"
-            );
+            let slices: Vec<_> = slices.state().iter().flat_map(|slice| ready_addresses(slice)).collect();
+            panic!("Service {namespace}/{service} has the ready endpoints {slices:?}, not {want:?}");
         }
     }
 }
 
 fn ready_addresses(slice: &EndpointSlice) -> impl Iterator<Item = String> {
     // "A nil value should be interpreted as "true"" (discovery.k8s.io/v1, EndpointConditions.ready).
-    let ready = slice.endpoints.iter().filter(|endpoint| {
-        endpoint
-            .conditions
-            .as_ref()
-            .and_then(|conditions| conditions.ready)
-            != Some(false)
-    });
+    let ready = slice
+        .endpoints
+        .iter()
+        .filter(|endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) != Some(false));
     ready.flat_map(|endpoint| endpoint.addresses.iter().cloned())
 }
 
 fn printed(output: Output, args: &[&str]) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = output;
-    assert!(
-        status.success(),
-        "kubectl {}: {}",
-        args.join(" "),
-        String::from_utf8_lossy(&stderr)
-    );
+    let Output { status, stdout, stderr } = output;
+    assert!(status.success(), "kubectl {}: {}", args.join(" "), String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).unwrap()
 }
