@@ -222,6 +222,8 @@ impl Running {
     pub async fn finish(mut self) -> anyhow::Result<()> {
         let mut phases = self.drain.clone();
         let stopped = tokio::select! {
+            // Tasks that end because of the stop are no surprise, so the stop is looked at first.
+            biased;
             () = phases.reached(Phase::Leaving) => None,
             Some(ended) = self.tasks.join_next() => Some(ended),
         };

@@ -58,6 +58,9 @@ pub(super) enum Elapsed {
     Exchange,
 }
 
+/// Lists that a worker keeps to lend again.
+const MAX_SPARE: usize = 256;
+
 /// A head that can go out again: kept while a connection that has served before may turn out to be closed.
 struct Replay<'a> {
     worker: &'a Worker,
@@ -70,7 +73,10 @@ struct Replay<'a> {
 impl Drop for Replay<'_> {
     fn drop(&mut self) {
         self.headers.clear();
-        self.worker.spare_fields.set(std::mem::take(&mut self.headers));
+        let mut spare = self.worker.spare_fields.borrow_mut();
+        if spare.len() < MAX_SPARE {
+            spare.push(std::mem::take(&mut self.headers));
+        }
     }
 }
 
@@ -96,6 +102,8 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
                 worker.pool.observe(endpoint.slot, seconds);
                 let (parts, body) = response.into_parts();
                 if parts.status == StatusCode::SWITCHING_PROTOCOLS || !forward::is_sound(&parts.headers) {
+                    // Whatever else is on that connection, nobody else may get it.
+                    drop(body.into_lease());
                     return Err(Error::UpstreamProtocol);
                 }
                 attempt.record.streaming(parts.status);
@@ -112,8 +120,8 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
             // Nothing was sent, so any method may go out again.
             (SendError { request: Some(request), .. }, _) if first => body = attempt.restore(request),
             // It may have been sent, on a connection that the endpoint was closing; only what does no harm twice may
-            // go out again.
-            (SendError { reused: true, .. }, Some(replay)) if first => {
+            // go out again. An endpoint that answers nonsense is not closing.
+            (SendError { reused: true, error, .. }, Some(replay)) if first && !error.is_parse() => {
                 attempt.restore_head(replay);
                 body = RequestBody::Empty;
             }
@@ -215,6 +223,10 @@ impl<'a> Attempt<'a> {
     /// The request in the form that the connection's protocol wants.
     fn request(&mut self, body: RequestBody, lease: &Lease<RequestBody>) -> Result<Request<RequestBody>, Error> {
         let mut headers = std::mem::take(&mut self.headers);
+        // What a backend is told to wait for must come.
+        if body.is_empty() && headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
+            return Err(Error::BadRequest("a Content-Length without a body"));
+        }
         let target = self.target.clone();
         let uri = if lease.is_http2() {
             let host = headers.remove(header::HOST);
@@ -241,7 +253,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn replay(&self) -> Replay<'a> {
-        let mut headers = self.worker.spare_fields.take();
+        let mut headers = self.worker.spare_fields.borrow_mut().pop().unwrap_or_default();
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
         Replay { worker: self.worker, method: self.method.clone(), target: self.target.clone(), headers }
     }

@@ -201,7 +201,13 @@ impl Upstream {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(Ok(frame))) => {
                 self.deadline.clear();
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        forward::clean_response_trailers(&mut trailers);
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => frame,
+                })))
             }
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err((Reason::UpstreamReset, broken(error))))),
         }

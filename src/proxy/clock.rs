@@ -70,7 +70,8 @@ impl Clock {
         self.0.wall.set(u64::try_from(wall.as_millis()).unwrap_or(0));
     }
 
-    fn advance(&self, now: u64) {
+    /// Moves on to this many milliseconds and wakes whatever is due.
+    pub(super) fn advance(&self, now: u64) {
         self.0.now.set(now);
         let mut due = Vec::new();
         for entry in &mut self.0.places.borrow_mut().entries {

@@ -31,12 +31,17 @@ pub(super) async fn answer(
 ) -> Response<ResponseBody> {
     let (mut parts, body) = request.into_parts();
     let mut record = Record::begin(worker.clone(), client.clone(), parts.method.clone());
-    let asked_for_upgrade =
-        client.peer.upgrade_asked() && forward::is_websocket(&parts.method, parts.version, &parts.headers);
+    let received = Received {
+        upgrade: client.peer.upgrade_asked() && forward::is_websocket(&parts.method, parts.version, &parts.headers),
+        chunked: parts.headers.contains_key(header::TRANSFER_ENCODING),
+    };
+    // Before anything of ours is added, so that a client can have nothing of ours dropped; and before anything is
+    // looked at, so that routes, filters and the backend see the same head.
+    forward::clean_request(&mut parts.headers, parts.version);
     let request_id = forward::request_id(&mut parts.headers, || worker.new_request_id());
     let table = worker.table();
 
-    let outcome = exchange(&worker, &client, &table, parts, body, asked_for_upgrade, &mut record).await;
+    let outcome = exchange(&worker, &client, &table, parts, body, received, &mut record).await;
     let mut response = match outcome {
         Ok(response) => response,
         Err(error) => {
@@ -44,7 +49,7 @@ pub(super) async fn answer(
             error.response(Some(&request_id))
         }
     };
-    if asked_for_upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if received.upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         client.peer.answer_upgrade(false);
     }
     let headers = response.headers_mut();
@@ -55,6 +60,15 @@ pub(super) async fn answer(
     response.map(|body| body.recorded(record))
 }
 
+/// What a request's head says of the client's connection; it goes no further than us.
+#[derive(Clone, Copy)]
+struct Received {
+    /// It asks for WebSocket.
+    upgrade: bool,
+    /// Its body comes in chunks.
+    chunked: bool,
+}
+
 /// The straight line.
 async fn exchange(
     worker: &Rc<Worker>,
@@ -62,13 +76,17 @@ async fn exchange(
     table: &Table,
     mut parts: request::Parts,
     body: Incoming,
-    upgrade: bool,
+    received: Received,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
     let asked = Asked::read(client, &parts)?;
     if asked.is_asterisk() {
         return Ok(asterisk(record));
     }
+    forward::set_origin(
+        &mut parts.headers,
+        &Origin { ip: &client.ip_text, secure: client.secure(), host: &asked.authority, port: &client.port_text },
+    );
     let path = normalise(asked.target.path(), false).map_err(|_| Error::BadRequest("malformed or unsafe path"))?;
     let query = asked.target.query();
     let head =
@@ -102,13 +120,6 @@ async fn exchange(
     };
 
     let key = route.hash_on.as_ref().and_then(|on| hash::key(on, client.ip(), &parts.headers, query, &params));
-    let chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
-    let te_trailers = parts.version == Version::HTTP_2;
-    forward::clean_request(&mut parts.headers, te_trailers);
-    forward::set_origin(
-        &mut parts.headers,
-        &Origin { ip: &client.ip_text, secure: client.secure(), host: &asked.authority, port: &client.port_text },
-    );
     parts.headers.insert(header::HOST, rewritten.host.clone().unwrap_or_else(|| asked.authority.clone()));
     let target = target(&asked.target, &path, query, rewritten.path.as_deref())?;
 
@@ -121,11 +132,12 @@ async fn exchange(
         method: parts.method,
         target,
         headers: parts.headers,
-        chunked,
+        chunked: received.chunked,
         record,
     };
-    if upgrade {
-        let mut response = upgrade::forward(attempt).await?;
+    if received.upgrade {
+        // Boxed, since it is rare and would make the future of every exchange larger.
+        let mut response = Box::pin(upgrade::forward(attempt)).await?;
         filtering.response(route, &backend.filters, response.headers_mut());
         return Ok(response);
     }
@@ -167,6 +179,16 @@ impl Asked {
                 super::framing::Refusal::Connect
             }));
         }
+        // HTTP/1.1 was held to both by the guard.
+        if parts.version == Version::HTTP_2 {
+            let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+            if parts.uri.path().is_empty() || (!path.starts_with('/') && path != "*") {
+                return Err(Error::BadRequest("a path is required"));
+            }
+            if !forward::has_sound_length(&parts.headers) {
+                return Err(Error::BadRequest("malformed or repeated Content-Length"));
+            }
+        }
         let mut hosts = parts.headers.get_all(header::HOST).iter();
         let sent = (hosts.next(), hosts.next());
         let authority = match (parts.uri.authority(), sent) {
@@ -190,7 +212,15 @@ impl Asked {
         let host = parsed.host.strip_suffix('.').unwrap_or(parsed.host);
         let lower = host.bytes().any(|byte| byte.is_ascii_uppercase()).then(|| host.to_ascii_lowercase());
         let host_length = host.len();
-        let target = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let target = match parts.uri.path_and_query() {
+            // `http://host?query` has no path of its own (RFC 9112 3.2.1).
+            Some(query) if query.as_str().starts_with('?') => {
+                PathAndQuery::try_from(format!("/{query}")).map_err(|_| Error::BadRequest("malformed target"))?
+            }
+            // An empty one reads like `/` and would be written as nothing.
+            Some(target) if target.as_str() != "/" => target.clone(),
+            _ => PathAndQuery::from_static("/"),
+        };
         Ok(Self { authority, host_length, lower, port, target, method_is_options: parts.method == Method::OPTIONS })
     }
 

@@ -33,7 +33,12 @@ pub(super) struct Origin<'a> {
 /// for a header of ours, and says where the request came from.
 ///
 /// Only fields that the client sent are looked at for `Connection` options, so a client cannot have ours dropped.
-pub(super) fn clean_request(headers: &mut HeaderMap, keep_te_trailers: bool) {
+pub(super) fn clean_request(headers: &mut HeaderMap, version: Version) {
+    // `TE: trailers` means the same on the other side, and gRPC asks for it.
+    let keep_te_trailers = version == Version::HTTP_2;
+    if version == Version::HTTP_2 {
+        join_cookies(headers);
+    }
     remove_nominated(headers);
     remove_where(headers, |name| {
         is_hop_by_hop(name) && !(keep_te_trailers && *name == header::TE)
@@ -43,6 +48,17 @@ pub(super) fn clean_request(headers: &mut HeaderMap, keep_te_trailers: bool) {
     });
     if keep_te_trailers && headers.get(header::TE).is_some_and(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
         headers.remove(header::TE);
+    }
+}
+
+/// HTTP/2 may send a cookie in pieces, each a field of its own; HTTP/1.1 has one field (RFC 9113 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let pieces: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&pieces.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
     }
 }
 
@@ -65,35 +81,62 @@ pub(super) fn clean_response(headers: &mut HeaderMap) {
 
 /// Whether a response's head tells the length of its body in one way only; more could be read in two ways.
 pub(super) fn is_sound(headers: &HeaderMap) -> bool {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let length = lengths.next();
-    let coding = headers.get(header::TRANSFER_ENCODING);
-    lengths.next().is_none()
-        && !(length.is_some() && coding.is_some())
-        && coding.is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let coding = codings.next();
+    codings.next().is_none()
+        && coding.is_none_or(|coding| {
+            coding.as_bytes().eq_ignore_ascii_case(b"chunked") && !headers.contains_key(header::CONTENT_LENGTH)
+        })
+        && has_sound_length(headers)
 }
 
-/// Drops from trailers what must not come after a body: framing, routing, credentials, and anything about where the
-/// request came from (RFC 9110 6.5.1).
-pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    remove_nominated(trailers);
-    remove_where(trailers, |name| {
-        is_hop_by_hop(name)
-            || is_alias(name)
-            || speaks_of_origin(name)
-            || name.as_str().starts_with("content-")
-            || matches!(
-                name.as_str(),
-                "host"
-                    | "authorization"
-                    | "proxy-authorization"
-                    | "cookie"
-                    | "set-cookie"
-                    | "expect"
-                    | "range"
-                    | "x-request-id"
-            )
+/// Whether `Content-Length` is there once at most and is a plain number (RFC 9110 8.6). Zeros before it would be read
+/// as octal by some.
+pub(super) fn has_sound_length(headers: &HeaderMap) -> bool {
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let sound = lengths.next().is_none_or(|length| match length.as_bytes() {
+        [] | [b'0', _, ..] => false,
+        digits => digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit),
     });
+    sound && lengths.next().is_none()
+}
+
+/// Drops from a request's trailers what must not come after a body (RFC 9110 6.5.1), and what could pass for a header
+/// of ours.
+pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
+    remove_where(trailers, |name| !may_trail(name) || is_alias(name) || speaks_of_origin(name));
+}
+
+/// Drops from a response's trailers what must not come after a body (RFC 9110 6.5.1).
+pub(super) fn clean_response_trailers(trailers: &mut HeaderMap) {
+    remove_where(trailers, |name| !may_trail(name));
+}
+
+/// Whether a field may come after the body: framing, routing, credentials, conditions and whatever says how to read the
+/// body have to come before it.
+fn may_trail(name: &HeaderName) -> bool {
+    !(is_hop_by_hop(name)
+        || name.as_str().starts_with("content-")
+        || name.as_str().starts_with("if-")
+        || matches!(
+            name.as_str(),
+            "host"
+                | "age"
+                | "authorization"
+                | "cache-control"
+                | "cookie"
+                | "expect"
+                | "location"
+                | "max-forwards"
+                | "pragma"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "range"
+                | "set-cookie"
+                | "vary"
+                | "www-authenticate"
+                | "x-request-id"
+        ))
 }
 
 /// Concerns one connection only (RFC 9110 7.6.1), or is what old software means by that.
@@ -114,7 +157,7 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
 /// Says where a request came from; only the proxy knows that.
 fn speaks_of_origin(name: &HeaderName) -> bool {
     let name = name.as_str();
-    matches!(name, "forwarded" | "x-real-ip") || name.starts_with("x-forwarded-")
+    matches!(name, "forwarded" | "x-forwarded" | "x-real-ip") || name.starts_with("x-forwarded-")
 }
 
 /// Some backends would take it for another: CGI and its kin make `_` of every `-`, and some make it of `.` as well, so
@@ -165,20 +208,38 @@ pub(super) fn request_id(headers: &mut HeaderMap, make: impl FnOnce() -> HeaderV
     id
 }
 
-/// A UUID of version 7 (RFC 9562 5.7): milliseconds since 1970, then 74 random bits.
-pub(super) fn uuid_v7(milliseconds: u64, random: [u64; 2]) -> HeaderValue {
-    let [a, b] = random;
-    let high = milliseconds << 16 | 0x7000 | a & 0x0fff;
-    let low = 1 << 63 | b >> 2;
-    let hex = format!("{high:016x}{low:016x}");
-    let mut text = BytesMut::with_capacity(36);
-    for (index, digit) in hex.bytes().enumerate() {
-        if matches!(index, 8 | 12 | 16 | 20) {
-            text.put_u8(b'-');
+/// Makes ids for requests. They are cut from one piece of memory after another, so that an id costs no allocation.
+#[derive(Debug, Default)]
+pub(super) struct RequestIds {
+    rest: BytesMut,
+}
+
+/// Characters of a UUID.
+const UUID: usize = 36;
+/// Ids that one piece of memory holds.
+const IDS: usize = 64;
+
+impl RequestIds {
+    /// A UUID of version 7 (RFC 9562 5.7): milliseconds since 1970, then 74 random bits.
+    pub(super) fn uuid_v7(&mut self, milliseconds: u64, random: [u64; 2]) -> HeaderValue {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let [a, b] = random;
+        let high = milliseconds << 16 | 0x7000 | a & 0x0fff;
+        let low = 1 << 63 | b >> 2;
+        if self.rest.capacity() < UUID {
+            self.rest = BytesMut::with_capacity(IDS * UUID);
         }
-        text.put_u8(digit);
+        for (index, byte) in high.to_be_bytes().into_iter().chain(low.to_be_bytes()).enumerate() {
+            if matches!(index, 4 | 6 | 8 | 10) {
+                self.rest.put_u8(b'-');
+            }
+            for digit in [byte >> 4, byte & 0xf] {
+                self.rest.put_u8(DIGITS.get(usize::from(digit)).copied().unwrap_or(b'0'));
+            }
+        }
+        let id = self.rest.split().freeze();
+        HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("-"))
     }
-    HeaderValue::from_maybe_shared(text.freeze()).unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// Whether a request can go out a second time without harm (RFC 9110 9.2.2).
@@ -191,6 +252,8 @@ pub(super) fn is_websocket(method: &Method, version: Version, headers: &HeaderMa
     let mut upgrades = headers.get_all(header::UPGRADE).iter();
     version == Version::HTTP_11
         && *method == Method::GET
+        && !headers.contains_key(header::TRANSFER_ENCODING)
+        && headers.get(header::CONTENT_LENGTH).is_none_or(|length| length == "0")
         && upgrades.next().is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
         && upgrades.next().is_none()
         && headers.get_all(header::CONNECTION).iter().any(|value| {
@@ -201,4 +264,72 @@ pub(super) fn is_websocket(method: &Method, version: Version, headers: &HeaderMa
 /// An address as a header carries it; an IPv4 address inside an IPv6 one is an IPv4 address.
 pub(super) fn ip_value(ip: IpAddr) -> HeaderValue {
     HeaderValue::try_from(ip.to_canonical().to_string()).unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn a_response_says_its_length_once() {
+        for fields in [
+            &[][..],
+            &[("content-length", "0")],
+            &[("content-length", "42")],
+            &[("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "Chunked")],
+        ] {
+            assert!(is_sound(&headers(fields)), "{fields:?}");
+        }
+        for fields in [
+            &[("content-length", "")][..],
+            &[("content-length", "042")],
+            &[("content-length", "+42")],
+            &[("content-length", "42, 42")],
+            &[("content-length", "1234567890123456789")],
+            &[("content-length", "42"), ("content-length", "42")],
+            &[("content-length", "42"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "gzip")],
+            &[("transfer-encoding", "gzip, chunked")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "gzip")],
+        ] {
+            assert!(!is_sound(&headers(fields)), "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn trailers_keep_what_may_come_after_a_body() {
+        let sent = [
+            ("grpc-status", "0"),
+            ("x_checksum", "1"),
+            ("x-forwarded-for", "a"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("host", "a"),
+            ("set-cookie", "a"),
+            ("if-match", "a"),
+        ];
+        let mut request = headers(&sent);
+        clean_trailers(&mut request);
+        assert_eq!(request, headers(&[("grpc-status", "0")]));
+        let mut response = headers(&sent);
+        clean_response_trailers(&mut response);
+        assert_eq!(response, headers(&[("grpc-status", "0"), ("x_checksum", "1"), ("x-forwarded-for", "a")]));
+    }
+
+    #[test]
+    fn only_http2_has_cookies_in_pieces() {
+        let pieces = [("cookie", "a=b"), ("cookie", "c=d")];
+        let mut joined = headers(&pieces);
+        clean_request(&mut joined, Version::HTTP_2);
+        assert_eq!(joined, headers(&[("cookie", "a=b; c=d")]));
+        let mut left = headers(&pieces);
+        clean_request(&mut left, Version::HTTP_11);
+        assert_eq!(left, headers(&pieces));
+    }
 }

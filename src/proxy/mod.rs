@@ -20,7 +20,7 @@ mod rewind;
 mod tls;
 mod upgrade;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -44,6 +44,7 @@ use body::RequestBody;
 use capacity::Place;
 use clock::Clock;
 use connections::Connections;
+use forward::RequestIds;
 use tls::Tls;
 
 /// How often idle connections to endpoints are looked through.
@@ -84,7 +85,9 @@ pub(crate) struct Worker {
     phase: Cell<Phase>,
     open: Cell<usize>,
     random: Cell<u64>,
-    spare_fields: Cell<Vec<(HeaderName, HeaderValue)>>,
+    ids: RefCell<RequestIds>,
+    /// Empty lists, each with room for a head.
+    spare_fields: RefCell<Vec<Vec<(HeaderName, HeaderValue)>>>,
     https_port: u16,
 }
 
@@ -112,7 +115,8 @@ async fn run(settings: Settings) -> io::Result<()> {
         phase: Cell::new(Phase::Serving),
         open: Cell::new(0),
         random: Cell::new(seed()?),
-        spare_fields: Cell::default(),
+        ids: RefCell::default(),
+        spare_fields: RefCell::default(),
         https_port: https.local_addr()?.port(),
     });
     let ticking = tokio::task::spawn_local(worker.clock.clone().run());
@@ -208,7 +212,7 @@ impl Worker {
 
     /// An id that no other request has.
     fn new_request_id(&self) -> HeaderValue {
-        forward::uuid_v7(self.clock.wall(), [self.random(), self.random()])
+        self.ids.borrow_mut().uuid_v7(self.clock.wall(), [self.random(), self.random()])
     }
 
     /// Counts a connection for as long as what is returned lives; `None` when there are too many already.

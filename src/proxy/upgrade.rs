@@ -47,6 +47,7 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     let (mut parts, body) = response.into_parts();
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
         if !forward::is_sound(&parts.headers) {
+            drop(body.into_lease());
             return Err(Error::UpstreamProtocol);
         }
         forward::clean_response(&mut parts.headers);

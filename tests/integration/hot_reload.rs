@@ -1,146 +1,132 @@
-//! The demo under load while its folder is rewritten, broken, mended and emptied.
+//! A folder that changes all the time, in every way that folders do, under load.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use bytes::Bytes;
-use http::Request;
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-
-use crate::harness::demo::Demo;
+use crate::harness::backend::Backend;
+use crate::harness::gateway::Gateway;
 use crate::harness::http::get;
+use crate::harness::load::{Ask, Load};
+use crate::harness::run::headgate;
 
-/// One request every two milliseconds for twenty seconds, whether the ones before have been answered or not.
-const EVERY: Duration = Duration::from_millis(2);
-const REQUESTS: usize = 10_000;
-
-/// Host, path, and what the answer holds: none of it is in what changes.
-const UNTOUCHED: [(&str, &str, &str); 3] = [
-    ("demo.test", "/hello/world", "\"path\": \"/greet/world\""),
-    ("echo.localhost", "/any?q", "\"path\": \"/any\""),
-    ("demo.test", "/hello/you", "\"path\": \"/greet/you\""),
-];
+/// What is asked of the example while other files change: a GatewayRoute with filters, and an Ingress.
+const UNTOUCHED: Load = Load {
+    connections: 8,
+    requests: 10_000,
+    per_second: Some(500),
+    asks: &[
+        Ask { host: "any.test", path: "/hello/world", body: "" },
+        Ask { host: "echo.localhost", path: "/any", body: "" },
+        Ask { host: "any.test", path: "/hello/you", body: "who is there?" },
+        Ask { host: "echo.localhost", path: "/", body: "some text" },
+    ],
+};
 
 #[test]
-fn nothing_untouched_fails_while_the_folder_changes() {
-    let demo = Demo::start();
-    let stop = AtomicBool::new(false);
-    let (failed, changes) = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| rewrite(&demo.folder(), &stop));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let failed = runtime.block_on(load(demo.http));
-        stop.store(true, Ordering::Relaxed);
-        (failed, writer.join().unwrap())
-    });
-    assert_eq!(failed, Vec::<String>::new());
-    let generation = get(demo.admin, "/api/v1/generation").unwrap().json()["generation"].as_u64().unwrap();
-    assert!(changes > 100 && generation > 50, "{changes} changes came to generation {generation}");
-}
+fn no_request_fails_while_other_files_change() {
+    let backend = Backend::named("example");
+    let folder = tempfile::tempdir().unwrap();
+    let written = headgate(&["init", folder.path().to_str().unwrap()]);
+    assert_eq!(written.code, 0, "{}", written.err);
+    let addresses = folder.path().join("backend.yaml");
+    let text = fs::read_to_string(&addresses).unwrap();
+    let port = backend.address.port().to_string();
+    fs::write(&addresses, text.replace("8082", &port)).unwrap();
+    let gateway = Gateway::serve(folder, &["--workers", "2"]);
 
-/// Sends all requests; what went wrong.
-async fn load(address: SocketAddr) -> Vec<String> {
-    let idle: Arc<Mutex<Vec<SendRequest<Empty<Bytes>>>>> = Arc::default();
-    let mut exchanges = JoinSet::new();
-    let mut failed = Vec::new();
-    let mut ticks = tokio::time::interval(EVERY);
-    for number in 0..REQUESTS {
-        ticks.tick().await;
-        let idle = idle.clone();
-        exchanges.spawn(async move {
-            let (host, path, expected) = UNTOUCHED[number % UNTOUCHED.len()];
-            let kept = idle.lock().unwrap().pop();
-            let answer = exchange(kept, address, host, path).await;
-            match answer {
-                Ok((200, body, sender)) if body.contains(expected) => {
-                    idle.lock().unwrap().push(sender);
-                    None
-                }
-                Ok((status, body, _)) => Some(format!("request {number}, {host}{path}: {status} {body}")),
-                Err(error) => Some(format!("request {number}, {host}{path}: {error}")),
-            }
-        });
-        while let Some(done) = exchanges.try_join_next() {
-            failed.extend(done.unwrap());
-        }
-    }
-    while let Some(done) = exchanges.join_next().await {
-        failed.extend(done.unwrap());
-    }
-    failed
-}
-
-type Answer = (u16, String, SendRequest<Empty<Bytes>>);
-
-async fn exchange(
-    kept: Option<SendRequest<Empty<Bytes>>>,
-    address: SocketAddr,
-    host: &str,
-    path: &str,
-) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
-    let mut sender = match kept {
-        Some(sender) => sender,
-        None => {
-            let (sender, connection) = handshake(TokioIo::new(TcpStream::connect(address).await?)).await?;
-            tokio::spawn(connection);
-            sender
-        }
-    };
-    sender.ready().await?;
-    let request = Request::builder().uri(path).header("host", host).body(Empty::new())?;
-    let response = sender.send_request(request).await?;
-    let status = response.status().as_u16();
-    let body = response.into_body().collect().await?.to_bytes();
-    Ok((status, String::from_utf8_lossy(&body).into_owned(), sender))
-}
-
-/// Rewrites, breaks, mends and deletes until it is stopped; how many changes it made.
-fn rewrite(folder: &Path, stop: &AtomicBool) -> usize {
-    let example = fs::read_to_string(folder.join("route.yaml")).unwrap();
-    let other = |path: &str, port: u32| {
-        format!(
-            "apiVersion: headgate.dev/v1alpha1\nkind: GatewayRoute\nmetadata: {{name: other}}\nspec:\n  rules: [{{matches: \
-             [{{path: {{value: {path}}}}}], backendRefs: [{{name: echo, port: {port}}}]}}]\n"
-        )
-    };
+    let load = UNTOUCHED.start(gateway.http);
+    let folder = gateway.folder();
     let mut round = 0;
-    let mut changes = 0;
-    while !stop.load(Ordering::Relaxed) {
-        let steps: [&dyn Fn() -> std::io::Result<()>; 10] = [
-            // Another file: written in place, broken, broken otherwise, mended, moved, gone.
-            &|| fs::write(folder.join("other.yaml"), other("/other", 80)),
-            &|| fs::write(folder.join("other.yaml"), "apiVersion: ["),
-            &|| fs::write(folder.join("other.yaml"), other("relative", 81)),
-            &|| fs::write(folder.join("other.yaml"), other(&format!("/other/{round}"), 80)),
-            &|| fs::create_dir_all(folder.join("below")),
-            &|| fs::rename(folder.join("other.yaml"), folder.join("below/other.yaml")),
-            &|| fs::remove_dir_all(folder.join("below")),
-            // The very file that declares what is asked for: another rule of it changes, and the file breaks.
-            &|| save(folder, &example.replace("I am a teapot", &format!("teapot {round}"))),
-            &|| save(folder, &(example.clone() + "\n---\n}")),
-            &|| save(folder, &example),
-        ];
-        for step in steps {
-            step().unwrap();
-            changes += 1;
-            // Long enough for most steps to be seen apart from the next, short enough for some to be seen with it.
-            std::thread::park_timeout(Duration::from_millis(40));
-        }
+    while !load.is_over() {
         round += 1;
+        change_everything(folder, &backend, round);
+        for name in TOUCHED {
+            is_served(&gateway, name, round);
+        }
+        break_and_mend(&gateway, round);
+        fs::remove_file(folder.join("deleted.yaml")).unwrap();
+        gateway.wait_until("the route is gone", || get(gateway.http, "/deleted").unwrap().status == 404);
     }
-    changes
+    round += 1;
+    change_everything(folder, &backend, round);
+
+    let outcome = load.outcome();
+    println!("{round} rounds of changes, {} generations", gateway.generation());
+    outcome.assert_none_failed(&UNTOUCHED);
+    assert!(outcome.answers.iter().all(|answer| answer.body == "example"));
+    for name in TOUCHED {
+        is_served(&gateway, name, round);
+    }
+    gateway.wait_until("nothing is wrong", || gateway.api("problems")["problems"].as_array().unwrap().is_empty());
+    assert!(round >= 20, "only {round} rounds of changes");
 }
 
-/// As editors save: another file that takes the name.
-fn save(folder: &Path, text: &str) -> std::io::Result<()> {
-    let aside = folder.join(".route.yaml.new");
-    fs::write(&aside, text)?;
-    fs::rename(aside, folder.join("route.yaml"))
+/// The routes that change: each is in a file of its name, or in the mounted folder, and answers below its name.
+const TOUCHED: [&str; 6] = ["atomic", "in_place", "broken", "truncated", "deleted", "mounted"];
+
+/// Writes every file anew, at once, each in its own way.
+fn change_everything(folder: &Path, backend: &Backend, round: u32) {
+    let aside = folder.join(".atomic.yaml.swp");
+    fs::write(&aside, route("atomic", round)).unwrap();
+    fs::rename(&aside, folder.join("atomic.yaml")).unwrap();
+    for name in ["in_place", "broken", "truncated"] {
+        fs::write(folder.join(format!("{name}.yaml")), route(name, round)).unwrap();
+    }
+    let with_backend = route("deleted", round) + &backend.service(&format!("deleted{round}"));
+    fs::write(folder.join("deleted.yaml"), with_backend).unwrap();
+    swap_mounted(&folder.join("config"), round);
+}
+
+/// Changes a folder as a mounted ConfigMap changes: a generation beside the last, and the link put over to it.
+fn swap_mounted(folder: &Path, round: u32) {
+    let generation = format!("..generation_{round}");
+    fs::create_dir_all(folder.join(&generation)).unwrap();
+    fs::write(folder.join(&generation).join("mounted.yaml"), route("mounted", round)).unwrap();
+    symlink(&generation, folder.join("..data_tmp")).unwrap();
+    let last = fs::read_link(folder.join("..data"));
+    fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+    match last {
+        Ok(last) => fs::remove_dir_all(folder.join(last)).unwrap(),
+        Err(_) => symlink("..data/mounted.yaml", folder.join("mounted.yaml")).unwrap(),
+    }
+}
+
+/// Spoils two files; both are told of and stay in force as they were. The next round mends one, this one the other.
+fn break_and_mend(gateway: &Gateway, round: u32) {
+    let truncated = route("truncated", round + 1);
+    let cut = truncated.find("statusCode").unwrap();
+    fs::write(gateway.folder().join("truncated.yaml"), &truncated[..cut]).unwrap();
+    fs::write(gateway.folder().join("broken.yaml"), "spec: [unclosed\nkind: }").unwrap();
+    gateway.wait_until("both files are told of", || {
+        let problems = gateway.api("problems").to_string();
+        ["truncated.yaml:", "broken.yaml:"].iter().all(|place| problems.contains(place))
+    });
+    for name in ["truncated", "broken"] {
+        assert_eq!(get(gateway.http, &format!("/{name}")).unwrap().text(), answer(name, round));
+    }
+    fs::write(gateway.folder().join("broken.yaml"), route("broken", round)).unwrap();
+    gateway.wait_until("it is mended", || !gateway.api("problems").to_string().contains("broken.yaml:"));
+}
+
+fn is_served(gateway: &Gateway, name: &str, round: u32) {
+    gateway.wait_until(&format!("{name} of round {round} is served"), || {
+        get(gateway.http, &format!("/{name}")).unwrap().text() == answer(name, round)
+    });
+}
+
+/// What the route of that name answers after that round.
+fn answer(name: &str, round: u32) -> String {
+    format!("{name} {round}")
+}
+
+/// A route of all hosts, as the example's is, so that each change compiles what both are in.
+fn route(name: &str, round: u32) -> String {
+    format!(
+        "---\napiVersion: headgate.dev/v1alpha1\nkind: GatewayRoute\nmetadata: {{name: {}}}\nspec:\n  rules:\n  - name: \
+         only\n    matches: [{{path: {{type: Exact, value: /{name}}}}}]\n    filters: [{{type: DirectResponse, \
+         directResponse: {{statusCode: 200, body: {}}}}}]\n",
+        name.replace('_', "-"),
+        answer(name, round)
+    )
 }

@@ -13,11 +13,28 @@ mod cluster_smoke;
 
 /// Declared resources in, table and conditions out: every case under `fixtures/`.
 mod golden;
+
+/// HTTP/1 requests that two parsers could read in two ways: nothing of them passes, and everything else does.
+mod framing;
+
 /// The source that watches a cluster, under faults and against the real API server.
 mod source_kubernetes;
 
+/// HTTP/1 responses that are wrong in every way a backend can think of: nobody gets what another asked for.
+mod framing_responses;
+
+/// HTTP/2 requests that would become something else in HTTP/1.1: nothing of them passes.
+mod framing_h2;
+
+/// What a client cannot say of itself: hop-by-hop fields, forwarded fields in every spelling, and hosts.
+mod forwarded;
+
+/// How endpoints are spoken to, pooled, chosen and tried again.
+mod upstream;
+
 /// The real binary as the ingress of the real API server.
 mod kubernetes;
+
 /// The dependency rule of the crate, and what else of the code can be counted.
 mod layering;
 
@@ -42,5 +59,5 @@ mod cli;
 /// What the documentation shows.
 mod docs;
 
-/// The demo under load while its folder changes.
+/// A folder that changes under load.
 mod hot_reload;

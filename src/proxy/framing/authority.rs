@@ -42,7 +42,12 @@ impl<'a> Authority<'a> {
                 None => (text, None),
             },
         };
-        let is_name = !host.is_empty() && host.len() <= 255 && class::all(host.as_bytes(), class::HOST);
+        let is_name = !host.is_empty()
+            && host.len() <= 255
+            && class::all(host.as_bytes(), class::HOST)
+            // No empty label: what is left of one after a wildcard's suffix would be no name. One dot may end a name.
+            && !host.starts_with('.')
+            && !host.contains("..");
         if !is_name && !host.starts_with('[') {
             return Err(AuthorityError);
         }
@@ -97,6 +102,10 @@ mod tests {
             "a|b",
             "a^b",
             "a{b",
+            ".",
+            ".a",
+            "a..b",
+            "a..",
         ] {
             assert_eq!(Authority::parse(text.as_bytes()), Err(AuthorityError), "{text:?}");
         }

@@ -42,8 +42,8 @@ impl Chunked {
                 Self::Size(size, digits) => match byte {
                     b'\r' => Self::SizeEnd(size),
                     b';' => Self::Extension(size, 0),
-                    // Sixteen digits are all that 64 bits hold; more is a game with somebody's overflow.
-                    _ if digits < 16 => Self::Size(size << 4 | hex(byte)?, digits + 1),
+                    // Sixteen digits are all that 64 bits hold; a size near that is a game with somebody's overflow.
+                    _ if digits < 15 => Self::Size(size << 4 | hex(byte)?, digits + 1),
                     _ => return Err(Refusal::Chunk),
                 },
                 Self::Extension(size, length) => match byte {

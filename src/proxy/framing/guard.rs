@@ -141,8 +141,9 @@ impl<S> Guard<S> {
     /// Looks at what is held and moves what may pass to `cleared`.
     fn look_at_held(&mut self) {
         let mut held = std::mem::take(&mut self.held);
-        let pass = self.look(&held);
-        let rest = held.split_off(pass.min(held.len()));
+        let pass = self.look(&held).min(held.len());
+        // A head that is not whole stays where it is.
+        let rest = if pass == 0 { std::mem::take(&mut held) } else { held.split_off(pass) };
         if self.handed >= self.cleared.len() {
             self.handed = 0;
             self.cleared = held;
@@ -369,3 +370,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests;

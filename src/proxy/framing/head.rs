@@ -171,8 +171,13 @@ impl Head {
     }
 
     fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
-        // Eighteen digits are an exabyte; more could overflow somebody's integer.
-        if self.length.is_some() || value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
+        // Eighteen digits are an exabyte; more could overflow somebody's integer. Zeros in front mean octal to some.
+        if self.length.is_some()
+            || value.is_empty()
+            || matches!(value, [b'0', _, ..])
+            || value.len() > 18
+            || !value.iter().all(u8::is_ascii_digit)
+        {
             return Err(Refusal::Length);
         }
         self.length = Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')));
@@ -239,7 +244,7 @@ mod tests {
         for (fields, body) in [
             ("", Body::Length(0)),
             ("Content-Length: 5\r\n", Body::Length(5)),
-            ("content-length:\t007 \r\n", Body::Length(7)),
+            ("content-length:\t7 \r\n", Body::Length(7)),
             ("Transfer-Encoding: Chunked\r\n", Body::Chunked),
             ("Connection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n", Body::Upgrade),
             ("Connection: Upgrade\r\nUpgrade: h2c\r\n", Body::Length(0)),

@@ -96,9 +96,11 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        match (self.get_mut(), bufs) {
+            // A request without a body is one piece, and sending one piece is cheaper than gathering it.
+            (Self::Tcp(stream), [head]) => Pin::new(stream).poll_write(cx, head),
+            (Self::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            (Self::Tls(stream), _) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
 

@@ -40,6 +40,8 @@ const MAX_STREAMS: u32 = 100;
 const MAX_IDLE: usize = 256;
 /// The average latency of an endpoint that is not asked falls to 37 % within this time.
 const LATENCY_DECAY: Duration = Duration::from_secs(10);
+/// The longest head of a response that is taken, in bytes.
+const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 /// Weight of the newest latency in the average.
 const EWMA_WEIGHT: f64 = 0.2;
 
@@ -169,7 +171,8 @@ where
             self.inner.reuses.set(self.inner.reuses.get() + 1);
             return Ok(lease);
         }
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any).await?;
+        // Boxed, since dialing is rare and would make the future of every exchange several times as large.
+        lease.connection = Box::pin(self.dial(&cluster.transport, endpoint, Versions::Any)).await?;
         Ok(lease)
     }
 
@@ -179,7 +182,7 @@ where
     /// When none can be made.
     pub async fn lease_new(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
         let mut lease = self.empty_lease(endpoint.slot);
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any).await?;
+        lease.connection = Box::pin(self.dial(&cluster.transport, endpoint, Versions::Any)).await?;
         Ok(lease)
     }
 
@@ -190,7 +193,7 @@ where
     /// When none can be made.
     pub async fn lease_new_http1(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
         let mut lease = self.empty_lease(endpoint.slot);
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::OnlyHttp1).await?;
+        lease.connection = Box::pin(self.dial(&cluster.transport, endpoint, Versions::OnlyHttp1)).await?;
         Ok(lease)
     }
 
@@ -243,7 +246,8 @@ where
         let (stream, http2) = connect::connect(transport, endpoint.address, versions).await?;
         if !http2 {
             let (sender, connection) = http1::Builder::new()
-                .max_buf_size(64 * 1024)
+                .max_buf_size(MAX_RESPONSE_HEAD)
+                .max_header_size(MAX_RESPONSE_HEAD)
                 .handshake(TokioIo::new(stream))
                 .await
                 .map_err(ConnectError::Http)?;
@@ -255,7 +259,7 @@ where
             .initial_connection_window_size(4 << 20)
             .keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(10))
-            .max_header_list_size(64 * 1024)
+            .max_header_list_size(MAX_RESPONSE_HEAD as u32)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(ConnectError::Http)?;

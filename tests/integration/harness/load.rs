@@ -1,0 +1,173 @@
+//! Many requests over a few connections that are kept, and what came of each.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// Nothing that is waited for takes this long unless it never comes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is asked: a `GET`, or a `POST` when there is a body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    pub(crate) host: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) body: &'static str,
+}
+
+/// How much is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Load {
+    pub(crate) connections: u32,
+    pub(crate) requests: u32,
+    /// Requests are due at this rate whether or not earlier ones have been answered; without it, each connection asks
+    /// again as soon as it has its answer.
+    pub(crate) per_second: Option<u32>,
+    /// What is asked, in turn.
+    pub(crate) asks: &'static [Ask],
+}
+
+/// A load under way.
+pub(crate) struct Running {
+    answered: Arc<AtomicU32>,
+    thread: JoinHandle<Outcome>,
+}
+
+/// An answer of status 200.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) asked: Instant,
+    pub(crate) came: Instant,
+    pub(crate) body: Bytes,
+}
+
+/// What came of a load.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) answers: Vec<Answer>,
+    /// What each request failed with that was not answered so.
+    pub(crate) failures: Vec<String>,
+}
+
+impl Load {
+    /// Starts to ask.
+    pub(crate) fn start(self, gateway: SocketAddr) -> Running {
+        let answered = Arc::new(AtomicU32::new(0));
+        let counted = answered.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let began = Instant::now();
+                let connections: JoinSet<Outcome> = (0..self.connections)
+                    .map(|number| self.connection(number, gateway, began, counted.clone()))
+                    .collect();
+                let mut outcome = Outcome::default();
+                for part in connections.join_all().await {
+                    outcome.answers.extend(part.answers);
+                    outcome.failures.extend(part.failures);
+                }
+                outcome
+            })
+        });
+        Running { answered, thread }
+    }
+
+    /// The share of one connection, which is made anew only after a failure.
+    async fn connection(self, number: u32, gateway: SocketAddr, began: Instant, answered: Arc<AtomicU32>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let mut kept = None;
+        for (turn, ask) in (0..self.requests).zip(self.asks.iter().cycle()) {
+            if turn % self.connections != number {
+                continue;
+            }
+            if let Some(rate) = self.per_second {
+                tokio::time::sleep_until((began + Duration::from_secs(1) * turn / rate).into()).await;
+            }
+            let asked = Instant::now();
+            let exchange = tokio::time::timeout(PATIENCE, exchange(&mut kept, gateway, ask)).await;
+            match exchange.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+                Ok(body) => outcome.answers.push(Answer { asked, came: Instant::now(), body }),
+                Err(failure) => {
+                    kept = None;
+                    outcome.failures.push(format!("request {turn}, {ask:?}, after {:?}: {failure}", asked - began));
+                }
+            }
+            answered.fetch_add(1, Ordering::Relaxed);
+        }
+        outcome
+    }
+}
+
+/// One request and its answer; the connection for it is made when there is none.
+async fn exchange(
+    kept: &mut Option<SendRequest<Full<Bytes>>>,
+    gateway: SocketAddr,
+    ask: &Ask,
+) -> Result<Bytes, String> {
+    let sender = match kept {
+        Some(sender) => sender,
+        None => {
+            let tcp = TcpStream::connect(gateway).await.map_err(|error| format!("connect: {error}"))?;
+            tcp.set_nodelay(true).unwrap();
+            let (sender, connection) =
+                http1::handshake(TokioIo::new(tcp)).await.map_err(|error| format!("{error:?}"))?;
+            tokio::spawn(connection);
+            kept.insert(sender)
+        }
+    };
+    let method = if ask.body.is_empty() { "GET" } else { "POST" };
+    let body = Full::new(Bytes::from_static(ask.body.as_bytes()));
+    let request = Request::builder().method(method).uri(ask.path).header("host", ask.host).body(body).unwrap();
+    sender.ready().await.map_err(|error| format!("the gateway closed the connection: {error:?}"))?;
+    let response = sender.send_request(request).await.map_err(|error| format!("{error:?}"))?;
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.map_err(|error| format!("body: {error:?}"))?.to_bytes();
+    if head.status == StatusCode::OK { Ok(body) } else { Err(format!("{head:?}: {body:?}")) }
+}
+
+impl Running {
+    /// How many requests are over.
+    pub(crate) fn answered(&self) -> u32 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Whether all of them are.
+    pub(crate) fn is_over(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for the rest of them.
+    pub(crate) fn outcome(self) -> Outcome {
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl Outcome {
+    /// Says what came, and that nothing failed.
+    pub(crate) fn assert_none_failed(&self, load: &Load) {
+        let mut latencies: Vec<Duration> = self.answers.iter().map(|answer| answer.came - answer.asked).collect();
+        latencies.sort();
+        let at = |share: usize| latencies.get(latencies.len() * share / 1000).copied().unwrap_or_default();
+        println!(
+            "{} of {} requests failed; half were answered within {:?}, 99 % within {:?}, all within {:?}",
+            self.failures.len(),
+            load.requests,
+            at(500),
+            at(990),
+            latencies.last().copied().unwrap_or_default()
+        );
+        let first: Vec<_> = self.failures.iter().take(10).collect();
+        assert!(first.is_empty(), "{} failed: {first:#?}", self.failures.len());
+        assert_eq!(self.answers.len(), load.requests as usize);
+    }
+}
