@@ -12,6 +12,9 @@ use crate::telemetry::log;
 
 /// Write an example into a folder, serve it, and say what to try.
 #[derive(Args)]
+#[command(
+    after_help = "Examples:\n  headgate demo                          on the usual ports, into headgate-demo/\n  headgate demo /tmp/try --http :0       elsewhere, on a port that is free"
+)]
 pub(super) struct Demo {
     /// The folder; the example is written unless it is there.
     #[arg(value_name = "DIR", default_value = "headgate-demo")]
@@ -50,7 +53,8 @@ impl Demo {
              curl -H 'Host: echo.localhost' http://{http}/any     an Ingress\n  \
              curl -i http://{http}/nothing                        no route, and the answer says so\n\n\
              Change something and ask again; no restart, no reload:\n\n  \
-             sed -i 's/I am a teapot/short and stout/' {folder}/route.yaml && curl http://{http}/teapot\n\n\
+             sed -i 's/I am a teapot/short and stout/' {folder}/route.yaml\n  \
+             curl http://{http}/teapot\n\n\
              Ask why:\n\n  \
              headgate explain http://{http}/hello/world -f {folder}\n  \
              curl http://{admin}/api/v1/problems\n\n"

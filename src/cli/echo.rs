@@ -24,6 +24,7 @@ const MAX_BODY: usize = 64 * 1024 * 1024;
 
 /// Answer every request with what was seen of it, as JSON.
 #[derive(Args)]
+#[command(after_help = "Examples:\n  headgate echo --listen 127.0.0.1:3000 & headgate run --to http://127.0.0.1:3000")]
 pub(super) struct Echo {
     /// Where to listen.
     #[arg(long, value_name = "ADDR", env = "HEADGATE_ECHO_LISTEN", default_value = LISTEN)]

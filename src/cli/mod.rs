@@ -95,7 +95,7 @@ fn print(text: &str) -> Outcome {
     }
 }
 
-/// Whether errors may be coloured.
+/// Whether errors may be coloured: <https://no-color.org>.
 fn color() -> bool {
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

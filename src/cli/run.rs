@@ -28,7 +28,7 @@ pub(super) struct Run {
     #[arg(long, value_name = "URL")]
     to: Option<Uri>,
     /// Print the objects that --to makes, and serve nothing.
-    #[arg(long, requires = "to")]
+    #[arg(long, requires = "to", conflicts_with = "folder")]
     print: bool,
     #[command(flatten)]
     serving: Serving,

@@ -10,7 +10,13 @@ use crate::table::{HashOn, query};
 
 /// The hash of the request's key, the same on every replica; `None` when the request has no such thing, and then any
 /// endpoint will do.
-pub(super) fn key(on: &HashOn, ip: IpAddr, headers: &HeaderMap, query_string: Option<&str>, params: &Params<'_>) -> Option<u64> {
+pub(super) fn key(
+    on: &HashOn,
+    ip: IpAddr,
+    headers: &HeaderMap,
+    query_string: Option<&str>,
+    params: &Params<'_>,
+) -> Option<u64> {
     match on {
         HashOn::ClientIp => Some(match ip.to_canonical() {
             IpAddr::V4(ip) => xxh3_64(&ip.octets()),

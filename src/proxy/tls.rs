@@ -82,9 +82,10 @@ impl Tls {
             Some(TlsVersion::Tls12) | None => &self.from_1_2,
         };
         let known = certificate.is_some();
-        let stream = start.into_stream(config.clone()).await.map_err(|error| {
-            if known { HandshakeError::Handshake(error) } else { HandshakeError::NoCertificate }
-        })?;
+        let stream = start
+            .into_stream(config.clone())
+            .await
+            .map_err(|error| if known { HandshakeError::Handshake(error) } else { HandshakeError::NoCertificate })?;
         let connection = stream.get_ref().1;
         let version = match connection.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,

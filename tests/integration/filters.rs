@@ -24,7 +24,9 @@ fn route(name: &str, rules: &str) -> String {
 
 /// A rule for a path with one filter, and the Service `b` behind it.
 fn rule(path: &str, filter: &str) -> String {
-    format!("    - matches: [{{path: {path}}}]\n      filters: [{filter}]\n      backendRefs: [{{name: b, port: 80}}]\n")
+    format!(
+        "    - matches: [{{path: {path}}}]\n      filters: [{filter}]\n      backendRefs: [{{name: b, port: 80}}]\n"
+    )
 }
 
 /// A backend that answers with some headers, and rules in front of it.
@@ -208,7 +210,12 @@ fn a_direct_response_is_what_was_declared() {
         .concat(),
     );
     let told = |answer: Answer| {
-        (answer.status, answer.header("content-type").map(str::to_owned), answer.header("content-length").map(str::to_owned), answer.text())
+        (
+            answer.status,
+            answer.header("content-type").map(str::to_owned),
+            answer.header("content-length").map(str::to_owned),
+            answer.text(),
+        )
     };
     let some = |text: &str| Some(text.to_owned());
     assert_eq!(told(get(&gateway, "/plain")), (503, some("text/plain"), some("9"), "Back soon".into()));
@@ -239,7 +246,8 @@ fn shares(gateway: &Gateway, path: &str, requests: usize) -> BTreeMap<String, us
 #[test]
 fn requests_are_shared_out_by_weight() {
     let (many, few, none) = (Backend::named("many"), Backend::named("few"), Backend::named("none"));
-    let refs = |refs: &str, path: &str| format!("    - matches: [{{path: {{value: {path}}}}}]\n      backendRefs: [{refs}]\n");
+    let refs =
+        |refs: &str, path: &str| format!("    - matches: [{{path: {{value: {path}}}}}]\n      backendRefs: [{refs}]\n");
     let gateway = Gateway::start(
         &[
             many.service("many"),
@@ -360,7 +368,12 @@ fn a_rule_that_is_refused_answers_500_and_the_others_work() {
     let problems = gateway.api("problems");
     let problems = problems["problems"].as_array().unwrap();
     for name in refused.iter().map(|(name, _)| *name).chain(["expression"]) {
-        let named = |problem: &&serde_json::Value| problem["rule"] == name || problem["field"].as_str().is_some_and(|field| field.starts_with(&format!("spec.rules[{}]", rule_number(&rules, name))));
+        let named = |problem: &&serde_json::Value| {
+            problem["rule"] == name
+                || problem["field"]
+                    .as_str()
+                    .is_some_and(|field| field.starts_with(&format!("spec.rules[{}]", rule_number(&rules, name))))
+        };
         assert!(problems.iter().any(|problem| named(&problem)), "{name}: {problems:#?}");
     }
 }
@@ -373,7 +386,9 @@ fn rule_number(rules: &str, name: &str) -> usize {
 fn a_backend_that_is_not_there_answers_as_its_kind_of_absence_asks() {
     let backend = Backend::named("b");
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let rule = |path: &str, reference: &str| format!("    - matches: [{{path: {{value: {path}}}}}]\n      backendRefs: [{reference}]\n");
+    let rule = |path: &str, reference: &str| {
+        format!("    - matches: [{{path: {{value: {path}}}}}]\n      backendRefs: [{reference}]\n")
+    };
     let ingress = "---
 apiVersion: networking.k8s.io/v1
 kind: Ingress
@@ -434,8 +449,16 @@ spec:
     );
     assert_eq!(
         statuses("i.test", &["missing", "port", "named", "empty", "closed", "external", "other"]),
-        [("missing", 503), ("port", 503), ("named", 503), ("empty", 503), ("closed", 503), ("external", 503), ("other", 200)]
-            .into()
+        [
+            ("missing", 503),
+            ("port", 503),
+            ("named", 503),
+            ("empty", 503),
+            ("closed", 503),
+            ("external", 503),
+            ("other", 200)
+        ]
+        .into()
     );
     let problems = gateway.api("problems").to_string();
     for (code, what) in [

@@ -36,7 +36,11 @@ const LAYERS: &[Layer] = &[
     },
     Layer { name: "path", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "slot", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
-    Layer { name: "table", uses: &["filter", "path", "slot", "upstream"], shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"] },
+    Layer {
+        name: "table",
+        uses: &["filter", "path", "slot", "upstream"],
+        shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"],
+    },
     Layer { name: "filter", uses: &["path"], shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"] },
     Layer { name: "upstream", uses: &["slot"], shuns: &["kube", "k8s_openapi", "anyhow"] },
     // Running.
@@ -120,7 +124,8 @@ fn layers_do_not_go_round_in_circles() {
 
 #[test]
 fn compiling_reads_no_clock_and_touches_no_system() {
-    let forbidden = ["Instant::now", "SystemTime", "std::fs", "std::net::Tcp", "std::thread", "std::env", "std::process"];
+    let forbidden =
+        ["Instant::now", "SystemTime", "std::fs", "std::net::Tcp", "std::thread", "std::env", "std::process"];
     let mut wrong = BTreeSet::new();
     for file in sources("src").iter().filter(|file| ["compile", "table", "filter"].contains(&file.module[0].as_str())) {
         for word in forbidden.iter().filter(|word| file.code.contains(**word)) {
@@ -304,10 +309,8 @@ fn may_use(layer: &Layer, path: &str) -> bool {
 
 /// The code without comments, and with every text empty.
 fn bare(text: &str) -> String {
-    let token = Regex::new(
-        r##"(?s)//[^\n]*|/\*.*?\*/|\br#"(.*?)"#|\br"[^"]*"|"(\\.|[^"\\])*"|'(\\.[^']*|[^'\\])'"##,
-    )
-    .unwrap();
+    let token =
+        Regex::new(r##"(?s)//[^\n]*|/\*.*?\*/|\br#"(.*?)"#|\br"[^"]*"|"(\\.|[^"\\])*"|'(\\.[^']*|[^'\\])'"##).unwrap();
     token.replace_all(text, "").into_owned()
 }
 
@@ -317,7 +320,10 @@ fn lines(wrong: &BTreeSet<String>) -> String {
 
 #[test]
 fn the_reading_of_paths_is_right() {
-    assert_eq!(expand("table::{self, path::normalise, HostKey as Key,};"), ["table", "table::path::normalise", "table::HostKey"]);
+    assert_eq!(
+        expand("table::{self, path::normalise, HostKey as Key,};"),
+        ["table", "table::path::normalise", "table::HostKey"]
+    );
     assert_eq!(expand("table::HostKey::parse(x)"), ["table::HostKey::parse"]);
     assert_eq!(expand("{snapshot::Reader, drain::*}; use x"), ["snapshot::Reader", "drain::*"]);
     assert_eq!(expand("a::{b::{c, d}, e}"), ["a::b::c", "a::b::d", "a::e"]);

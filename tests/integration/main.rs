@@ -53,6 +53,12 @@ mod tls;
 /// Mistakes in declarations.
 mod reload;
 
+/// The command line.
+mod cli;
+
+/// What the documentation shows.
+mod docs;
+
 /// A folder that changes under load.
 mod hot_reload;
 /// Endpoints that come, go and close connections under load.

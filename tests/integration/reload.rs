@@ -69,7 +69,9 @@ impl Visitor {
     /// Waits for one more round at least.
     fn look(&self, gateway: &Gateway) {
         let before = self.rounds.load(Ordering::Relaxed);
-        gateway.wait_until("another round", || self.rounds.load(Ordering::Relaxed) > before + 1 || self.failed.is_finished());
+        gateway.wait_until("another round", || {
+            self.rounds.load(Ordering::Relaxed) > before + 1 || self.failed.is_finished()
+        });
     }
 
     fn finish(self) {
@@ -140,8 +142,10 @@ fn broken_objects_are_told_and_touch_nobody_else() {
     assert_eq!(checked.code, 1);
     let checked = list(&checked.json());
     assert_eq!(untold(&mistakes, &checked), Vec::<String>::new());
-    let placeless: Vec<_> =
-        checked.iter().filter(|problem| !problem["place"].as_str().is_some_and(|place| place.contains(".yaml:"))).collect();
+    let placeless: Vec<_> = checked
+        .iter()
+        .filter(|problem| !problem["place"].as_str().is_some_and(|place| place.contains(".yaml:")))
+        .collect();
     assert!(placeless.len() <= 1, "without a place: {placeless:#?}");
 
     let log = gateway.log();

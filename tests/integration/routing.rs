@@ -292,10 +292,17 @@ fn rules_take_requests_in_the_documented_order_whatever_order_they_are_written_i
             "{path: {type: Template, value: '/a/:x'}, queryParams: [{name: q, type: RegularExpression, value: '^[0-9]+$'}]}",
         ),
         rule("exact", "{path: {type: Exact, value: /a/b/c}}"),
-        rule("only-regex", "{path: {type: RegularExpression, value: '^/(beta|labs)/[0-9]+$'}}, {path: {type: Exact, value: /also}}"),
+        rule(
+            "only-regex",
+            "{path: {type: RegularExpression, value: '^/(beta|labs)/[0-9]+$'}}, {path: {type: Exact, value: /also}}",
+        ),
     ];
     // A second host without the root, where the expression can be seen.
-    let expressions = route("expressions", "  hostnames: [regex.test]\n", &[&rules[0], &rules[4], &rules[12]].map(String::as_str).concat());
+    let expressions = route(
+        "expressions",
+        "  hostnames: [regex.test]\n",
+        &[&rules[0], &rules[4], &rules[12]].map(String::as_str).concat(),
+    );
     let reversed: String = rules.iter().rev().map(String::as_str).collect();
     let gateway = Gateway::start(&(route("order", "  hostnames: [order.test]\n", &rules.concat()) + &expressions));
     let answer = |host: &str, method: &str, path: &str, headers: &[(&str, &str)]| {
@@ -430,7 +437,8 @@ fn what_nobody_routes_is_told_apart_from_what_is_broken() {
 #[test]
 fn both_protocols_find_the_same_route_and_the_backend_sees_the_same_request() {
     let backend = Backend::named("b");
-    let rules = "    - matches: [{path: {type: Template, value: '/o/:id'}}]\n      backendRefs: [{name: b, port: 80}]\n";
+    let rules =
+        "    - matches: [{path: {type: Template, value: '/o/:id'}}]\n      backendRefs: [{name: b, port: 80}]\n";
     let gateway = Gateway::start(&(backend.service("b") + &route("o", "  hostnames: [o.test]\n", rules)));
     for mut client in [Client::http1(gateway.http), Client::http2(gateway.http)] {
         let response = client.request("GET", "o.test", "/o/12?x=y", &[("x-own", "1")]).unwrap();
@@ -442,7 +450,6 @@ fn both_protocols_find_the_same_route_and_the_backend_sees_the_same_request() {
         let header = |name: &str| seen.headers[name].to_str().unwrap().to_owned();
         (seen.uri.to_string(), seen.version, header("host"), header("x-own"), header("x-forwarded-host"))
     };
-    let expected =
-        ("/o/12?x=y".to_owned(), Version::HTTP_11, "o.test".to_owned(), "1".to_owned(), "o.test".to_owned());
+    let expected = ("/o/12?x=y".to_owned(), Version::HTTP_11, "o.test".to_owned(), "1".to_owned(), "o.test".to_owned());
     assert_eq!(seen.iter().map(told).collect::<Vec<_>>(), [expected.clone(), expected]);
 }

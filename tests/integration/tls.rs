@@ -206,7 +206,8 @@ fn http_is_redirected_to_the_port_that_speaks_tls() {
     let authority = Authority::new();
     let gateway = Gateway::start(
         &(authority.issue(&["a.test"]).secret("a")
-            + &route("a", "a.test", &(refs("a") + ", httpRedirect: true")).replace("spec:\n", "spec:\n  listeners: [https]\n")),
+            + &route("a", "a.test", &(refs("a") + ", httpRedirect: true"))
+                .replace("spec:\n", "spec:\n  listeners: [https]\n")),
     );
     let (http, https) = (gateway.http.port(), gateway.https.port());
     for (host, location) in [

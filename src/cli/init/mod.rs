@@ -18,6 +18,7 @@ const FILES: [(&str, &str); 3] = [
 
 /// Write an example into a folder.
 #[derive(Args)]
+#[command(after_help = "Examples:\n  headgate init routes/ && headgate run routes/")]
 pub(super) struct Init {
     /// The folder; it must not exist yet or be empty.
     #[arg(value_name = "DIR")]

@@ -119,7 +119,10 @@ impl Check {
             if let Some(secret) = tls.get("secretName").and_then(Value::as_str)
                 && !is_subdomain(secret)
             {
-                self.refuse(&format!("spec.tls[{index}].secretName"), &format!("{secret:?} is no name for a Secret; it takes lower-case letters, digits, '-' and '.'"));
+                self.refuse(
+                    &format!("spec.tls[{index}].secretName"),
+                    &format!("{secret:?} is no name for a Secret; it takes lower-case letters, digits, '-' and '.'"),
+                );
             }
         }
     }
@@ -178,7 +181,10 @@ impl Check {
                 let field = format!("{field}.service");
                 let name = text(service, "/name");
                 if !is_service_name(name) {
-                    self.refuse(&format!("{field}.name"), &format!("{name:?} is no name for a Service; it takes lower-case letters, digits and '-'"));
+                    self.refuse(
+                        &format!("{field}.name"),
+                        &format!("{name:?} is no name for a Service; it takes lower-case letters, digits and '-'"),
+                    );
                 }
                 let port = service.get("port").unwrap_or(&Value::Null);
                 match (port.get("name"), port.get("number")) {
@@ -256,7 +262,9 @@ impl Check {
         }
         let service = document.get("metadata").and_then(|it| it.get("labels")).and_then(|it| it.get(SERVICE_NAME));
         if service.is_none() {
-            let message = format!("has no label {SERVICE_NAME}, so these endpoints belong to no Service; add it with the Service's name");
+            let message = format!(
+                "has no label {SERVICE_NAME}, so these endpoints belong to no Service; add it with the Service's name"
+            );
             self.findings.push(Finding { fatal: false, ..fatal("metadata.labels", &message) });
         }
     }

@@ -37,9 +37,7 @@ impl Backend {
     }
 
     /// A backend with answers of its own.
-    pub(crate) fn answering(
-        answer: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + Clone + 'static,
-    ) -> Self {
+    pub(crate) fn answering(answer: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + Clone + 'static) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -54,7 +52,13 @@ impl Backend {
                         async move {
                             let (parts, body) = request.into_parts();
                             let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-                            let new = Seen { method: parts.method, uri: parts.uri, version: parts.version, headers: parts.headers, body };
+                            let new = Seen {
+                                method: parts.method,
+                                uri: parts.uri,
+                                version: parts.version,
+                                headers: parts.headers,
+                                body,
+                            };
                             let response = answer(&new);
                             seen.lock().unwrap().push(new);
                             Ok::<_, Infallible>(response)

@@ -59,6 +59,15 @@ impl Gateway {
         gateway
     }
 
+    /// Serves one URL.
+    pub(crate) fn reverse_proxy(url: &str) -> Self {
+        let mut command = Command::new(binary());
+        command.args(["run", "--to", url]);
+        let gateway = Self::spawn(command, &[], tempfile::tempdir().unwrap());
+        gateway.wait_until_ready();
+        gateway
+    }
+
     /// Serves a cluster with these credentials; the lease is in this namespace. It is not waited for until it is ready.
     pub(crate) fn in_cluster(kubeconfig: &Path, namespace: &str, flags: &[&str]) -> Self {
         let mut command = Command::new(binary());
