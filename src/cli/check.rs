@@ -19,7 +19,7 @@ enum Output {
 
 /// Say what is wrong with declared objects.
 #[derive(Args)]
-#[command(after_help = "Exit code: 0 nothing is wrong, 1 something is, 2 it could not run.")]
+#[command(after_help = "Examples:\n  headgate check -f routes/\n  headgate check -f routes/shop.yaml -o json\n  headgate check --in-cluster\n\nExit code: 0 nothing is wrong, 1 something is, 2 it could not run.")]
 pub(super) struct Check {
     /// The folder or file that holds the objects.
     #[arg(short = 'f', long = "file", value_name = "DIR")]

@@ -24,3 +24,6 @@ mod status;
 
 /// Which request goes where.
 mod routing;
+
+/// What the documentation says, done.
+mod docs;
