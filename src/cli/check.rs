@@ -19,7 +19,9 @@ enum Output {
 
 /// Say what is wrong with declared objects.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  headgate check -f routes/\n  headgate check -f routes/shop.yaml -o json\n  headgate check --in-cluster\n\nExit code: 0 nothing is wrong, 1 something is, 2 it could not run.")]
+#[command(
+    after_help = "Examples:\n  headgate check -f routes/\n  headgate check -f routes/shop.yaml -o json\n  headgate check --in-cluster\n\nExit code: 0 nothing is wrong, 1 something is, 2 it could not run."
+)]
 pub(super) struct Check {
     /// The folder or file that holds the objects.
     #[arg(short = 'f', long = "file", value_name = "DIR")]
@@ -49,11 +51,14 @@ impl Check {
             }
             Output::Text => {
                 let mut text: String = problems.iter().map(|problem| format!("{problem}\n")).collect();
-                let routes = compiled.table.routes.len();
+                let routes = match compiled.table.routes.len() {
+                    1 => "1 route".to_owned(),
+                    count => format!("{count} routes"),
+                };
                 text += &match problems.len() {
-                    0 => format!("{routes} routes, nothing is wrong\n"),
-                    1 => format!("{routes} routes, 1 problem\n"),
-                    count => format!("{routes} routes, {count} problems\n"),
+                    0 => format!("{routes}, nothing is wrong\n"),
+                    1 => format!("{routes}, 1 problem\n"),
+                    count => format!("{routes}, {count} problems\n"),
                 };
                 print(&text)?;
             }

@@ -27,3 +27,7 @@ mod routing;
 
 /// What the documentation says, done.
 mod docs;
+/// The commands, apart from what they serve.
+mod cli;
+/// Many broken objects among good ones.
+mod broken;

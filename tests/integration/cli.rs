@@ -1,0 +1,191 @@
+//! The commands, apart from what they serve.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::harness::backend::Backend;
+use crate::harness::gateway::Gateway;
+use crate::harness::http::get;
+use crate::harness::run::headgate;
+
+const COMMANDS: [&str; 9] = ["serve", "run", "demo", "init", "echo", "check", "explain", "crds", "version"];
+
+const ROUTE: &str = "apiVersion: headgate.dev/v1alpha1\nkind: GatewayRoute\nmetadata: {name: shop}\nspec:\n  hostnames: \
+                     [shop.test]\n  rules:\n    - name: order\n      matches: [{path: {type: Template, value: \
+                     '/orders/:id'}, method: GET}]\n      backendRefs: [{name: orders, port: 80}]\n    - name: home\n      \
+                     matches: [{path: {type: Exact, value: /}}]\n      backendRefs: [{name: orders, port: 80}]\n";
+
+/// A folder with one file, and its path as text.
+fn folder(yaml: &str) -> (TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("shop.yaml"), yaml).unwrap();
+    let path = folder.path().to_str().unwrap().to_owned();
+    (folder, path)
+}
+
+fn shop() -> (TempDir, String) {
+    folder(&format!("{ROUTE}{}", Backend::named("orders").service("orders")))
+}
+
+#[test]
+fn check_says_that_nothing_is_wrong() {
+    let (_folder, path) = shop();
+    let said = headgate(&["check", "-f", &path]);
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "2 routes, nothing is wrong\n", ""));
+    let said = headgate(&["check", "-f", &path, "-o", "json"]);
+    assert_eq!((said.code, said.json()), (0, serde_json::json!({"version": "v1", "problems": []})));
+}
+
+#[test]
+fn check_says_where_a_field_is_wrong() {
+    let yaml = ROUTE.replace("port: 80", "port: http");
+    let (_folder, path) = folder(&yaml);
+    let said = headgate(&["check", "-f", &path]);
+    assert_eq!((said.code, said.err.as_str()), (1, ""));
+    // As an editor counts: the ninth line, at the `h` of `http`.
+    let column = yaml.lines().nth(8).unwrap().find("http").unwrap() + 1;
+    let place = format!(
+        "{path}/shop.yaml:9:{column}  GatewayRoute default/shop  rule \"order\"  spec.rules[0].backendRefs[0].port"
+    );
+    assert!(said.out.contains(&place), "{place}\n{}", said.out);
+    assert!(said.out.contains("must be a whole number"), "{}", said.out);
+}
+
+#[test]
+fn check_names_object_field_and_remedy() {
+    let (_folder, path) = folder(ROUTE);
+    let said = headgate(&["check", "-o", "json", "-f", &path]);
+    assert_eq!(said.code, 1);
+    let problem = &said.json()["problems"][0];
+    for (field, expected) in [
+        ("code", "HG1201"),
+        ("severity", "error"),
+        ("object", "GatewayRoute default/shop"),
+        ("rule", "order"),
+        ("field", "spec.rules[0].backendRefs[0].name"),
+        ("what", "Service default/orders does not exist"),
+        ("remedy", "create it, or correct the name"),
+    ] {
+        assert_eq!(problem[field], expected, "{field}");
+    }
+}
+
+#[test]
+fn check_says_where_a_file_is_broken() {
+    let (_folder, path) = folder("apiVersion: v1\nkind: [Service\nmetadata: {name: x}\n");
+    let said = headgate(&["check", "-f", &path]);
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.out.contains(&format!("--> {path}/shop.yaml:3:")), "{}", said.out);
+    assert!(said.out.ends_with("0 routes, 1 problem\n"), "{}", said.out);
+}
+
+#[test]
+fn commands_that_cannot_run_say_why_on_standard_error() {
+    let (_folder, path) = shop();
+    for (arguments, why) in [
+        (vec!["check", "-f", "/nowhere"], "/nowhere does not exist"),
+        (vec!["check"], "say what to check: -f DIR, or --in-cluster"),
+        (vec!["check", "-f", &path, "--in-cluster"], "cannot be used with"),
+        (vec!["explain", "http://shop.test/", "-f", "/nowhere"], "/nowhere does not exist"),
+        (vec!["explain", "/orders", "-f", &path], "the URL has no host"),
+        (vec!["explain", "http://shop.test/", "--admin", "http://127.0.0.1:1"], "nothing answers at 127.0.0.1:1"),
+        (vec!["init", &path], "is not empty; nothing was written"),
+        (vec!["run", "/nowhere"], "`headgate init /nowhere` writes an example there"),
+        (vec!["run", "--to", "ftp://127.0.0.1"], "the scheme `ftp` is not served"),
+        (vec!["run", "--to", "http://127.0.0.1/path"], "the URL has a path"),
+        (vec!["run", "--nonsense", &path], "unexpected argument '--nonsense'"),
+        (vec!["nonsense"], "unrecognized subcommand 'nonsense'"),
+    ] {
+        let said = headgate(&arguments);
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{arguments:?}: {said:?}");
+        assert!(said.err.starts_with("error: ") && said.err.contains(why), "{arguments:?}: {}", said.err);
+        assert!(!said.err.contains('\u{1b}'), "{arguments:?} is in colour: {}", said.err);
+    }
+}
+
+#[test]
+fn explain_says_which_rule_wins_and_why_others_do_not() {
+    let (folder, path) = shop();
+    let won = headgate(&["explain", "http://shop.test/orders/42", "-f", &path]);
+    assert_eq!(won.code, 0, "{won:?}");
+    for part in ["shop.test  ->  shop.test", "yes  GatewayRoute default/shop rule \"order\"", "default/orders:80"] {
+        assert!(won.out.contains(part), "{part}\n{}", won.out);
+    }
+    let lost = headgate(&["explain", "-X", "POST", "http://shop.test/orders/42", "-f", &path]);
+    assert_eq!(lost.code, 1, "{lost:?}");
+    assert!(lost.out.contains("method") && lost.out.ends_with("no rule matches: 404\n"), "{}", lost.out);
+    let nowhere = headgate(&["explain", "http://other.test/", "-f", &path]);
+    assert_eq!(nowhere.code, 1, "{nowhere:?}");
+    assert!(nowhere.out.contains("no route names this host"), "{}", nowhere.out);
+
+    // A running one says the same.
+    let gateway = Gateway::serve(folder, &[]);
+    let admin = format!("http://{}", gateway.admin);
+    assert_eq!(headgate(&["explain", "http://shop.test/orders/42", "--admin", &admin]), won);
+    assert_eq!(headgate(&["explain", "-X", "POST", "http://shop.test/orders/42", "--admin", &admin]), lost);
+    assert_eq!(headgate(&["explain", "http://other.test/", "--admin", &admin]), nowhere);
+}
+
+#[test]
+fn crds_prints_the_folder_crds() {
+    let mut files: Vec<_> =
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("crds")).unwrap().collect::<Result<_, _>>().unwrap();
+    files.sort_by_key(fs::DirEntry::file_name);
+    let all: String = files.iter().map(|file| fs::read_to_string(file.path()).unwrap()).collect();
+    let said = headgate(&["crds"]);
+    assert_eq!((said.code, said.out == all), (0, true), "`headgate crds` differs from crds/");
+}
+
+#[test]
+fn init_writes_what_check_approves() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    assert_eq!(headgate(&["init", path]).code, 0);
+    assert_eq!(headgate(&["check", "-f", path]).out, "3 routes, nothing is wrong\n");
+}
+
+#[test]
+fn run_to_a_url_serves_it_and_prints_what_serves_it() {
+    let backend = Backend::named("behind");
+    let url = format!("http://{}", backend.address);
+    let printed = headgate(&["run", "--to", &url, "--print"]);
+    assert_eq!(printed.code, 0, "{printed:?}");
+    let (folder, path) = folder(&printed.out);
+    assert_eq!(headgate(&["check", "-f", &path]).out, "1 route, nothing is wrong\n");
+    for gateway in [Gateway::serve(folder, &[]), Gateway::to(&url)] {
+        let response = get(gateway.http, "/any").unwrap();
+        assert_eq!((response.status, response.text().as_str()), (200, "behind"));
+    }
+}
+
+#[test]
+fn version_tells_the_build() {
+    let said = headgate(&["version"]);
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!((said.code, lines[0]), (0, concat!("headgate ", env!("CARGO_PKG_VERSION"))));
+    assert!(lines[1].starts_with("commit ") && lines[2].starts_with("built for "), "{lines:?}");
+    assert_eq!(headgate(&["--version"]).out, format!("{}\n", lines[0]));
+}
+
+#[test]
+fn help_shows_examples() {
+    for command in COMMANDS {
+        let said = headgate(&[command, "--help"]);
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{command}");
+        assert!(!said.out.contains('\u{1b}'), "{command} is in colour");
+        let plain = ["echo", "crds", "version"].contains(&command);
+        assert!(
+            plain
+                || said.out.contains(&format!("\n  headgate {command} "))
+                || said.out.contains(&format!("\n  headgate {command}\n")),
+            "{}",
+            said.out
+        );
+    }
+    let whole = headgate(&["--help"]).out;
+    for command in COMMANDS {
+        assert!(whole.contains(&format!("\n  {command}")), "{command} is not listed");
+    }
+}
