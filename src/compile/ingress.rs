@@ -144,12 +144,13 @@ impl Lowering<'_, '_> {
         let text = path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
         // The API leaves ImplementationSpecific to us and an unknown type to nobody.
         let parsed = match path_type.as_str() {
-            "Exact" => PathMatch::parse_exact(text).map_err(|error| (error.to_string(), error.remedy())),
+            "Exact" => PathMatch::parse_exact(text).map_err(|error| ("path", error.to_string(), error.remedy())),
             "Prefix" | "ImplementationSpecific" => {
-                PathMatch::parse_prefix(text).map_err(|error| (error.to_string(), error.remedy()))
+                PathMatch::parse_prefix(text).map_err(|error| ("path", error.to_string(), error.remedy()))
             }
             other => {
-                Err((format!("pathType {other} is unknown"), "use Exact, Prefix or ImplementationSpecific".to_owned()))
+                let remedy = "use Exact, Prefix or ImplementationSpecific".to_owned();
+                Err(("pathType", format!("\"{other}\" is no type of path"), remedy))
             }
         };
         let target = self.backend(&name, backend, &format!("{field}.backend"));
@@ -158,8 +159,8 @@ impl Lowering<'_, '_> {
                 let draft = self.draft(name, target);
                 self.claim(host, draft, path, field);
             }
-            Err((what, remedy)) => {
-                let problem = Problem::new(Code::InvalidPath, format!("{field}.path"), what, remedy);
+            Err((part, what, remedy)) => {
+                let problem = Problem::new(Code::InvalidPath, format!("{field}.{part}"), what, remedy);
                 self.lowered.problems.push(problem.in_rule(&name));
             }
         }

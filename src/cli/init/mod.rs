@@ -16,6 +16,9 @@ const FILES: [(&str, &str); 3] = [
     ("ingress.yaml", include_str!("example/ingress.yaml")),
 ];
 
+/// Where the example's backend listens, as its file says.
+pub(super) const BACKEND: &str = "127.0.0.1:8082";
+
 /// Write an example into a folder.
 #[derive(Args)]
 #[command(after_help = "Examples:\n  headgate init routes/ && headgate run routes/")]
@@ -43,6 +46,8 @@ pub(super) fn write(folder: &Path, backend: SocketAddr) -> anyhow::Result<()> {
         bail!("{} is not empty; nothing was written", folder.display());
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let family = if backend.is_ipv4() { "addressType: IPv4" } else { "addressType: IPv6" };
+    let (port, address) = (format!("port: {}", backend.port()), backend.ip().to_string());
     for (name, text) in FILES {
         let path = folder.join(name);
         // The example's own address is that of `headgate echo`.
