@@ -13,14 +13,14 @@ use crate::telemetry::log;
 /// Write an example into a folder, serve it, and say what to try.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  headgate demo                          on the usual ports, into headgate-demo/\n  headgate demo /tmp/try --http :0       elsewhere, on a port that is free"
+    after_help = "Examples:\n  headgate demo\n  headgate demo try/ --http 127.0.0.1:0 --https 127.0.0.1:0 --echo 127.0.0.1:0   wherever there is room"
 )]
 pub(super) struct Demo {
     /// The folder; the example is written unless it is there.
     #[arg(value_name = "DIR", default_value = "headgate-demo")]
     folder: PathBuf,
-    /// Where the example's backend listens; an example that is there already must point at it.
-    #[arg(long, value_name = "ADDR", env = "HEADGATE_ECHO_LISTEN", default_value = echo::LISTEN)]
+    /// Where the example's backend listens; the example is written accordingly.
+    #[arg(long, value_name = "ADDR", env = "HEADGATE_ECHO_LISTEN", default_value = init::BACKEND)]
     echo: SocketAddr,
     #[command(flatten)]
     serving: Serving,
@@ -43,21 +43,27 @@ impl Demo {
         Ok(CLEAN)
     }
 
+    /// Every line that begins with a command can be pasted as it stands.
     fn what_to_try(&self, http: SocketAddr, admin: SocketAddr) -> String {
         let (http, admin) = (Listen::shown(http), Listen::shown(admin));
         let folder = self.folder.display();
-        format!(
-            "\nServing {folder} on http://{http}\n\n  \
-             curl http://{http}/hello/world                       the backend sees /greet/world\n  \
-             curl -i http://{http}/teapot                         an answer without a backend\n  \
-             curl -H 'Host: echo.localhost' http://{http}/any     an Ingress\n  \
-             curl -i http://{http}/nothing                        no route, and the answer says so\n\n\
-             Change something and ask again; no restart, no reload:\n\n  \
-             sed -i 's/I am a teapot/short and stout/' {folder}/route.yaml\n  \
-             curl http://{http}/teapot\n\n\
-             Ask why:\n\n  \
-             headgate explain http://{http}/hello/world -f {folder}\n  \
-             curl http://{admin}/api/v1/problems\n\n"
-        )
+        // As it was called: `cargo run` leaves the binary where no shell finds it by its name.
+        let headgate = std::env::args().next().unwrap_or_else(|| "headgate".to_owned());
+        let line = |command: String, what: &str| format!("  {command:<62} # {what}\n");
+        [
+            format!("\nServing {folder} on http://{http}\n\n"),
+            line(format!("curl http://{http}/hello/world"), "the backend sees /greet/world"),
+            line(format!("curl -i http://{http}/teapot"), "an answer without a backend"),
+            line(format!("curl -H 'Host: echo.localhost' http://{http}/any"), "an Ingress"),
+            line(format!("curl -i http://{http}/nothing"), "no route, and the answer says so"),
+            "\nChange something and ask again; no restart, no reload:\n\n".to_owned(),
+            line(format!("sed -i 's/I am a teapot/short and stout/' {folder}/route.yaml"), "or with an editor"),
+            line(format!("curl http://{http}/teapot"), "short and stout"),
+            "\nAsk why:\n\n".to_owned(),
+            line(format!("{headgate} explain http://{http}/hello/world -f {folder}"), "which rule wins, and why"),
+            line(format!("curl http://{admin}/api/v1/problems"), "what is wrong; nothing yet"),
+            "\n".to_owned(),
+        ]
+        .concat()
     }
 }

@@ -1,129 +1,187 @@
-//! What the documentation shows is what happens: every console block of it is run against a demo.
-//!
-//! In a block lines that begin with `$ ` are commands and the lines after them what they print; `...` on a line of its
-//! own stands for any lines, within a line for any text.
+//! What the README and the demo tell people to type, typed.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Child, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
-use crate::harness::demo::Demo;
+use tempfile::TempDir;
 
-/// What the documentation calls the ports that a demo has.
-const HTTP: &str = "127.0.0.1:8080";
-const ADMIN: &str = "127.0.0.1:8081";
+use crate::harness::gateway::binary;
+use crate::harness::run::{Said, command, said};
 
-#[test]
-fn the_readme_shows_what_happens() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let steps = steps(&fs::read_to_string(readme).unwrap());
-    assert!(!steps.is_empty(), "no console block is left in it");
-    run(&steps);
+/// How long the demo may take to its first answer, and a change to be served.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A running `headgate demo` in a folder of its own; it ends with this.
+struct Demo {
+    child: Child,
+    folder: TempDir,
+    /// Everything that it printed.
+    printed: String,
+    /// Where it serves, as `http://127.0.0.1:40001`.
+    url: String,
 }
 
-#[test]
-fn a_block_that_shows_something_else_is_found() {
-    let steps = steps("# A page\n\n```console\n$ echo one; echo two\none\n...\n$ echo three\nfour\n```\n");
-    assert_eq!(
-        steps.iter().map(|step| (step.line, step.command.as_str())).collect::<Vec<_>>(),
-        [(4, "echo one; echo two"), (7, "echo three")]
-    );
-    assert!(fits(&steps[0].shown, &["one", "two"]));
-    assert!(!fits(&steps[1].shown, &["three"]));
-}
-
-#[test]
-fn dots_stand_for_anything() {
-    let fits = |shown: &str, said: &str| {
-        fits(&shown.lines().map(str::to_owned).collect::<Vec<_>>(), &said.lines().collect::<Vec<_>>())
-    };
-    for (shown, said) in [
-        ("a", "a"),
-        ("a\n...", "a"),
-        ("a\n...", "a\nb\nc"),
-        ("...\nc", "a\nb\nc"),
-        ("...\nb\n...\nd", "a\nb\nb\nc\nd"),
-        ("a ... z", "a b c z"),
-        ("{\"a\":...", "{\"a\":1}"),
-        ("...", ""),
-        ("", ""),
-    ] {
-        assert!(fits(shown, said), "{shown:?} {said:?}");
-    }
-    for (shown, said) in [("a", "b"), ("a", "a\nb"), ("a\nb", "a"), ("a ... z", "a b"), ("", "a"), ("...\nb", "b\nc")] {
-        assert!(!fits(shown, said), "{shown:?} {said:?}");
-    }
-}
-
-/// A command and what it is shown to print.
-struct Step {
-    line: usize,
-    command: String,
-    shown: Vec<String>,
-}
-
-/// The commands in the console blocks of a page.
-fn steps(page: &str) -> Vec<Step> {
-    let mut steps: Vec<Step> = Vec::new();
-    let mut inside = false;
-    for (number, line) in page.lines().enumerate() {
-        match line.trim_end() {
-            "```console" => inside = true,
-            "```" => inside = false,
-            line if inside => match (line.strip_prefix("$ "), steps.last_mut()) {
-                (Some(command), _) => {
-                    steps.push(Step { line: number + 1, command: command.to_owned(), shown: Vec::new() });
+impl Demo {
+    /// Starts it, and returns when it has said what to try and the first of it has been answered.
+    fn start() -> Self {
+        let started = Instant::now();
+        let folder = tempfile::tempdir().unwrap();
+        let mut demo = command(binary().to_str().unwrap());
+        demo.arg("demo").current_dir(folder.path());
+        for flag in ["--http", "--https", "--admin", "--echo"] {
+            demo.args([flag, "127.0.0.1:0"]);
+        }
+        demo.stdout(Stdio::piped()).stderr(File::create(folder.path().join("demo.log")).unwrap());
+        let mut child = demo.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let (told, printed) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            for line in lines {
+                let last = line.contains("/api/v1/problems");
+                text += &(line + "\n");
+                if last {
+                    break;
                 }
-                (None, Some(step)) => step.shown.push(line.to_owned()),
-                (None, None) => panic!("line {}: a block begins with a command", number + 1),
-            },
-            _ => {}
+            }
+            told.send(text)
+        });
+        let mut demo = Self { child, folder, printed: String::new(), url: String::new() };
+        demo.printed = printed.recv_timeout(PATIENCE).unwrap();
+        let url = demo.printed.lines().find_map(|line| line.strip_prefix("Serving headgate-demo on ")).unwrap();
+        demo.url = url.to_owned();
+        let first = demo.sh(&format!("curl -s -o first -w '%{{http_code}}' {url}/hello/world"));
+        assert_eq!((first.code, first.out.as_str()), (0, "200"), "{first:?}");
+        assert!(started.elapsed() < PATIENCE, "the first answer took {:?}", started.elapsed());
+        demo
+    }
+
+    /// Runs a command line as a reader would, where the demo was started.
+    fn sh(&self, line: &str) -> Said {
+        let paths = std::env::var_os("PATH").unwrap_or_default();
+        let paths = [binary().parent().unwrap().to_owned()].into_iter().chain(std::env::split_paths(&paths));
+        let paths = std::env::join_paths(paths).unwrap();
+        said(command("sh").args(["-c", line]).current_dir(self.folder.path()).env("PATH", paths))
+    }
+
+    /// Runs it again until `so` is true of what it said: a saved file is served a moment later.
+    fn until(&self, line: &str, so: impl Fn(&Said) -> bool) -> Said {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.sh(line);
+            if so(&said) || Instant::now() > deadline {
+                return said;
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("{}", fs::read_to_string(self.folder.path().join("demo.log")).unwrap_or_default());
+        }
+    }
+}
+
+/// Every ```console block of the README, in order, against one demo.
+#[test]
+fn readme_consoles_say_what_happens() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let steps = consoles(&readme);
+    assert!(steps.len() >= 7, "only {} commands found", steps.len());
+    let demo = Demo::start();
+    for Step { line, expected } in steps {
+        let here = line.replace("http://127.0.0.1:8080", &demo.url);
+        let said = demo.until(&here, |said| agrees(&expected, &said.out.lines().collect::<Vec<_>>()));
+        let got: Vec<&str> = said.out.lines().collect();
+        assert!(agrees(&expected, &got), "$ {line}\n{}{}", difference(&expected, &got), said.err);
+    }
+}
+
+/// Every command that the demo prints can be pasted, and does what is said beside it.
+#[test]
+fn demo_prints_what_works() {
+    let demo = Demo::start();
+    let commands: Vec<(&str, &str)> =
+        demo.printed.lines().filter_map(|line| line.strip_prefix("  ")?.split_once(" # ")).collect();
+    let expected: [(&str, &[&str]); 8] = [
+        ("the backend sees /greet/world", &["\"path\": \"/greet/world\""]),
+        ("an answer without a backend", &["418", "I am a teapot"]),
+        ("an Ingress", &["\"path\": \"/any\"", "\"host\": \"echo.localhost\""]),
+        ("no route, and the answer says so", &["404", "\"reason\":\"no_route\""]),
+        ("or with an editor", &[]),
+        ("short and stout", &["short and stout"]),
+        ("which rule wins, and why", &["yes  GatewayRoute default/hello rule \"hello\"", "no   GatewayRoute"]),
+        ("what is wrong; nothing yet", &["\"problems\":[]"]),
+    ];
+    let beside: Vec<&str> = commands.iter().map(|(_, what)| *what).collect();
+    assert_eq!(beside, expected.map(|(what, _)| what), "{}", demo.printed);
+    for ((line, what), (_, parts)) in commands.into_iter().zip(expected) {
+        // The comment is pasted with it.
+        let line = format!("{line} # {what}");
+        let said = demo.until(&line, |said| parts.iter().all(|part| said.out.contains(part)));
+        assert_eq!(said.code, 0, "{line}: {said:?}");
+        for part in parts {
+            assert!(said.out.contains(part), "$ {line}\nno {part} in\n{}", said.out);
+        }
+    }
+}
+
+/// A command of a console and the lines that it prints.
+struct Step<'a> {
+    line: &'a str,
+    expected: Vec<&'a str>,
+}
+
+fn consoles(text: &str) -> Vec<Step<'_>> {
+    let mut steps: Vec<Step<'_>> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        match (inside, line, line.strip_prefix("$ ")) {
+            (false, "```console", _) => inside = true,
+            (false, ..) => {}
+            (true, "```", _) => inside = false,
+            (true, _, Some(line)) => steps.push(Step { line, expected: Vec::new() }),
+            (true, ..) => steps.last_mut().expect("a console begins with a command").expected.push(line),
         }
     }
     steps
 }
 
-/// Runs commands one after the other in one demo.
-fn run(steps: &[Step]) {
-    let demo = Demo::start();
-    let (http, admin) = (demo.http.to_string(), demo.admin.to_string());
-    for Step { line, command, shown } in steps {
-        let here = command.replace(HTTP, &http).replace(ADMIN, &admin);
-        let as_shown = |text: &str| text.replace(&http, HTTP).replace(&admin, ADMIN);
-        let said = demo.shell_until(&here, |said| fits(shown, &as_shown(&said.out).lines().collect::<Vec<_>>()));
-        let out = as_shown(&said.out);
-        assert!(
-            fits(shown, &out.lines().collect::<Vec<_>>()),
-            "line {line}: $ {command}\n--- shown\n{}\n--- printed (exit code {})\n{out}{}",
-            shown.join("\n"),
-            said.code,
-            said.err
-        );
-        assert_eq!(said.err, "", "line {line}: $ {command}");
+/// Whether the lines are those expected, where `...` stands for any lines, and at the end of one for its rest.
+fn agrees(expected: &[&str], got: &[&str]) -> bool {
+    match (expected, got) {
+        ([], got) => got.is_empty(),
+        (["...", rest @ ..], got) => (0..=got.len()).any(|skipped| agrees(rest, &got[skipped..])),
+        ([first, rest @ ..], [line, lines @ ..]) => line_agrees(first, line) && agrees(rest, lines),
+        (_, []) => false,
     }
 }
 
-/// Whether what was printed is what is shown.
-fn fits(shown: &[String], printed: &[&str]) -> bool {
-    match (shown.split_first(), printed.split_first()) {
-        (None, None) => true,
-        (None, Some(_)) => false,
-        (Some((dots, rest)), _) if dots.trim() == "..." => {
-            (0..=printed.len()).any(|skipped| fits(rest, &printed[skipped..]))
-        }
-        (Some((line, rest)), Some((first, others))) => line_fits(line, first) && fits(rest, others),
-        (Some(_), None) => false,
-    }
+fn line_agrees(expected: &str, line: &str) -> bool {
+    expected == line || expected.strip_suffix("...").is_some_and(|start| line.starts_with(start))
 }
 
-fn line_fits(shown: &str, printed: &str) -> bool {
-    let printed = printed.trim_end();
-    let mut parts = shown.split("...");
-    let Some(mut rest) = parts.next().and_then(|first| printed.strip_prefix(first)) else { return false };
-    let mut exact = true;
-    for part in parts {
-        let Some(at) = (if part.is_empty() { Some(rest.len()) } else { rest.find(part) }) else { return false };
-        rest = &rest[at + part.len()..];
-        exact = part.is_empty() || rest.is_empty();
-    }
-    exact && rest.is_empty()
+/// What was expected and what came, from where they part.
+fn difference(expected: &[&str], got: &[&str]) -> String {
+    let same = expected.iter().zip(got).take_while(|(expected, line)| line_agrees(expected, line)).count();
+    let part = |mark: &str, lines: &[&str]| lines.iter().map(|line| format!("{mark}{line}\n")).collect::<String>();
+    part("  ", &got[..same]) + &part("- ", &expected[same..]) + &part("+ ", &got[same..])
+}
+
+#[test]
+fn dots_stand_for_lines_and_rests() {
+    assert!(agrees(&["a", "...", "d..."], &["a", "b", "c", "done"]));
+    assert!(agrees(&["..."], &[]));
+    assert!(!agrees(&["a", "...", "d"], &["a", "b"]));
+    assert!(!agrees(&["a"], &["a", "b"]));
+    assert_eq!(difference(&["a", "b"], &["a", "c"]), "  a\n- b\n+ c\n");
 }

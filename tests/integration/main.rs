@@ -61,11 +61,6 @@ mod docs;
 
 /// A folder that changes under load.
 mod hot_reload;
+
 /// Endpoints that come, go and close connections under load.
 mod endpoints;
-/// What the documentation says, done.
-mod docs;
-/// The commands, apart from what they serve.
-mod cli;
-/// Many broken objects among good ones.
-mod broken;

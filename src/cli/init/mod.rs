@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::{CLEAN, Outcome, echo, print};
+use super::{CLEAN, Outcome, print};
 
 /// What the example consists of.
 const FILES: [(&str, &str); 3] = [
@@ -21,7 +21,7 @@ pub(super) const BACKEND: &str = "127.0.0.1:8082";
 
 /// Write an example into a folder.
 #[derive(Args)]
-#[command(after_help = "Examples:\n  headgate init routes/ && headgate run routes/")]
+#[command(after_help = "Example:\n  headgate init routes && headgate run routes")]
 pub(super) struct Init {
     /// The folder; it must not exist yet or be empty.
     #[arg(value_name = "DIR")]
@@ -30,7 +30,7 @@ pub(super) struct Init {
 
 impl Init {
     pub(super) fn run(&self) -> Outcome {
-        write(&self.folder, echo::LISTEN.parse()?)?;
+        write(&self.folder, BACKEND.parse()?)?;
         let folder = self.folder.display();
         print(&format!(
             "wrote {}\n\n  headgate echo &             the backend that the example sends requests to\n  headgate run {folder}\n",
@@ -40,7 +40,7 @@ impl Init {
     }
 }
 
-/// Writes the example, with a backend at this address.
+/// Writes the example, for a backend at this address.
 pub(super) fn write(folder: &Path, backend: SocketAddr) -> anyhow::Result<()> {
     if fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
         bail!("{} is not empty; nothing was written", folder.display());
@@ -50,10 +50,8 @@ pub(super) fn write(folder: &Path, backend: SocketAddr) -> anyhow::Result<()> {
     let (port, address) = (format!("port: {}", backend.port()), backend.ip().to_string());
     for (name, text) in FILES {
         let path = folder.join(name);
-        // The example's own address is that of `headgate echo`.
-        let text = text
-            .replace("port: 8082", &format!("port: {}", backend.port()))
-            .replace("[127.0.0.1]", &format!("[{}]", backend.ip()));
+        let text =
+            text.replace("port: 8082", &port).replace("addressType: IPv4", family).replace("127.0.0.1", &address);
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())

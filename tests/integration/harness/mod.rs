@@ -4,7 +4,6 @@ pub(crate) mod backend;
 pub(crate) mod certs;
 pub(crate) mod client;
 pub(crate) mod cluster;
-pub(crate) mod demo;
 pub(crate) mod endpoint;
 pub(crate) mod fickle;
 pub(crate) mod gateway;
