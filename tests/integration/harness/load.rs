@@ -68,6 +68,12 @@ pub(crate) struct Outcome {
     pub(crate) failures: Vec<String>,
 }
 
+/// A connection, and the task that does its work for as long.
+struct Kept {
+    sender: SendRequest<Full<Bytes>>,
+    _work: JoinSet<hyper::Result<()>>,
+}
+
 impl Load {
     /// Starts to ask.
     pub(crate) fn start(self, gateway: SocketAddr) -> Running {
@@ -128,20 +134,17 @@ impl Load {
 }
 
 /// One request and its answer; the connection for it is made when there is none.
-async fn exchange(
-    kept: &mut Option<SendRequest<Full<Bytes>>>,
-    gateway: SocketAddr,
-    ask: &Ask,
-) -> Result<Bytes, String> {
+async fn exchange(kept: &mut Option<Kept>, gateway: SocketAddr, ask: &Ask) -> Result<Bytes, String> {
     let sender = match kept {
-        Some(sender) => sender,
+        Some(Kept { sender, .. }) => sender,
         None => {
             let tcp = TcpStream::connect(gateway).await.map_err(|error| format!("connect: {error}"))?;
             tcp.set_nodelay(true).unwrap();
             let (sender, connection) =
                 http1::handshake(TokioIo::new(tcp)).await.map_err(|error| format!("{error:?}"))?;
-            tokio::spawn(connection);
-            kept.insert(sender)
+            let mut work = JoinSet::new();
+            work.spawn(connection);
+            &mut kept.insert(Kept { sender, _work: work }).sender
         }
     };
     let method = if ask.body.is_empty() { "GET" } else { "POST" };
