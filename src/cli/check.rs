@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::serving::control_runtime;
 use super::{CLEAN, FINDINGS, Outcome, print, run};
+use crate::source::file::Spot;
 
 /// How to print.
 #[derive(Clone, Copy, ValueEnum)]
@@ -38,12 +39,22 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(&self) -> Outcome {
-        let compiled = match &self.folder {
-            Some(folder) => run::compile_folder(folder)?,
-            None if self.in_cluster => control_runtime()?.block_on(self.cluster.compile_once())?,
+        let (compiled, problems) = match &self.folder {
+            Some(folder) => {
+                let (compiled, folder) = run::compile_folder(folder)?;
+                let problems = compiled.report.list_at(|object, field| {
+                    let Spot { file, line, column, text: _ } = folder.spot(object, field)?;
+                    Some(format!("{}:{line}:{column}", file.display()))
+                });
+                (compiled, problems)
+            }
+            None if self.in_cluster => {
+                let compiled = control_runtime()?.block_on(self.cluster.compile_once())?;
+                let problems = compiled.report.list();
+                (compiled, problems)
+            }
             None => bail!("say what to check: -f DIR, or --in-cluster"),
         };
-        let problems = compiled.report.list();
         match self.output {
             Output::Json => {
                 let json = serde_json::json!({"version": "v1", "problems": problems});
