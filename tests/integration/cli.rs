@@ -154,7 +154,7 @@ fn run_to_a_url_serves_it_and_prints_what_serves_it() {
     assert_eq!(printed.code, 0, "{printed:?}");
     let (folder, path) = folder(&printed.out);
     assert_eq!(headgate(&["check", "-f", &path]).out, "1 route, nothing is wrong\n");
-    for gateway in [Gateway::serve(folder, &[]), Gateway::to(&url)] {
+    for gateway in [Gateway::serve(folder, &[]), Gateway::reverse_proxy(&url)] {
         let response = get(gateway.http, "/any").unwrap();
         assert_eq!((response.status, response.text().as_str()), (200, "behind"));
     }

@@ -124,7 +124,7 @@ fn broken_ingresses() -> Vec<(Value, &'static str)> {
     let web = || to(json!({ "name": "good-000", "port": { "number": 80 } }));
     vec![
         (path(json!({ "pathType": "Prefix", "path": "a", "backend": web() })), "spec.rules[0].http.paths[0].path"),
-        (path(json!({ "pathType": "None", "path": "/", "backend": web() })), "spec.rules[0].http.paths[0].path"),
+        (path(json!({ "pathType": "None", "path": "/", "backend": web() })), "spec.rules[0].http.paths[0].pathType"),
         (path(json!({ "pathType": "Prefix", "path": "/", "backend": {} })), "spec.rules[0].http.paths[0].backend"),
         (
             path(json!({ "pathType": "Prefix", "path": "/", "backend": to(json!({ "name": "good-000" })) })),

@@ -52,15 +52,6 @@ impl Gateway {
         Self::serve_as(Command::new(binary()), folder, flags)
     }
 
-    /// Sends everything to a URL.
-    pub(crate) fn to(url: &str) -> Self {
-        let mut command = Command::new(binary());
-        command.args(["run", "--to", url]);
-        let gateway = Self::spawn(command, &[], tempfile::tempdir().unwrap());
-        gateway.wait_until_ready();
-        gateway
-    }
-
     fn serve_as(mut command: Command, folder: TempDir, flags: &[&str]) -> Self {
         command.args(["run", folder.path().to_str().unwrap()]);
         let gateway = Self::spawn(command, flags, folder);
