@@ -18,6 +18,14 @@ mod source_kubernetes;
 
 /// How endpoints are spoken to, pooled, chosen and tried again.
 mod upstream;
+/// Bodies and protocols that flow.
+mod streaming;
+/// Endpoints that come, go and close their connections.
+mod endpoints;
+/// Stopping.
+mod drain;
+/// More than there is room for, and slower than there is time for.
+mod limits;
 /// The real binary as the ingress of the real API server.
 mod kubernetes;
 /// The dependency rule of the crate, and what else of the code can be counted.
