@@ -113,7 +113,7 @@ async fn http2_connections_are_told_to_go() {
     setting.gateway.signal("TERM");
     // GOAWAY closes a connection with nothing on it, and on the other keeps new streams out.
     traffic::until("the quiet one is closed", || quiet.is_closed()).await;
-    traffic::until("no stream can be opened", || !client.is_ready()).await;
+    while soon(ask2(&mut client, request2(Method::GET, "/", empty()))).await.is_ok() {}
     assert!(!slow.is_finished());
     // One that is opened now can still ask something.
     let mut late = traffic::http2(setting.gateway.http).await;
