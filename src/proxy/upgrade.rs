@@ -1,13 +1,21 @@
 //! WebSocket: another protocol on the client's connection, once the backend has agreed to it and not before.
 
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::uri::Uri;
 use http::{Request, Response, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::attempt::{self, Attempt, Elapsed, How};
 use super::body::{RequestBody, ResponseBody};
+use super::clock::Deadline;
 use super::error::Error;
 use super::forward;
 use crate::upstream::pool::Stream;
@@ -16,6 +24,15 @@ use crate::upstream::pool::Stream;
 pub(super) struct Tunnel {
     stream: Stream,
     read: Bytes,
+    /// How long nothing may move either way.
+    idle: Duration,
+    deadline: Deadline,
+}
+
+/// A side of a tunnel that tells when something has moved.
+struct Watched<'a, S> {
+    io: S,
+    moved: &'a Cell<bool>,
 }
 
 /// Asks the backend. Only its 101 makes the client's connection a tunnel; any other answer is an ordinary response.
@@ -58,7 +75,7 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     let agreed = parts.headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
     let (stream, read) =
         body.into_lease().filter(|_| agreed).and_then(|lease| lease.into_stream()).ok_or(Error::UpstreamProtocol)?;
-    attempt.client.open_tunnel(Tunnel { stream, read });
+    attempt.client.open_tunnel(Tunnel { stream, read, idle: timeouts.idle, deadline });
     attempt.client.peer.answer_upgrade(true);
     attempt.record.answered(parts.status, crate::telemetry::Reason::Ok);
 
@@ -69,15 +86,58 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
 }
 
 impl Tunnel {
-    /// Carries bytes both ways until both sides have ended. `early` is what the client has sent already.
-    pub(super) async fn run(
-        mut self,
-        mut client: impl AsyncRead + AsyncWrite + Unpin,
-        early: &[u8],
-    ) -> std::io::Result<()> {
-        client.write_all(&self.read).await?;
-        self.stream.write_all(early).await?;
-        tokio::io::copy_bidirectional(&mut client, &mut self.stream).await?;
-        Ok(())
+    /// Carries bytes both ways until both sides have ended or nothing has moved for too long. `early` is what the client
+    /// has sent already.
+    pub(super) async fn run(self, client: impl AsyncRead + AsyncWrite + Unpin, early: &[u8]) -> io::Result<()> {
+        let Self { stream, read, idle, mut deadline } = self;
+        let moved = Cell::new(true);
+        let mut client = Watched { io: client, moved: &moved };
+        let mut backend = Watched { io: stream, moved: &moved };
+        let carried = async {
+            client.write_all(&read).await?;
+            backend.write_all(early).await?;
+            tokio::io::copy_bidirectional(&mut client, &mut backend).await
+        };
+        let mut carried = pin!(carried);
+        poll_fn(|cx| {
+            if let Poll::Ready(result) = carried.as_mut().poll(cx) {
+                return Poll::Ready(result.map(drop));
+            }
+            if moved.take() {
+                deadline.set(idle);
+            }
+            deadline.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        })
+        .await
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_read(cx, buf);
+        if result.is_ready() {
+            this.moved.set(true);
+        }
+        result
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let result = Pin::new(&mut this.io).poll_write(cx, buf);
+        if result.is_ready() {
+            this.moved.set(true);
+        }
+        result
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
     }
 }

@@ -32,6 +32,18 @@ mod forwarded;
 /// How endpoints are spoken to, pooled, chosen and tried again.
 mod upstream;
 
+/// Bodies and protocols that flow.
+mod streaming;
+
+/// Endpoints that come, go and close their connections.
+mod endpoints;
+
+/// Stopping.
+mod drain;
+
+/// More than there is room for, and slower than there is time for.
+mod limits;
+
 /// The real binary as the ingress of the real API server.
 mod kubernetes;
 
@@ -61,6 +73,3 @@ mod docs;
 
 /// A folder that changes under load.
 mod hot_reload;
-
-/// Endpoints that come, go and close connections under load.
-mod endpoints;

@@ -3,6 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,9 +16,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+
+use super::traffic::soon;
 
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -29,6 +32,7 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     accepted: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
+    leaving: watch::Sender<bool>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -47,22 +51,25 @@ impl Endpoint {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        Self::listening(listener, serve)
+        Self::start(watch::channel(false).0, serve).await
     }
 
-    /// The same on a listener that is there already.
-    pub(crate) fn listening<F>(listener: TcpListener, serve: impl Fn(TcpStream, usize) -> F + Send + 'static) -> Self
+    async fn start<F>(leaving: watch::Sender<bool>, serve: impl Fn(TcpStream, usize) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (accepted, open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let task = tokio::spawn({
-            let (accepted, open) = (accepted.clone(), open.clone());
+            let (accepted, open, mut leaves) = (accepted.clone(), open.clone(), leaving.subscribe());
             async move {
                 let mut connections = JoinSet::new();
-                while let Ok((tcp, _)) = listener.accept().await {
+                loop {
+                    let tcp = tokio::select! {
+                        _ = leaves.wait_for(|leaves| *leaves) => break,
+                        tcp = listener.accept() => tcp.unwrap().0,
+                    };
                     tcp.set_nodelay(true).unwrap();
                     let number = accepted.fetch_add(1, Ordering::SeqCst);
                     open.fetch_add(1, Ordering::SeqCst);
@@ -73,9 +80,11 @@ impl Endpoint {
                     });
                     while connections.try_join_next().is_some() {}
                 }
+                drop(listener);
+                while connections.join_next().await.is_some() {}
             }
         });
-        Self { address, accepted, open, task }
+        Self { address, accepted, open, leaving, task }
     }
 
     /// Answers requests.
@@ -86,12 +95,21 @@ impl Endpoint {
     where
         F: Future<Output = Response<Bodied>> + Send + 'static,
     {
-        Self::scripted(move |tcp, _| serve(tcp, speaks.clone(), answer.clone())).await
+        let leaving = watch::Sender::new(false);
+        let leaves = leaving.subscribe();
+        Self::start(leaving, move |tcp, _| serve(tcp, speaks.clone(), leaves.clone(), answer.clone())).await
     }
 
     /// Answers every request with this text.
     pub(crate) async fn named(name: &'static str) -> Self {
         Self::answering(Speaks::Http1, move |_| async move { Response::new(full(name)) }).await
+    }
+
+    /// Leaves as a server does that is asked to stop: accepts nothing more, closes what rests, finishes what it is asked.
+    /// Only for one that answers requests.
+    pub(crate) async fn leave(mut self) {
+        self.leaving.send_replace(true);
+        soon(&mut self.task).await.unwrap();
     }
 
     /// Connections that have come.
@@ -111,21 +129,21 @@ impl Drop for Endpoint {
     }
 }
 
-/// Serves one connection until it ends.
-pub(crate) async fn serve<F>(
+async fn serve<F>(
     tcp: TcpStream,
     speaks: Speaks,
+    leaves: watch::Receiver<bool>,
     answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
 ) where
     F: Future<Output = Response<Bodied>> + Send + 'static,
 {
     match speaks {
-        Speaks::Http1 => serve_io(tcp, false, answer).await,
-        Speaks::H2c => serve_io(tcp, true, answer).await,
+        Speaks::Http1 => serve_io(tcp, false, leaves, answer).await,
+        Speaks::H2c => serve_io(tcp, true, leaves, answer).await,
         Speaks::Tls(config) => {
             if let Ok(stream) = TlsAcceptor::from(config).accept(tcp).await {
                 let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-                serve_io(stream, http2, answer).await;
+                serve_io(stream, http2, leaves, answer).await;
             }
         }
     }
@@ -134,6 +152,7 @@ pub(crate) async fn serve<F>(
 async fn serve_io<F>(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     http2: bool,
+    mut leaves: watch::Receiver<bool>,
     answer: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
 ) where
     F: Future<Output = Response<Bodied>> + Send + 'static,
@@ -143,15 +162,27 @@ async fn serve_io<F>(
         async move { Ok::<_, Infallible>(answered.await) }
     });
     // How a connection ends is the peer's business.
+    let leaves = async move {
+        if leaves.wait_for(|leaves| *leaves).await.is_err() {
+            std::future::pending().await
+        }
+    };
     if http2 {
-        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-            .serve_connection(TokioIo::new(io), service)
-            .await;
+        let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = leaves => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
     } else {
-        let _ = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(io), service)
-            .with_upgrades()
-            .await;
+        let builder = hyper::server::conn::http1::Builder::new();
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = leaves => connection.as_mut().graceful_shutdown(),
+        }
+        let _ = connection.await;
     }
 }
 

@@ -1,0 +1,233 @@
+//! Stopping: who is told, what is finished, and when it is over.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{Method, Response, header};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+use crate::harness::endpoint::{Endpoint, Speaks, empty, full, read_head, read_to_the_end};
+use crate::harness::gateway::{Gateway, binary};
+use crate::harness::http::get;
+use crate::harness::objects::route;
+use crate::harness::traffic::{self, Load, ask, ask2, request, request2, soon, whole};
+
+/// A backend whose answers at `/slow` take as long as the test wants, and a gateway in front of it.
+struct Setting {
+    gateway: Gateway,
+    endpoint: Endpoint,
+    finish: Arc<Notify>,
+}
+
+impl Setting {
+    async fn new(flags: &[&str]) -> Self {
+        let finish = Arc::new(Notify::new());
+        let endpoint = Endpoint::answering(Speaks::Http1, {
+            let finish = finish.clone();
+            move |request| {
+                let finish = finish.clone();
+                async move {
+                    if request.uri().path() == "/slow" {
+                        finish.notified().await;
+                    }
+                    Response::new(full("done"))
+                }
+            }
+        })
+        .await;
+        let objects = crate::harness::backend::service("s", &[endpoint.address]) + &route("s", "");
+        Self { gateway: Gateway::start_with(&objects, flags), endpoint, finish }
+    }
+
+    /// A request at `/slow` that has reached the backend.
+    async fn in_flight(&self) -> tokio::task::JoinHandle<traffic::Answer> {
+        let before = self.endpoint.accepted();
+        let mut client = traffic::http1(self.gateway.http).await;
+        let asking = tokio::spawn(async move { ask(&mut client, request(Method::GET, "/slow", empty())).await.unwrap() });
+        traffic::until("it has come", || self.endpoint.accepted() > before).await;
+        asking
+    }
+
+    fn is_ready(&self) -> bool {
+        get(self.gateway.admin, "/readyz").unwrap().status == 200
+    }
+}
+
+/// CONTRACT: readiness fails at once, requests are served as ever during the delay and their connections are asked to go,
+/// what is in flight is finished, and then it is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_fails_while_it_leaves() {
+    let mut setting = Setting::new(&["--workers", "2", "--drain-delay", "2s", "--drain-timeout", "10s"]).await;
+    let in_flight = setting.in_flight().await;
+    let load = Load::start(setting.gateway.http, 500);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(setting.is_ready());
+
+    setting.gateway.signal("TERM");
+    let began = Instant::now();
+    setting.gateway.wait_until("it is not ready", || !setting.is_ready());
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(get(setting.gateway.admin, "/livez").unwrap().status, 200);
+    // A new connection is accepted, served and asked to go.
+    let mut client = traffic::http1(setting.gateway.http).await;
+    let answer = soon(ask(&mut client, request(Method::GET, "/", empty()))).await.unwrap();
+    assert_eq!((answer.text(), &answer.headers[header::CONNECTION]), ("done", &"close".parse().unwrap()));
+    assert!(soon(client.ready()).await.is_err());
+
+    tokio::time::sleep(Duration::from_millis(1500).saturating_sub(began.elapsed())).await;
+    let outcome = load.stop().await;
+    assert_eq!(outcome.failed, Vec::<String>::new(), "of {}", outcome.sent);
+    assert!(outcome.sent > 500);
+
+    // The delay is over: nothing is accepted any more, and what is in flight is still there.
+    let gateway = setting.gateway.http;
+    setting.gateway.wait_until("it refuses connections", || std::net::TcpStream::connect(gateway).is_err());
+    assert!(began.elapsed() >= Duration::from_millis(1900));
+    assert!(!in_flight.is_finished());
+    setting.finish.notify_one();
+    let answer = soon(in_flight).await.unwrap();
+    assert_eq!((answer.text(), &answer.headers[header::CONNECTION]), ("done", &"close".parse().unwrap()));
+    let finished = Instant::now();
+    assert_eq!(setting.gateway.exit_code(), Some(0));
+    assert!(finished.elapsed() < Duration::from_secs(1), "{:?}", finished.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_connections_are_told_to_go() {
+    let mut setting = Setting::new(&["--workers", "1", "--drain-delay", "1s", "--drain-timeout", "10s"]).await;
+    let mut client = traffic::http2(setting.gateway.http).await;
+    let mut quiet = traffic::http2(setting.gateway.http).await;
+    for client in [&mut client, &mut quiet] {
+        assert_eq!(soon(ask2(client, request2(Method::GET, "/", empty()))).await.unwrap().text(), "done");
+    }
+    let before = setting.endpoint.accepted();
+    let slow = client.send_request(request2(Method::GET, "/slow", empty()));
+    let slow = tokio::spawn(async move { whole(slow.await.unwrap()).await.unwrap() });
+    // The first two used one connection to the backend in turn; the slow one needs it, and another has to be made.
+    assert_eq!(soon(ask2(&mut client, request2(Method::GET, "/", empty()))).await.unwrap().text(), "done");
+    traffic::until("it has come", || setting.endpoint.accepted() > before).await;
+
+    setting.gateway.signal("TERM");
+    // GOAWAY closes a connection with nothing on it, and on the other keeps new streams out.
+    traffic::until("the quiet one is closed", || quiet.is_closed()).await;
+    while soon(ask2(&mut client, request2(Method::GET, "/", empty()))).await.is_ok() {}
+    assert!(!slow.is_finished());
+    // One that is opened now can still ask something.
+    let mut late = traffic::http2(setting.gateway.http).await;
+    assert_eq!(soon(ask2(&mut late, request2(Method::GET, "/", empty()))).await.unwrap().text(), "done");
+    setting.finish.notify_one();
+    assert_eq!(soon(slow).await.unwrap().text(), "done");
+    assert_eq!(setting.gateway.exit_code(), Some(0));
+}
+
+/// Connections on which nothing happens hold nothing up: neither one that has served, nor one that is silent, nor one
+/// that has begun to speak TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_hold_nothing_up() {
+    let mut setting = Setting::new(&["--drain-delay", "500ms", "--drain-timeout", "30s"]).await;
+    let mut resting = traffic::http1(setting.gateway.http).await;
+    assert_eq!(soon(ask(&mut resting, request(Method::GET, "/", empty()))).await.unwrap().text(), "done");
+    let mut multiplexed = traffic::http2(setting.gateway.http).await;
+    assert_eq!(soon(ask2(&mut multiplexed, request2(Method::GET, "/", empty()))).await.unwrap().text(), "done");
+    let mut silent = TcpStream::connect(setting.gateway.http).await.unwrap();
+    let mut half = TcpStream::connect(setting.gateway.http).await.unwrap();
+    half.write_all(b"GET / HT").await.unwrap();
+    let mut secure = TcpStream::connect(setting.gateway.https).await.unwrap();
+    let began = Instant::now();
+    setting.gateway.signal("TERM");
+    assert_eq!(setting.gateway.exit_code(), Some(0));
+    let took = began.elapsed();
+    assert!(took > Duration::from_millis(450) && took < Duration::from_millis(2000), "{took:?}");
+    for connection in [&mut silent, &mut half, &mut secure] {
+        assert_eq!(soon(read_to_the_end(connection)).await, b"");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_nothing_to_do_it_ends_when_the_delay_is_over() {
+    let mut setting = Setting::new(&["--drain-delay", "300ms"]).await;
+    let began = Instant::now();
+    setting.gateway.signal("TERM");
+    assert_eq!(setting.gateway.exit_code(), Some(0));
+    let took = began.elapsed();
+    assert!(took > Duration::from_millis(250) && took < Duration::from_millis(1300), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_it_now() {
+    let mut setting = Setting::new(&["--drain-delay", "60s"]).await;
+    let in_flight = setting.in_flight().await;
+    setting.gateway.signal("TERM");
+    setting.gateway.wait_until("it is not ready", || !setting.is_ready());
+    setting.gateway.signal("TERM");
+    assert_eq!(setting.gateway.exit_code(), Some(0));
+    assert!(soon(in_flight).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_finish_is_cut_off() {
+    let mut setting = Setting::new(&["--drain-delay", "100ms", "--drain-timeout", "500ms"]).await;
+    let in_flight = setting.in_flight().await;
+    let mut tunnel = TcpStream::connect(setting.gateway.http).await.unwrap();
+    tunnel.write_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n").await.unwrap();
+    let began = Instant::now();
+    setting.gateway.signal("TERM");
+    assert_eq!(setting.gateway.exit_code(), Some(0));
+    let took = began.elapsed();
+    assert!(took > Duration::from_millis(550) && took < Duration::from_millis(1700), "{took:?}");
+    assert!(soon(in_flight).await.is_err());
+    assert_eq!(soon(read_to_the_end(&mut tunnel)).await, b"");
+}
+
+/// The API server has not answered yet, so nothing was published and nobody is served: there is nothing to wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn before_anything_is_published_it_ends_at_once() {
+    let (asked, noted) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let mute = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = mute.local_addr().unwrap();
+    let api_server = tokio::spawn({
+        let (asked, noted) = (asked.clone(), noted.clone());
+        async move {
+            let mut held = Vec::new();
+            loop {
+                let mut tcp = mute.accept().await.unwrap().0;
+                if !read_head(&mut tcp).await.is_empty() {
+                    asked.notify_one();
+                }
+                held.push(tcp);
+                noted.notify_one();
+            }
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("config");
+    let text = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: \
+         'http://{address}'}}}}]\nusers: [{{name: u, user: {{}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: \
+         u}}}}]\n"
+    );
+    std::fs::write(&kubeconfig, text).unwrap();
+    let mut child = Command::new(binary())
+        .args(["serve", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(["--drain-delay", "60s", "--lease-namespace", "default", "--kubeconfig"])
+        .arg(&kubeconfig)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    soon(asked.notified()).await;
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let mut code = None;
+    traffic::until("it has ended", || {
+        code = child.try_wait().unwrap().map(|status| status.code());
+        code.is_some()
+    })
+    .await;
+    api_server.abort();
+    assert_eq!(code, Some(Some(0)));
+}
