@@ -46,7 +46,8 @@ impl Setting {
     async fn in_flight(&self) -> tokio::task::JoinHandle<traffic::Answer> {
         let before = self.endpoint.accepted();
         let mut client = traffic::http1(self.gateway.http).await;
-        let asking = tokio::spawn(async move { ask(&mut client, request(Method::GET, "/slow", empty())).await.unwrap() });
+        let asking =
+            tokio::spawn(async move { ask(&mut client, request(Method::GET, "/slow", empty())).await.unwrap() });
         traffic::until("it has come", || self.endpoint.accepted() > before).await;
         asking
     }

@@ -515,7 +515,9 @@ async fn informational_responses_break_nothing() {
         while !read_head(&mut tcp).await.is_empty() {
             let hints = "HTTP/1.1 103 Early Hints\r\nlink: </style.css>; rel=preload\r\n\r\n";
             tcp.write_all(hints.as_bytes()).await.unwrap();
-            tcp.write_all(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await.unwrap();
+            tcp.write_all(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
+                .await
+                .unwrap();
         }
     })
     .await;
@@ -564,7 +566,8 @@ async fn chunks_and_trailers_pass_both_ways() {
     .await;
     let gateway = in_front_of(&endpoint);
     let mut client = connect(&gateway).await;
-    let head = "POST / HTTP/1.1\r\nHost: test\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+    let head =
+        "POST / HTTP/1.1\r\nHost: test\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
     client.write_all(format!("{head}3\r\nabc\r\n").as_bytes()).await.unwrap();
     client.write_all(b"2\r\nde\r\n0\r\n\r\n").await.unwrap();
     let head = soon(read_head(&mut client)).await.to_ascii_lowercase();

@@ -16,10 +16,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::backend::{service, service_speaking};
 use crate::harness::certs::Authority;
-use crate::harness::traffic::{self, Answer, ask, request, soon, until};
-use crate::harness::endpoint::{Bodied, Endpoint, Speaks, empty, full, piecewise, read_exactly, read_head, read_to_the_end};
+use crate::harness::endpoint::{
+    Bodied, Endpoint, Speaks, empty, full, piecewise, read_exactly, read_head, read_to_the_end,
+};
 use crate::harness::gateway::{Gateway, binary};
 use crate::harness::objects::route;
+use crate::harness::traffic::{self, Answer, ask, request, soon, until};
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
@@ -63,10 +65,13 @@ async fn describe(request: Request<Incoming>) -> Response<Bodied> {
 async fn backends_are_spoken_to_as_their_port_declares() {
     let http1 = Endpoint::answering(Speaks::Http1, describe).await;
     let h2c = Endpoint::answering(Speaks::H2c, describe).await;
-    for (protocol, endpoint, version) in
-        [("http", &http1, Version::HTTP_11), ("kubernetes.io/h2c", &h2c, Version::HTTP_2), ("grpc", &h2c, Version::HTTP_2)]
-    {
-        let gateway = Gateway::start_with(&(service_speaking("s", protocol, &[endpoint.address]) + &route("s", "")), ONE);
+    for (protocol, endpoint, version) in [
+        ("http", &http1, Version::HTTP_11),
+        ("kubernetes.io/h2c", &h2c, Version::HTTP_2),
+        ("grpc", &h2c, Version::HTTP_2),
+    ] {
+        let gateway =
+            Gateway::start_with(&(service_speaking("s", protocol, &[endpoint.address]) + &route("s", "")), ONE);
         let mut client = traffic::http1(gateway.http).await;
         let answer = soon(ask(&mut client, request(Method::GET, "/a?b=c", empty()))).await.unwrap();
         assert_eq!(answer.text(), format!("{version:?} GET test /a?b=c 0"), "{protocol}");
@@ -102,7 +107,8 @@ async fn http2_connections_to_backends_are_shared() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_over_tls_must_prove_who_it_is() {
     let authority = Authority::new();
-    let right = Endpoint::answering(Speaks::Tls(authority.server("s.default.svc", &[b"h2", b"http/1.1"])), describe).await;
+    let right =
+        Endpoint::answering(Speaks::Tls(authority.server("s.default.svc", &[b"h2", b"http/1.1"])), describe).await;
     let old = Endpoint::answering(Speaks::Tls(authority.server("s.default.svc", &[b"http/1.1"])), describe).await;
     let other = Endpoint::answering(Speaks::Tls(authority.server("other.default.svc", &[b"h2"])), describe).await;
     let objects = |endpoint: &Endpoint| service_speaking("s", "https", &[endpoint.address]) + &route("s", "");
@@ -379,7 +385,8 @@ async fn ask_many(gateway: &Gateway, count: usize) -> BTreeMap<String, usize> {
 #[tokio::test(flavor = "multi_thread")]
 async fn round_robin_goes_round() {
     let endpoints = three().await;
-    let gateway = in_front_of(&endpoints.each_ref().map(|endpoint| endpoint.address), "loadBalancer: {type: RoundRobin}");
+    let gateway =
+        in_front_of(&endpoints.each_ref().map(|endpoint| endpoint.address), "loadBalancer: {type: RoundRobin}");
     let mut client = traffic::http1(gateway.http).await;
     let mut names = Vec::new();
     for _ in 0..9 {
