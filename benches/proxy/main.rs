@@ -9,6 +9,9 @@
 //! The same program is the backend and the load, as processes of their own, so that what is counted is the proxy alone.
 //! `docs/performance.md` says what the figures show and what not.
 
+// Nothing here runs on a runtime that sleeping could hold up.
+#![allow(clippy::disallowed_methods)]
+
 mod allocations;
 mod backend;
 mod cpu;

@@ -178,8 +178,8 @@ fn broken_objects_are_told_and_touch_nobody_else() {
     }
     gateway.wait_until("no problem is left", || list(&gateway.api("problems")).is_empty());
     let mut client = Client::http1(gateway.http);
-    for number in 0..mistakes.len() {
-        assert_eq!(client.get(&format!("mended{number}.test"), "/").text(), "mended", "{}", mistakes[number].what);
+    for (number, mistake) in mistakes.iter().enumerate() {
+        assert_eq!(client.get(&format!("mended{number}.test"), "/").text(), "mended", "{}", mistake.what);
     }
     visitor.look(&gateway);
     visitor.finish();
