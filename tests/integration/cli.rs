@@ -1,14 +1,16 @@
 //! The commands, apart from what they serve.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 use std::path::Path;
 
 use tempfile::TempDir;
 
 use crate::harness::backend::Backend;
-use crate::harness::gateway::Gateway;
+use crate::harness::gateway::{Gateway, binary};
 use crate::harness::http::get;
-use crate::harness::run::headgate;
+use crate::harness::run::{Said, command, headgate, said};
 
 const COMMANDS: [&str; 9] = ["serve", "run", "demo", "init", "echo", "check", "explain", "crds", "version"];
 
@@ -16,6 +18,43 @@ const ROUTE: &str = "apiVersion: headgate.dev/v1alpha1\nkind: GatewayRoute\nmeta
                      [shop.test]\n  rules:\n    - name: order\n      matches: [{path: {type: Template, value: \
                      '/orders/:id'}, method: GET}]\n      backendRefs: [{name: orders, port: 80}]\n    - name: home\n      \
                      matches: [{path: {type: Exact, value: /}}]\n      backendRefs: [{name: orders, port: 80}]\n";
+
+const RULES: &str = "apiVersion: headgate.dev/v1alpha1
+kind: GatewayRoute
+metadata: {name: shop, namespace: shop}
+spec:
+  hostnames: [shop.test]
+  rules:
+    - name: by-id
+      matches:
+        - path: {type: Template, value: '/orders/:id'}
+          headers: [{name: X-Api-Version, value: '2'}]
+      filters: [{type: DirectResponse, directResponse: {statusCode: 200}}]
+    - name: post
+      matches: [{path: {value: /orders}, method: POST}]
+      filters: [{type: DirectResponse, directResponse: {statusCode: 201}}]
+    - name: fallback
+      matches: [{path: {value: /orders}}]
+      filters: [{type: DirectResponse, directResponse: {statusCode: 202}}]
+";
+
+const BROKEN: &str = "# Three mistakes, each in its line.
+apiVersion: headgate.dev/v1alpha1
+kind: GatewayRoute
+metadata:
+  name: shop
+spec:
+  hostname: shop.test
+  rules:
+    - name: orders
+      matches:
+        - path:
+            type: RegularExpression
+            value: '('
+      backendRefs:
+        - name: orders
+          port: 8443
+";
 
 /// A folder with one file, and its path as text.
 fn folder(yaml: &str) -> (TempDir, String) {
@@ -82,6 +121,47 @@ fn check_says_where_a_file_is_broken() {
 }
 
 #[test]
+fn check_says_where_the_problems_of_a_whole_folder_stand() {
+    let (folder, path) = folder(BROKEN);
+    fs::write(folder.path().join("half.yaml"), "a: [\n").unwrap();
+    fs::write(folder.path().join("other.yaml"), RULES.replace("by-id", "B")).unwrap();
+    let json = headgate(&["check", "-f", &path, "-o", "json"]);
+    assert_eq!((json.code, json.err.as_str()), (1, ""));
+    let json = json.json();
+    let told: BTreeSet<_> = json["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| {
+            let text = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+            let place = text("place").replace(&format!("{}/", folder.path().display()), "");
+            (text("code"), text("severity"), text("object"), text("field"), place)
+        })
+        .collect();
+    let expected = [
+        ("HG1001", "error", "", "", "half.yaml:2:1"),
+        ("HG1001", "error", "GatewayRoute shop/shop", "spec.rules[0].name", "other.yaml:7:13"),
+        ("HG1002", "warning", "GatewayRoute default/shop", "spec.hostname", "shop.yaml:7:13"),
+        ("HG1102", "error", "GatewayRoute default/shop", "spec.rules[0].matches[0].path.value", "shop.yaml:13:20"),
+        ("HG1201", "error", "GatewayRoute default/shop", "spec.rules[0].backendRefs[0].name", "shop.yaml:15:17"),
+    ];
+    let expected = expected.map(|(a, b, c, d, e)| (a.into(), b.into(), c.into(), d.into(), e.into()));
+    assert_eq!(told, BTreeSet::from(expected));
+
+    let text = headgate(&["check", "-f", &path]);
+    assert_eq!((text.code, text.err.as_str()), (1, ""));
+    for problem in json["problems"].as_array().unwrap() {
+        for name in ["code", "severity", "object", "field", "place", "what", "remedy"] {
+            let part = problem[name].as_str().unwrap_or_default();
+            assert!(text.out.contains(part), "{name} {part:?} is not in\n{}", text.out);
+        }
+    }
+    assert!(text.out.contains("did you mean \"hostnames\"?"), "{}", text.out);
+    assert!(text.out.ends_with(" 5 problems\n"), "{}", text.out);
+    assert!(!text.out.contains('\u{1b}'));
+}
+
+#[test]
 fn commands_that_cannot_run_say_why_on_standard_error() {
     let (_folder, path) = shop();
     for (arguments, why) in [
@@ -95,6 +175,13 @@ fn commands_that_cannot_run_say_why_on_standard_error() {
         (vec!["run", "/nowhere"], "`headgate init /nowhere` writes an example there"),
         (vec!["run", "--to", "ftp://127.0.0.1"], "the scheme `ftp` is not served"),
         (vec!["run", "--to", "http://127.0.0.1/path"], "the URL has a path"),
+        (vec!["explain", "http://shop.test/%zz", "-f", &path], "400"),
+        (vec!["explain", "http://shop.test/", "-H", "no colon", "-f", &path], "Name: value"),
+        (vec!["run", &path, "--print"], "--print"),
+        (vec!["run", &path, "--to", "http://a.test"], "--to"),
+        (vec!["run", &path, "--http", "8080"], "write `:8080`"),
+        (vec!["run", &path, "--workers", "0"], "--workers"),
+        (vec!["run", &path, "--drain-timeout", "soon"], "--drain-timeout"),
         (vec!["run", "--nonsense", &path], "unexpected argument '--nonsense'"),
         (vec!["nonsense"], "unrecognized subcommand 'nonsense'"),
     ] {
@@ -126,6 +213,44 @@ fn explain_says_which_rule_wins_and_why_others_do_not() {
     assert_eq!(headgate(&["explain", "http://shop.test/orders/42", "--admin", &admin]), won);
     assert_eq!(headgate(&["explain", "-X", "POST", "http://shop.test/orders/42", "--admin", &admin]), lost);
     assert_eq!(headgate(&["explain", "http://other.test/", "--admin", &admin]), nowhere);
+}
+
+#[test]
+fn explain_names_the_winner_and_why_each_other_lost() {
+    let (_folder, path) = folder(RULES);
+    let explain = |arguments: &[&str]| headgate(&[&["explain"], arguments, &["-f", &path]].concat());
+    let line = |said: &Said, rule: &str| {
+        let rule = format!("rule \"{rule}\"");
+        said.out
+            .lines()
+            .find(|line| line.contains(&rule))
+            .unwrap_or_else(|| panic!("{rule}: {said:?}"))
+            .trim()
+            .to_owned()
+    };
+
+    let said = explain(&["http://shop.test/orders/42", "-H", "X-Api-Version: 1"]);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert!(line(&said, "fallback").starts_with("yes"), "{}", said.out);
+    let by_id = line(&said, "by-id");
+    assert!(by_id.starts_with("no") && by_id.contains("X-Api-Version") && by_id.contains("\"1\""), "{by_id}");
+    let post = line(&said, "post");
+    assert!(post.starts_with("no") && post.contains("POST") && post.contains("GET"), "{post}");
+    assert!(said.out.contains("then") && said.out.contains("DirectResponse: 202"), "{}", said.out);
+
+    let said = explain(&["https://SHOP.test/orders/42?x=y", "-H", "x-api-version: 2"]);
+    assert!(line(&said, "by-id").starts_with("yes"), "{}", said.out);
+    assert!(line(&said, "fallback").starts_with("--"), "{}", said.out);
+
+    let said = explain(&["http://shop.test/orders/42", "-X", "POST"]);
+    assert!(line(&said, "post").starts_with("yes"), "{}", said.out);
+
+    let said = explain(&["http://shop.test/other"]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("no rule matches: 404"), "{}", said.out);
+    let said = explain(&["http://other.test/"]);
+    assert_eq!(said.code, 1);
+    assert!(said.out.contains("no route names this host"), "{}", said.out);
 }
 
 #[test]
@@ -188,4 +313,55 @@ fn help_shows_examples() {
     for command in COMMANDS {
         assert!(whole.contains(&format!("\n  {command}")), "{command} is not listed");
     }
+}
+
+#[test]
+fn an_address_that_cannot_be_had_is_named_with_its_flag() {
+    let (_folder, path) = shop();
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap().to_string();
+    for flag in ["--http", "--https", "--admin"] {
+        let mut arguments = vec!["run", path.as_str()];
+        for other in ["--http", "--https", "--admin"] {
+            arguments.extend([other, if other == flag { &taken } else { "127.0.0.1:0" }]);
+        }
+        let said = headgate(&arguments);
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{said:?}");
+        assert!(said.err.contains(&format!("error: {flag} {taken}")), "{said:?}");
+    }
+}
+
+#[test]
+fn every_flag_has_a_variable() {
+    let (_folder, path) = shop();
+    let mut run = command(binary().to_str().unwrap());
+    run.args(["run", path.as_str()]);
+    let help = headgate(&["serve", "--help"]).out + &headgate(&["run", "--help"]).out;
+    for variable in
+        ["HTTP", "HTTPS", "ADMIN", "WORKERS", "DRAIN_DELAY", "DRAIN_TIMEOUT", "LOG_FORMAT", "PUBLISH_SERVICE"]
+    {
+        assert!(help.contains(&format!("HEADGATE_{variable}=")), "{variable}: {help}");
+    }
+    let said = said(run.env("HEADGATE_HTTP", "nonsense"));
+    assert_eq!(said.code, 2);
+    assert!(said.err.contains("`nonsense` is no address"), "{said:?}");
+}
+
+/// On a terminal errors are coloured, unless the user asks for none (https://no-color.org).
+#[test]
+fn colour_is_for_terminals_whose_users_like_it() {
+    let on_terminal = |no_color: Option<&str>, arguments: &str| {
+        let line = format!("{} {arguments}", binary().display());
+        let mut script = command("script");
+        script.args(["-qec", &line, "/dev/null"]).env("TERM", "xterm");
+        if let Some(value) = no_color {
+            script.env("NO_COLOR", value);
+        }
+        said(&mut script).out
+    };
+    for arguments in ["check -f /no/such/folder", "run --bogus"] {
+        let coloured = |no_color| on_terminal(no_color, arguments).contains('\u{1b}');
+        assert_eq!((coloured(None), coloured(Some("1")), coloured(Some(""))), (true, false, true), "{arguments}");
+    }
+    assert!(!headgate(&["check", "-f", "/no/such/folder"]).err.contains('\u{1b}'));
 }
