@@ -134,7 +134,9 @@ where
         match std::mem::replace(&mut self.connection, Connection::Gone) {
             Connection::Http1(http1) => {
                 let parts = http1.connection.into_parts();
-                Some((parts.io.into_inner(), parts.read_buf))
+                let mut stream = parts.io.into_inner();
+                stream.become_tunnel();
+                Some((stream, parts.read_buf))
             }
             Connection::Http2(_) | Connection::Gone => None,
         }
