@@ -29,7 +29,7 @@ use crate::telemetry::Metrics;
 
 pub use reconcile::Readiness;
 use reconcile::Reconcile;
-use signal::stop_on_signals;
+use signal::Signals;
 
 /// Batches of changes on their way to the store.
 const CHANGES: usize = 64;
@@ -48,6 +48,7 @@ pub struct App {
     readiness: watch::Receiver<Readiness>,
     changes: mpsc::Sender<Vec<Change>>,
     signal: Arc<Signal>,
+    signals: Signals,
     drain: Drain,
 }
 
@@ -65,6 +66,7 @@ pub struct Running {
     pub reports: watch::Receiver<Arc<Report>>,
     /// Ends it.
     pub signal: Arc<Signal>,
+    signals: Option<Signals>,
     tasks: JoinSet<anyhow::Result<()>>,
     grace: drain::Grace,
     drain: Drain,
@@ -92,6 +94,7 @@ impl App {
         let (changes, received) = mpsc::channel(CHANGES);
         let (signal, drain) = drain::channel();
         let (readiness, seen) = watch::channel(Readiness::default());
+        let signals = Signals::listen().context("signals cannot be listened to")?;
         Ok(Self {
             tables: tables.reader(),
             reports: told,
@@ -114,6 +117,7 @@ impl App {
             readiness: seen,
             changes,
             signal: Arc::new(signal),
+            signals,
             drain,
         })
     }
@@ -138,6 +142,7 @@ impl App {
             readiness,
             changes: _,
             signal,
+            signals,
             drain,
         } = self;
         let mut tasks = JoinSet::new();
@@ -165,7 +170,18 @@ impl App {
             },
             readiness.clone(),
         ));
-        Running { addresses, readiness, tables, metrics, reports, signal, tasks, grace: process.grace, drain }
+        Running {
+            addresses,
+            readiness,
+            tables,
+            metrics,
+            reports,
+            signal,
+            signals: Some(signals),
+            tasks,
+            grace: process.grace,
+            drain,
+        }
     }
 }
 
@@ -207,11 +223,13 @@ impl Running {
     /// # Errors
     /// What ended the process, if it was not a signal.
     pub async fn until_signalled(mut self) -> anyhow::Result<()> {
-        let signal = self.signal.clone();
-        self.essential(async move {
-            stop_on_signals(signal).await?;
-            std::future::pending().await
-        });
+        if let Some(signals) = self.signals.take() {
+            let signal = self.signal.clone();
+            self.essential(async move {
+                signals.stop(signal).await;
+                std::future::pending().await
+            });
+        }
         self.finish().await
     }
 

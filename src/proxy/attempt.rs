@@ -61,6 +61,10 @@ pub(super) enum Elapsed {
 /// Lists that a worker keeps to lend again.
 const MAX_SPARE: usize = 256;
 
+/// How often a request goes out again, at most: once because its connection was stale, and once because the new one was
+/// closed by an endpoint that did not care to wait for it.
+const RETRIES: u8 = 2;
+
 /// A head that can go out again: kept while a connection that has served before may turn out to be closed.
 struct Replay<'a> {
     worker: &'a Worker,
@@ -88,10 +92,12 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
     let mut deadline = worker.clock.deadline();
     let (mut body, upload) = attempt.body(body);
     let mut how = How::Pooled;
+    let mut again = RETRIES;
     loop {
         let (endpoint, lease) = attempt.connect(how, &mut deadline, due).await?;
-        let replay =
-            (lease.reused() && body.is_empty() && forward::is_idempotent(&attempt.method)).then(|| attempt.replay());
+        let doubtful = lease.reused() || matches!(how, How::New(_));
+        let replay = (again > 0 && doubtful && body.is_empty() && forward::is_idempotent(&attempt.method))
+            .then(|| attempt.replay());
         let request = attempt.request(body, &lease)?;
         let began = Instant::now();
         let sent = within(&mut deadline, worker.clock.now(), timeouts.backend_request, due, lease.send(request)).await;
@@ -115,19 +121,19 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
             Err(Elapsed::Step) => return Err(Error::UpstreamTimeout),
             Err(Elapsed::Exchange) => return Err(Error::RequestTimeout),
         };
-        let first = matches!(how, How::Pooled);
         match (error, replay) {
             // Nothing was sent, so any method may go out again.
-            (SendError { request: Some(request), .. }, _) if first => body = attempt.restore(request),
+            (SendError { request: Some(request), .. }, _) if again > 0 => body = attempt.restore(request),
             // It may have been sent, on a connection that the endpoint was closing; only what does no harm twice may
             // go out again. An endpoint that answers nonsense is not closing.
-            (SendError { reused: true, error, .. }, Some(replay)) if first && !error.is_parse() => {
+            (SendError { error, .. }, Some(replay)) if !error.is_parse() => {
                 attempt.restore_head(replay);
                 body = RequestBody::Empty;
             }
             (SendError { error, .. }, _) => return Err(attempt.failure(&error, upload.as_deref())),
         }
         how = How::New(endpoint);
+        again -= 1;
     }
 }
 

@@ -678,3 +678,24 @@ async fn an_answer_may_come_before_the_end_of_its_request() {
         assert_eq!(answer.status, 200, "{protocol}");
     }
 }
+
+/// The same with a backend that closes right after it has answered, so that the rest of the request meets a reset.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_read_even_if_its_request_can_no_longer_be_written() {
+    let endpoint = Endpoint::scripted(|mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        read_exactly(&mut tcp, 1000).await;
+        tcp.write_all(b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 6\r\n\r\nenough").await.unwrap();
+    })
+    .await;
+    let gateway = in_front_of(&endpoint);
+    for round in 0..50 {
+        let mut client = connect(&gateway).await;
+        client.write_all(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10000000\r\n\r\n").await.unwrap();
+        for _ in 0..20 {
+            client.write_all(&[b'x'; 50_000]).await.unwrap();
+        }
+        let (head, body) = read_response(&mut client).await;
+        assert!(head.starts_with("HTTP/1.1 413 ") && body == "enough", "{round}: {head}{body}");
+    }
+}

@@ -31,9 +31,53 @@ pub enum ConnectError {
 #[derive(Debug)]
 pub enum Stream {
     /// In clear.
-    Tcp(TcpStream),
+    Tcp(Socket),
     /// Over TLS.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
+}
+
+/// A socket whose other end may stop listening before it stops talking.
+///
+/// A backend that has heard enough of a request answers and closes, and the rest of the request meets a reset. hyper
+/// would take the failed write for the end of the connection and never read the answer. Here a write to a peer that is
+/// gone succeeds and goes nowhere; what the peer said is read, and then its end.
+#[derive(Debug)]
+pub struct Socket {
+    tcp: TcpStream,
+    /// It is a tunnel's: a failed write is the end.
+    tunnel: bool,
+    /// A write has failed.
+    deaf: bool,
+}
+
+impl Socket {
+    fn new(tcp: TcpStream) -> Self {
+        Self { tcp, tunnel: false, deaf: false }
+    }
+
+    fn written(&mut self, result: Poll<io::Result<usize>>, length: usize) -> Poll<io::Result<usize>> {
+        match result {
+            Poll::Ready(Err(error))
+                if !self.tunnel
+                    && matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                self.deaf = true;
+                Poll::Ready(Ok(length))
+            }
+            result => result,
+        }
+    }
+}
+
+impl Stream {
+    /// From here on it is a tunnel, with no answer to be read.
+    pub(super) fn become_tunnel(&mut self) {
+        let socket = match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(stream) => stream.get_mut().0,
+        };
+        socket.tunnel = true;
+    }
 }
 
 /// Which versions of HTTP an endpoint may choose from, where it has the choice.
@@ -54,6 +98,7 @@ pub(super) async fn connect(
     let tcp = TcpStream::connect(address).await.map_err(ConnectError::Tcp)?;
     // A request goes out in one write; waiting for more would only delay it. Failing to say so hurts nothing.
     let _ = tcp.set_nodelay(true);
+    let tcp = Socket::new(tcp);
     match transport {
         Transport::Http1 => Ok((Stream::Tcp(tcp), false)),
         Transport::H2c => Ok((Stream::Tcp(tcp), true)),
@@ -71,6 +116,49 @@ pub(super) async fn connect(
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
             Ok((Stream::Tls(Box::new(stream)), http2))
         }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        if this.deaf {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let result = Pin::new(&mut this.tcp).poll_write(cx, buf);
+        this.written(result, buf.len())
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let length = bufs.iter().map(|buf| buf.len()).sum();
+        if this.deaf {
+            return Poll::Ready(Ok(length));
+        }
+        let result = Pin::new(&mut this.tcp).poll_write_vectored(cx, bufs);
+        this.written(result, length)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().tcp).poll_shutdown(cx)
     }
 }
 

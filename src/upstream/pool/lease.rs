@@ -47,8 +47,6 @@ pub struct SendError<B> {
     pub error: hyper::Error,
     /// The request, when none of it was sent.
     pub request: Option<Request<B>>,
-    /// Whether the connection had served before: it may have been closed just as the request went out.
-    pub reused: bool,
 }
 
 impl<B> Http1<B>
@@ -100,10 +98,9 @@ where
     /// # Errors
     /// When no response came; a request that was not sent at all is handed back.
     pub async fn send(mut self, request: Request<B>) -> Result<Response<UpstreamBody<B>>, SendError<B>> {
-        let reused = self.reused;
         let failed = |mut error: hyper::client::conn::TrySendError<Request<B>>| {
             let request = error.take_message();
-            SendError { error: error.into_error(), request, reused }
+            SendError { error: error.into_error(), request }
         };
         let response = match &mut self.connection {
             Connection::Http1(http1) => {
@@ -134,7 +131,9 @@ where
         match std::mem::replace(&mut self.connection, Connection::Gone) {
             Connection::Http1(http1) => {
                 let parts = http1.connection.into_parts();
-                Some((parts.io.into_inner(), parts.read_buf))
+                let mut stream = parts.io.into_inner();
+                stream.become_tunnel();
+                Some((stream, parts.read_buf))
             }
             Connection::Http2(_) | Connection::Gone => None,
         }
