@@ -58,7 +58,7 @@ impl Reconcile {
         changes: mpsc::Receiver<Vec<Change>>,
         secrets_wanted: Option<mpsc::Sender<ObjectKey>>,
     ) -> Self {
-        Self {
+        let reconcile = Self {
             store,
             settings,
             compiled: Compiled::empty(),
@@ -70,13 +70,14 @@ impl Reconcile {
             secrets_wanted,
             dirty: BTreeSet::new(),
             batches: 0,
-        }
+        };
+        let waiting = reconcile.waiting();
+        reconcile.readiness.send_modify(|readiness| readiness.waiting = waiting);
+        reconcile
     }
 
     /// Runs until the drain has ended or every source has gone.
     pub(super) async fn run(mut self, mut drain: Drain) -> anyhow::Result<()> {
-        let waiting = self.waiting();
-        self.readiness.send_modify(|readiness| readiness.waiting = waiting);
         loop {
             tokio::select! {
                 batch = self.changes.recv() => match batch {

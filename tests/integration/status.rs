@@ -184,10 +184,17 @@ impl Bed {
     /// Waits until the replica has done all that it was told before: it does things in their order, and this is the last.
     async fn settled(&self, replica: &Replica, report: &Report, name: &str) {
         let marker = self.route(name, None);
-        let mut report = report.clone();
-        report.objects.insert(marker.clone(), Arc::new(self.verdict(&marker, Vec::new()).await));
-        replica.reports.send_replace(Arc::new(report));
+        let mut with_marker = report.clone();
+        with_marker.objects.insert(marker.clone(), Arc::new(self.verdict(&marker, Vec::new()).await));
+        replica.reports.send_replace(Arc::new(with_marker));
         self.until(&marker, "the marker's status", |status| status["conditions"][0]["status"] == "True").await;
+        // Several are written at a time, so the marker may be shown before what was asked for first.
+        for (key, verdict) in &report.objects {
+            if verdict.ours && !verdict.conditions.is_empty() {
+                self.until(key, "a status", |status| status["conditions"].is_array() || status["ancestors"].is_array())
+                    .await;
+            }
+        }
     }
 
     fn wait_for_programmed(&self, name: &str) {
