@@ -1,15 +1,15 @@
 //! Getting a request to an endpoint and the head of an answer back: choose, connect, send, and once more where that
 //! is safe.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use http::uri::{self, PathAndQuery, Scheme, Uri};
-use http::{Method, Request, Response, StatusCode};
+use http::header::{self, HeaderMap};
+use http::uri::PathAndQuery;
+use http::{Method, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 
 use super::body::{RequestBody, ResponseBody, Upload};
@@ -20,8 +20,8 @@ use super::record::Record;
 use super::{Worker, forward};
 use crate::table::Route;
 use crate::upstream::balance::Choice;
-use crate::upstream::pool::{ConnectError, Lease, SendError};
-use crate::upstream::{Cluster, Endpoint, Transport};
+use crate::upstream::pool::{ConnectError, ExchangeError, Lease, SendError};
+use crate::upstream::{Cluster, Endpoint, Head};
 
 /// A request that is ready to go out, and where to.
 pub(super) struct Attempt<'a> {
@@ -34,8 +34,6 @@ pub(super) struct Attempt<'a> {
     pub(super) method: Method,
     pub(super) target: PathAndQuery,
     pub(super) headers: HeaderMap,
-    /// Whether the client sent its body in chunks.
-    pub(super) chunked: bool,
     pub(super) record: &'a mut Record,
 }
 
@@ -44,7 +42,7 @@ pub(super) struct Attempt<'a> {
 pub(super) enum How {
     /// One that rests, or a new one.
     Pooled,
-    /// A new one to this endpoint, since the one that rested was closed.
+    /// A new one to this endpoint, since the one that was tried is of no use.
     New(Endpoint),
     /// A new one of HTTP/1.1, to change its protocol.
     Upgrade,
@@ -58,31 +56,9 @@ pub(super) enum Elapsed {
     Exchange,
 }
 
-/// Lists that a worker keeps to lend again.
-const MAX_SPARE: usize = 256;
-
 /// How often a request goes out again, at most: once because its connection was stale, and once because the new one was
 /// closed by an endpoint that did not care to wait for it.
 const RETRIES: u8 = 2;
-
-/// A head that can go out again: kept while a connection that has served before may turn out to be closed.
-struct Replay<'a> {
-    worker: &'a Worker,
-    method: Method,
-    target: PathAndQuery,
-    /// A list that the worker lends, so that keeping a head allocates nothing.
-    headers: Vec<(HeaderName, HeaderValue)>,
-}
-
-impl Drop for Replay<'_> {
-    fn drop(&mut self) {
-        self.headers.clear();
-        let mut spare = self.worker.spare_fields.borrow_mut();
-        if spare.len() < MAX_SPARE {
-            spare.push(std::mem::take(&mut self.headers));
-        }
-    }
-}
 
 /// Sends the request with its body and gives the answer, its body still to come.
 pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<Response<ResponseBody>, Error> {
@@ -95,19 +71,19 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
     let mut again = RETRIES;
     loop {
         let (endpoint, lease) = attempt.connect(how, &mut deadline, due).await?;
-        let doubtful = lease.reused() || matches!(how, How::New(_));
-        let replay = (again > 0 && doubtful && body.is_empty() && forward::is_idempotent(&attempt.method))
-            .then(|| attempt.replay());
-        let request = attempt.request(body, &lease)?;
+        let replay = again > 0 && body.is_empty() && forward::is_idempotent(&attempt.method);
+        let reused = lease.reused();
+        let head = attempt.head(&body)?;
         let began = Instant::now();
-        let sent = within(&mut deadline, worker.clock.now(), timeouts.backend_request, due, lease.send(request)).await;
+        let (now, limit) = (worker.clock.now(), timeouts.backend_request);
+        let sent = within(&mut deadline, now, limit, due, pin!(lease.send(&head, body))).await;
         let seconds = began.elapsed().as_secs_f64();
         attempt.record.upstream(seconds);
         let error = match sent {
             Ok(Ok(response)) => {
                 worker.pool.observe(endpoint.slot, seconds);
                 let (parts, body) = response.into_parts();
-                if parts.status == StatusCode::SWITCHING_PROTOCOLS || !forward::is_sound(&parts.headers) {
+                if parts.status == StatusCode::SWITCHING_PROTOCOLS {
                     // Whatever else is on that connection, nobody else may get it.
                     drop(body.into_lease());
                     return Err(Error::UpstreamProtocol);
@@ -121,18 +97,23 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
             Err(Elapsed::Step) => return Err(Error::UpstreamTimeout),
             Err(Elapsed::Exchange) => return Err(Error::RequestTimeout),
         };
-        match (error, replay) {
+        (body, how) = match error {
             // Nothing was sent, so any method may go out again.
-            (SendError { request: Some(request), .. }, _) if again > 0 => body = attempt.restore(request),
-            // It may have been sent, on a connection that the endpoint was closing; only what does no harm twice may
-            // go out again. An endpoint that answers nonsense is not closing.
-            (SendError { error, .. }, Some(replay)) if !error.is_parse() => {
-                attempt.restore_head(replay);
-                body = RequestBody::Empty;
+            SendError { unsent: Some(unsent), .. } if again > 0 => (unsent, How::New(endpoint)),
+            // It may have been sent; only what does no harm twice may go out again. An endpoint that answers nonsense
+            // has answered.
+            SendError { error, .. } if replay && !error.is_malformed() => {
+                let next = match how {
+                    // The connection was closed while it rested, which says nothing of the endpoint.
+                    _ if reused => Some(endpoint),
+                    How::New(_) => Some(attempt.another(&endpoint).unwrap_or(endpoint)),
+                    How::Pooled | How::Upgrade => attempt.another(&endpoint),
+                };
+                let Some(next) = next else { return Err(attempt.failure(&error, upload.as_deref())) };
+                (RequestBody::Empty, How::New(next))
             }
-            (SendError { error, .. }, _) => return Err(attempt.failure(&error, upload.as_deref())),
-        }
-        how = How::New(endpoint);
+            SendError { error, .. } => return Err(attempt.failure(&error, upload.as_deref())),
+        };
         again -= 1;
     }
 }
@@ -158,21 +139,41 @@ impl<'a> Attempt<'a> {
         due: Option<u64>,
     ) -> Result<(Endpoint, Lease<RequestBody>), Error> {
         let endpoint = match how {
-            // The connection was stale; the endpoint itself has not failed, unless that is how it went away.
+            // It may have gone meanwhile: that is how connections to it come to be closed.
             How::New(endpoint) if self.stands(&endpoint) => endpoint,
             How::New(_) | How::Pooled | How::Upgrade => self.select(None)?,
         };
+        let pool = &self.worker.pool;
+        pool.set_now(self.worker.clock.now());
+        if matches!(how, How::Pooled)
+            && let Some(lease) = pool.lease_existing(endpoint.slot)
+        {
+            return Ok((endpoint, lease));
+        }
+        // Boxed, since it is rare and would make the future of every exchange several times as large.
+        Box::pin(self.connect_anew(endpoint, how, deadline, due)).await
+    }
+
+    async fn connect_anew(
+        &self,
+        endpoint: Endpoint,
+        how: How,
+        deadline: &mut Deadline,
+        due: Option<u64>,
+    ) -> Result<(Endpoint, Lease<RequestBody>), Error> {
         let error = match self.lease(&endpoint, how, deadline, due).await {
             Ok(lease) => return Ok((endpoint, lease)),
             Err(error @ (Error::ConnectFailed | Error::ConnectTimeout)) => error,
             Err(error) => return Err(error),
         };
-        let other = self.select(Some(&endpoint))?;
-        if other == endpoint {
-            return Err(error);
-        }
+        let Some(other) = self.another(&endpoint) else { return Err(error) };
         let lease = self.lease(&other, how, deadline, due).await?;
         Ok((other, lease))
+    }
+
+    /// Any other endpoint than one that has just failed.
+    fn another(&self, failed: &Endpoint) -> Option<Endpoint> {
+        self.select(Some(failed)).ok().filter(|other| other != failed)
     }
 
     /// Whether the endpoint is still one of the cluster's.
@@ -204,14 +205,13 @@ impl<'a> Attempt<'a> {
     ) -> Result<Lease<RequestBody>, Error> {
         let pool = &self.worker.pool;
         let now = self.worker.clock.now();
-        pool.set_now(now);
-        let connect = async {
+        let connect = pin!(async {
             match how {
                 How::Pooled => pool.lease(self.cluster, endpoint).await,
                 How::New(_) => pool.lease_new(self.cluster, endpoint).await,
                 How::Upgrade => pool.lease_new_http1(self.cluster, endpoint).await,
             }
-        };
+        });
         match within(deadline, now, Some(self.route.timeouts.connect), due, connect).await {
             Ok(Ok(lease)) => Ok(lease),
             Ok(Err(error)) => {
@@ -226,68 +226,21 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// The request in the form that the connection's protocol wants.
-    fn request(&mut self, body: RequestBody, lease: &Lease<RequestBody>) -> Result<Request<RequestBody>, Error> {
-        let mut headers = std::mem::take(&mut self.headers);
+    /// The request as the endpoint is to get it.
+    pub(super) fn head(&self, body: &RequestBody) -> Result<Head<'_>, Error> {
         // What a backend is told to wait for must come.
-        if body.is_empty() && headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
+        if body.is_empty() && self.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
             return Err(Error::BadRequest("a Content-Length without a body"));
         }
-        let target = self.target.clone();
-        let uri = if lease.is_http2() {
-            let host = headers.remove(header::HOST);
-            headers.remove(header::TRANSFER_ENCODING);
-            let mut parts = uri::Parts::default();
-            let secure = matches!(self.cluster.transport, Transport::Tls(_));
-            parts.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
-            parts.authority = host.and_then(|host| uri::Authority::try_from(host.as_bytes()).ok());
-            parts.path_and_query = Some(target);
-            Uri::from_parts(parts).map_err(|_| Error::BadRequest("malformed target"))?
-        } else {
-            headers.remove(header::TE);
-            // Said explicitly, since the client side would frame a GET without a body otherwise.
-            if !body.is_empty() && (self.chunked || !headers.contains_key(header::CONTENT_LENGTH)) {
-                headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-            }
-            Uri::from(target)
-        };
-        let mut request = Request::new(body);
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        Ok(request)
-    }
-
-    fn replay(&self) -> Replay<'a> {
-        let mut headers = self.worker.spare_fields.borrow_mut().pop().unwrap_or_default();
-        headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-        Replay { worker: self.worker, method: self.method.clone(), target: self.target.clone(), headers }
-    }
-
-    /// Takes back a request that was not sent.
-    fn restore(&mut self, request: Request<RequestBody>) -> RequestBody {
-        let (parts, body) = request.into_parts();
-        self.headers = parts.headers;
-        if let Some(authority) = parts.uri.authority()
-            && let Ok(host) = HeaderValue::try_from(authority.as_str())
-        {
-            self.headers.insert(header::HOST, host);
-        }
-        body
-    }
-
-    fn restore_head(&mut self, mut replay: Replay<'_>) {
-        self.method = replay.method.clone();
-        self.target = replay.target.clone();
-        self.headers = replay.headers.drain(..).collect();
+        Ok(Head { method: &self.method, target: &self.target, headers: &self.headers })
     }
 
     /// What the exchange makes of a failure to send or to be answered.
-    pub(super) fn failure(&self, error: &hyper::Error, upload: Option<&Upload>) -> Error {
+    pub(super) fn failure(&self, error: &ExchangeError, upload: Option<&Upload>) -> Error {
         if upload.is_some_and(|upload| upload.broken.get()) {
             return self.client.peer.refusal().map_or(Error::ClientClosed, Error::Framing);
         }
-        if error.is_parse() || error.is_parse_too_large() { Error::UpstreamProtocol } else { Error::UpstreamReset }
+        if error.is_malformed() { Error::UpstreamProtocol } else { Error::UpstreamReset }
     }
 }
 
@@ -296,13 +249,14 @@ pub(super) fn after(now: u64, limit: Duration) -> u64 {
     now.saturating_add(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// What the future gives, unless its own limit or the whole exchange's moment comes first.
+/// What the future gives, unless its own limit or the whole exchange's moment comes first. It comes pinned, since moving
+/// it in would copy it twice.
 pub(super) async fn within<T>(
     deadline: &mut Deadline,
     now: u64,
     limit: Option<Duration>,
     due: Option<u64>,
-    future: impl Future<Output = T>,
+    mut future: Pin<&mut impl Future<Output = T>>,
 ) -> Result<T, Elapsed> {
     let step = limit.map(|limit| after(now, limit));
     let moment = step.into_iter().chain(due).min();
@@ -310,7 +264,6 @@ pub(super) async fn within<T>(
         Some(moment) => deadline.set_at(moment),
         None => deadline.clear(),
     }
-    let mut future = pin!(future);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(value) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(value));

@@ -14,7 +14,7 @@ use super::clock::Deadline;
 use super::forward;
 use super::record::Record;
 use crate::telemetry::Reason;
-use crate::upstream::pool::UpstreamBody;
+use crate::upstream::pool::{ExchangeError, UpstreamBody};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -216,7 +216,8 @@ impl Upstream {
 
 /// What the client learns of a response that broke off. If the backend reset the stream, it is the code: gRPC makes a
 /// status of it, and hyper finds it in the error's cause.
-fn broken(error: hyper::Error) -> BoxError {
+fn broken(error: ExchangeError) -> BoxError {
+    let ExchangeError::Http2(error) = error else { return BodyError::Broken.into() };
     let reset = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<h2::Error>());
     if reset.is_some_and(h2::Error::is_reset) { error.into() } else { BodyError::Broken.into() }
 }

@@ -168,8 +168,7 @@ where
         let (worker, client) = (worker.clone(), client.clone());
         service_fn(move |request| {
             client.asked.set(true);
-            let answer = exchange::answer(worker.clone(), client.clone(), request);
-            async move { Ok::<_, std::convert::Infallible>(answer.await) }
+            exchange::answer(worker.clone(), client.clone(), request)
         })
     };
     // No timer: the guard keeps the time of a head and of idleness, without a timer per request.
@@ -231,7 +230,7 @@ where
 /// connection, and the client might never see the answer.
 async fn linger(worker: &Worker, io: &mut (impl AsyncRead + Unpin)) {
     let mut deadline = worker.clock.deadline();
-    let drop_all = async {
+    let drop_all = pin!(async {
         let mut scratch = vec![0; 4096];
         let mut dropped = 0;
         while dropped < LINGER_BYTES {
@@ -240,7 +239,7 @@ async fn linger(worker: &Worker, io: &mut (impl AsyncRead + Unpin)) {
                 Ok(read) => dropped += read,
             }
         }
-    };
+    });
     let _ = attempt::within(&mut deadline, worker.clock.now(), Some(LINGER), None, drop_all).await;
 }
 
@@ -253,8 +252,7 @@ where
         let (worker, client) = (worker.clone(), client.clone());
         service_fn(move |request| {
             client.asked.set(true);
-            let answer = exchange::answer(worker.clone(), client.clone(), request);
-            async move { Ok::<_, std::convert::Infallible>(answer.await) }
+            exchange::answer(worker.clone(), client.clone(), request)
         })
     };
     let connection = http2::Builder::new(LocalExecutor)

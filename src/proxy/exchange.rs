@@ -1,6 +1,7 @@
 //! The life of a request, from its head to the head of its response, as one straight line:
 //! read → find → filter → select → send → filter → answer.
 
+use std::convert::Infallible;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -22,18 +23,19 @@ use crate::filter::{Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rew
 use crate::path::normalise;
 use crate::table::{Match, RequestHead, Route, Table, Target};
 use crate::telemetry::Reason;
+use crate::upstream::content_length;
 
-/// Answers one request. Whatever goes wrong becomes a response; nothing here fails or panics.
+/// Answers one request. Whatever goes wrong becomes a response; nothing here fails or panics. The result is of the form
+/// that hyper wants, since a future around this one would copy it for every request.
 pub(super) async fn answer(
     worker: Rc<Worker>,
     client: Rc<Client>,
     request: Request<Incoming>,
-) -> Response<ResponseBody> {
+) -> Result<Response<ResponseBody>, Infallible> {
     let (mut parts, body) = request.into_parts();
     let mut record = Record::begin(worker.clone(), client.clone(), parts.method.clone());
     let received = Received {
         upgrade: client.peer.upgrade_asked() && forward::is_websocket(&parts.method, parts.version, &parts.headers),
-        chunked: parts.headers.contains_key(header::TRANSFER_ENCODING),
     };
     // Before anything of ours is added, so that a client can have nothing of ours dropped; and before anything is
     // looked at, so that routes, filters and the backend see the same head.
@@ -57,7 +59,7 @@ pub(super) async fn answer(
     if worker.is_leaving() && client.is_http1() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response.map(|body| body.recorded(record))
+    Ok(response.map(|body| body.recorded(record)))
 }
 
 /// What a request's head says of the client's connection; it goes no further than us.
@@ -65,8 +67,6 @@ pub(super) async fn answer(
 struct Received {
     /// It asks for WebSocket.
     upgrade: bool,
-    /// Its body comes in chunks.
-    chunked: bool,
 }
 
 /// The straight line.
@@ -123,18 +123,8 @@ async fn exchange(
     parts.headers.insert(header::HOST, rewritten.host.clone().unwrap_or_else(|| asked.authority.clone()));
     let target = target(&asked.target, &path, query, rewritten.path.as_deref())?;
 
-    let attempt = Attempt {
-        worker,
-        client,
-        route,
-        cluster,
-        key,
-        method: parts.method,
-        target,
-        headers: parts.headers,
-        chunked: received.chunked,
-        record,
-    };
+    let attempt =
+        Attempt { worker, client, route, cluster, key, method: parts.method, target, headers: parts.headers, record };
     if received.upgrade {
         // Boxed, since it is rare and would make the future of every exchange larger.
         let mut response = Box::pin(upgrade::forward(attempt)).await?;
@@ -185,7 +175,7 @@ impl Asked {
             if parts.uri.path().is_empty() || (!path.starts_with('/') && path != "*") {
                 return Err(Error::BadRequest("a path is required"));
             }
-            if !forward::has_sound_length(&parts.headers) {
+            if content_length(&parts.headers).is_err() {
                 return Err(Error::BadRequest("malformed or repeated Content-Length"));
             }
         }

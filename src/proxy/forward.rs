@@ -79,28 +79,6 @@ pub(super) fn clean_response(headers: &mut HeaderMap) {
     remove_where(headers, |name| is_hop_by_hop(name) && *name != header::TRAILER);
 }
 
-/// Whether a response's head tells the length of its body in one way only; more could be read in two ways.
-pub(super) fn is_sound(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    let coding = codings.next();
-    codings.next().is_none()
-        && coding.is_none_or(|coding| {
-            coding.as_bytes().eq_ignore_ascii_case(b"chunked") && !headers.contains_key(header::CONTENT_LENGTH)
-        })
-        && has_sound_length(headers)
-}
-
-/// Whether `Content-Length` is there once at most and is a plain number (RFC 9110 8.6). Zeros before it would be read
-/// as octal by some.
-pub(super) fn has_sound_length(headers: &HeaderMap) -> bool {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    let sound = lengths.next().is_none_or(|length| match length.as_bytes() {
-        [] | [b'0', _, ..] => false,
-        digits => digits.len() <= 18 && digits.iter().all(u8::is_ascii_digit),
-    });
-    sound && lengths.next().is_none()
-}
-
 /// Drops from a request's trailers what must not come after a body (RFC 9110 6.5.1), and what could pass for a header
 /// of ours.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
@@ -272,34 +250,6 @@ mod tests {
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         fields.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
-    }
-
-    #[test]
-    fn a_response_says_its_length_once() {
-        for fields in [
-            &[][..],
-            &[("content-length", "0")],
-            &[("content-length", "42")],
-            &[("transfer-encoding", "chunked")],
-            &[("transfer-encoding", "Chunked")],
-        ] {
-            assert!(is_sound(&headers(fields)), "{fields:?}");
-        }
-        for fields in [
-            &[("content-length", "")][..],
-            &[("content-length", "042")],
-            &[("content-length", "+42")],
-            &[("content-length", "42, 42")],
-            &[("content-length", "1234567890123456789")],
-            &[("content-length", "42"), ("content-length", "42")],
-            &[("content-length", "42"), ("transfer-encoding", "chunked")],
-            &[("transfer-encoding", "gzip")],
-            &[("transfer-encoding", "gzip, chunked")],
-            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
-            &[("transfer-encoding", "chunked"), ("transfer-encoding", "gzip")],
-        ] {
-            assert!(!is_sound(&headers(fields)), "{fields:?}");
-        }
     }
 
     #[test]

@@ -97,7 +97,9 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bo
         match accepted.await {
             Some(Ok((tcp, address))) => serve(&worker, tcp, address, port, secure),
             Some(Err(error)) if is_exhausted(&error) => {
-                tracing::warn!(%error, "cannot accept connections: out of file descriptors or memory");
+                worker.complain(|| {
+                    tracing::warn!(%error, "cannot accept connections: out of file descriptors or memory");
+                });
                 tokio::time::sleep(EXHAUSTED).await;
             }
             // A connection that ended before it was accepted; the next one is none the worse.
@@ -115,7 +117,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bo
 
 fn serve(worker: &Rc<Worker>, tcp: TcpStream, address: SocketAddr, port: u16, secure: bool) {
     let Some(held) = worker.hold_connection(secure) else {
-        tracing::warn!(client = %address, most = worker.capacity.most(), "connection refused: there are too many");
+        worker.complain(|| tracing::warn!(most = worker.capacity.most(), "connections refused: there are too many"));
         return;
     };
     // Responses go out whole; waiting for more would only delay them. Failing to say so hurts nothing.

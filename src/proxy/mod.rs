@@ -28,7 +28,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, thread};
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderValue;
 use tokio::runtime::LocalOptions;
 
 pub use capacity::Capacity;
@@ -51,6 +51,9 @@ use tls::Tls;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often a draining worker looks whether its last connection has ended.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// What is told of a lack of room is told once in so many milliseconds.
+const COMPLAINT: u64 = 1_000;
 
 /// What a worker is made of.
 #[derive(Debug)]
@@ -84,10 +87,10 @@ pub(crate) struct Worker {
     connections: Connections,
     phase: Cell<Phase>,
     open: Cell<usize>,
+    /// When the next complaint may be made, by the worker's clock.
+    complaint: Cell<u64>,
     random: Cell<u64>,
     ids: RefCell<RequestIds>,
-    /// Empty lists, each with room for a head.
-    spare_fields: RefCell<Vec<Vec<(HeaderName, HeaderValue)>>>,
     https_port: u16,
 }
 
@@ -114,9 +117,9 @@ async fn run(settings: Settings) -> io::Result<()> {
         connections: Connections::default(),
         phase: Cell::new(Phase::Serving),
         open: Cell::new(0),
+        complaint: Cell::new(0),
         random: Cell::new(seed()?),
         ids: RefCell::default(),
-        spare_fields: RefCell::default(),
         https_port: https.local_addr()?.port(),
     });
     let ticking = tokio::task::spawn_local(worker.clock.clone().run());
@@ -221,6 +224,15 @@ impl Worker {
         self.open.set(self.open.get() + 1);
         self.metrics.connection_opened(secure);
         Some(Open { worker: self.clone(), secure, _place: place })
+    }
+
+    /// Complains, unless that was done a moment ago: what there is no room for comes by the thousand.
+    fn complain(&self, complaint: impl FnOnce()) {
+        let now = self.clock.now();
+        if now >= self.complaint.get() {
+            self.complaint.set(now + COMPLAINT);
+            complaint();
+        }
     }
 
     /// Says why an endpoint could not be reached; the client only learns that it could not.

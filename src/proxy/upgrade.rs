@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
-use http::uri::Uri;
-use http::{Request, Response, StatusCode};
+use http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::attempt::{self, Attempt, Elapsed, How};
@@ -18,7 +17,7 @@ use super::body::{RequestBody, ResponseBody};
 use super::clock::Deadline;
 use super::error::Error;
 use super::forward;
-use crate::upstream::pool::Stream;
+use crate::upstream::pool::{Lease, Stream};
 
 /// A backend that has agreed, and what it has sent already.
 pub(super) struct Tunnel {
@@ -27,6 +26,8 @@ pub(super) struct Tunnel {
     /// How long nothing may move either way.
     idle: Duration,
     deadline: Deadline,
+    /// The endpoint is busy with it.
+    _lease: Lease<RequestBody>,
 }
 
 /// A side of a tunnel that tells when something has moved.
@@ -45,16 +46,11 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     if lease.is_http2() {
         return Err(Error::UpstreamProtocol);
     }
-    let mut request = Request::new(RequestBody::Empty);
-    *request.method_mut() = attempt.method.clone();
-    *request.uri_mut() = Uri::from(attempt.target.clone());
-    *request.headers_mut() = std::mem::take(&mut attempt.headers);
-    let headers = request.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-
-    let now = worker.clock.now();
-    let sent = attempt::within(&mut deadline, now, timeouts.backend_request, due, lease.send(request)).await;
+    attempt.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    attempt.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let head = attempt.head(&RequestBody::Empty)?;
+    let (now, limit) = (worker.clock.now(), timeouts.backend_request);
+    let sent = attempt::within(&mut deadline, now, limit, due, pin!(lease.send(&head, RequestBody::Empty))).await;
     let response = match sent {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => return Err(attempt.failure(&error.error, None)),
@@ -63,19 +59,15 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     };
     let (mut parts, body) = response.into_parts();
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
-        if !forward::is_sound(&parts.headers) {
-            drop(body.into_lease());
-            return Err(Error::UpstreamProtocol);
-        }
         forward::clean_response(&mut parts.headers);
         attempt.record.streaming(parts.status);
         deadline.clear();
         return Ok(Response::from_parts(parts, ResponseBody::upstream(body, timeouts.idle, due, deadline)));
     }
     let agreed = parts.headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let (stream, read) =
-        body.into_lease().filter(|_| agreed).and_then(|lease| lease.into_stream()).ok_or(Error::UpstreamProtocol)?;
-    attempt.client.open_tunnel(Tunnel { stream, read, idle: timeouts.idle, deadline });
+    let mut lease = body.into_lease().filter(|_| agreed).ok_or(Error::UpstreamProtocol)?;
+    let (stream, read) = lease.take_stream().ok_or(Error::UpstreamProtocol)?;
+    attempt.client.open_tunnel(Tunnel { stream, read, idle: timeouts.idle, deadline, _lease: lease });
     attempt.client.peer.answer_upgrade(true);
     attempt.record.answered(parts.status, crate::telemetry::Reason::Ok);
 
@@ -89,12 +81,13 @@ impl Tunnel {
     /// Carries bytes both ways until both sides have ended or nothing has moved for too long. `early` is what the client
     /// has sent already.
     pub(super) async fn run(self, client: impl AsyncRead + AsyncWrite + Unpin, early: &[u8]) -> io::Result<()> {
-        let Self { stream, read, idle, mut deadline } = self;
+        let Self { stream, read, idle, mut deadline, _lease } = self;
         let moved = Cell::new(true);
         let mut client = Watched { io: client, moved: &moved };
         let mut backend = Watched { io: stream, moved: &moved };
         let carried = async {
             client.write_all(&read).await?;
+            client.flush().await?;
             backend.write_all(early).await?;
             tokio::io::copy_bidirectional(&mut client, &mut backend).await
         };

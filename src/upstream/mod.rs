@@ -1,6 +1,7 @@
 //! From a chosen backend to an endpoint: the group behind a backend, how one of it is chosen, and how it is spoken to.
 
 pub mod balance;
+mod http1;
 pub mod pool;
 pub mod ring;
 
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 
 pub use balance::{Balancer, Choice, Loads, Shares};
+pub use http1::{Head, content_length};
 pub use ring::Ring;
 
 use crate::slot::Slot;

@@ -38,8 +38,8 @@ pub enum Stream {
 
 /// A socket whose other end may stop listening before it stops talking.
 ///
-/// A backend that has heard enough of a request answers and closes, and the rest of the request meets a reset. hyper
-/// would take the failed write for the end of the connection and never read the answer. Here a write to a peer that is
+/// A backend that has heard enough of a request answers and closes, and the rest of the request meets a reset. A
+/// TLS library would take the failed write for the end of the connection, and the answer would never be read. Here a write to a peer that is
 /// gone succeeds and goes nowhere; what the peer said is read, and then its end.
 #[derive(Debug)]
 pub struct Socket {

@@ -1,18 +1,19 @@
 //! A connection in the hands of one exchange.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response, Uri, header, uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{BoxError, Http1, Pool, Shared, Stream};
+use super::{BoxError, Pool, Shared, Stream};
 use crate::slot::Slot;
+use crate::upstream::http1::{self, Head, Http1};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -34,48 +35,40 @@ pub(super) enum Connection<B>
 where
     B: Body + 'static,
 {
-    Http1(Box<Http1<B>>),
+    Http1(Box<Http1<Stream, B>>),
     Http2(Rc<Shared<B>>),
     /// Given back or closed.
     Gone,
+}
+
+/// An exchange with an endpoint broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// Over HTTP/1.1.
+    #[error(transparent)]
+    Http1(#[from] http1::Error),
+    /// Over HTTP/2.
+    #[error(transparent)]
+    Http2(#[from] hyper::Error),
+}
+
+impl ExchangeError {
+    /// Whether the endpoint has answered something that is no HTTP.
+    pub fn is_malformed(&self) -> bool {
+        match self {
+            Self::Http1(error) => matches!(error, http1::Error::Malformed(_)),
+            Self::Http2(error) => error.is_parse(),
+        }
+    }
 }
 
 /// A request that got no response.
 #[derive(Debug)]
 pub struct SendError<B> {
     /// What happened.
-    pub error: hyper::Error,
-    /// The request, when none of it was sent.
-    pub request: Option<Request<B>>,
-}
-
-impl<B> Http1<B>
-where
-    B: Body + 'static,
-{
-    /// Whether nothing is left on it: the request has gone out whole and the response has come in whole.
-    fn is_at_rest(&self) -> bool {
-        !self.ended && self.sender.is_ready()
-    }
-}
-
-impl<B> Http1<B>
-where
-    B: Body<Data = Bytes> + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    /// Lets the connection work; `true` once it has ended.
-    fn drive(&mut self, cx: &mut Context<'_>) -> bool {
-        if !self.ended && self.connection.poll_without_shutdown(cx).is_ready() {
-            self.ended = true;
-        }
-        self.ended
-    }
-
-    /// Whether an idle connection can take a request: neither closed nor with bytes on it that nobody asked for.
-    pub(super) fn is_usable(&mut self, cx: &mut Context<'_>) -> bool {
-        !self.drive(cx) && self.sender.is_ready()
-    }
+    pub error: ExchangeError,
+    /// The request's body, when nothing of the request was sent.
+    pub unsent: Option<B>,
 }
 
 impl<B> Lease<B>
@@ -96,48 +89,67 @@ where
     /// Sends the request and waits for the response's head, doing the connection's work meanwhile.
     ///
     /// # Errors
-    /// When no response came; a request that was not sent at all is handed back.
-    pub async fn send(mut self, request: Request<B>) -> Result<Response<UpstreamBody<B>>, SendError<B>> {
-        let failed = |mut error: hyper::client::conn::TrySendError<Request<B>>| {
-            let request = error.take_message();
-            SendError { error: error.into_error(), request }
-        };
-        let response = match &mut self.connection {
+    /// When no response came; the body of a request that was not sent at all is handed back.
+    pub async fn send(mut self, head: &Head<'_>, body: B) -> Result<Response<UpstreamBody<B>>, SendError<B>> {
+        match &mut self.connection {
             Connection::Http1(http1) => {
-                let mut response = pin!(http1.sender.try_send_request(request));
-                // The sender is only borrowed to make the future; the rest of the connection is polled beside it.
-                let Http1 { connection, ended, .. } = &mut **http1;
-                poll_fn(|cx| {
-                    if !*ended && connection.poll_without_shutdown(cx).is_ready() {
-                        *ended = true;
-                    }
-                    response.as_mut().poll(cx)
-                })
-                .await
+                // One that has served before was looked at when it was taken from the pool.
+                if !self.reused && !http1.is_usable() {
+                    return Err(SendError { error: http1::Error::Closed.into(), unsent: Some(body) });
+                }
+                http1.begin(head, body);
+                let answer = poll_fn(|cx| http1.poll_response(cx)).await;
+                let (status, headers) = answer.map_err(|error| SendError { error: error.into(), unsent: None })?;
+                self.keep_for = keep_alive(&headers);
+                let mut response = Response::new(UpstreamBody::http1(self));
+                *response.status_mut() = status;
+                *response.headers_mut() = headers;
+                Ok(response)
             }
             Connection::Http2(shared) => {
                 let mut sender = shared.sender.clone();
-                sender.try_send_request(request).await
+                let response = sender.try_send_request(http2_request(head, shared.secure, body)).await;
+                let response = response.map_err(|mut error| SendError {
+                    unsent: error.take_message().map(Request::into_body),
+                    error: error.into_error().into(),
+                })?;
+                if let Err(error) = http1::content_length(response.headers()) {
+                    return Err(SendError { error: http1::Error::from(error).into(), unsent: None });
+                }
+                Ok(response.map(|incoming| UpstreamBody { http2: Some(incoming), lease: Some(self) }))
             }
             Connection::Gone => unreachable_lease().await,
-        };
-        let response = response.map_err(failed)?;
-        self.keep_for = keep_alive(response.headers());
-        Ok(response.map(|incoming| UpstreamBody::new(incoming, self)))
+        }
     }
 
-    /// The connection itself, after it has answered 101; with what has been read past that.
-    pub fn into_stream(mut self) -> Option<(Stream, Bytes)> {
+    /// The connection itself, after it has answered 101; with what has been read past that. The endpoint counts as busy
+    /// for as long as the lease is held.
+    pub fn take_stream(&mut self) -> Option<(Stream, Bytes)> {
         match std::mem::replace(&mut self.connection, Connection::Gone) {
             Connection::Http1(http1) => {
-                let parts = http1.connection.into_parts();
-                let mut stream = parts.io.into_inner();
+                let (mut stream, read) = http1.into_inner();
                 stream.become_tunnel();
-                Some((stream, parts.read_buf))
+                Some((stream, read))
             }
             Connection::Http2(_) | Connection::Gone => None,
         }
     }
+}
+
+/// The request in the form that HTTP/2 wants: the host is its authority, and the body needs no framing (RFC 9113 8.3.1).
+fn http2_request<B>(head: &Head<'_>, secure: bool, body: B) -> Request<B> {
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    let headers = request.headers_mut();
+    headers.clone_from(head.headers);
+    headers.remove(header::TRANSFER_ENCODING);
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(if secure { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
+    parts.authority = headers.remove(header::HOST).and_then(|host| uri::Authority::try_from(host.as_bytes()).ok());
+    parts.path_and_query = Some(head.target.clone());
+    // An authority that is none was refused when the request came in; the target alone is a URI in any case.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_else(|_| Uri::from(head.target.clone()));
+    request
 }
 
 /// A lease is made with a connection and loses it only when it is dropped or taken apart.
@@ -150,7 +162,9 @@ pub struct UpstreamBody<B>
 where
     B: Body + 'static,
 {
-    incoming: Incoming,
+    /// Over HTTP/2, where hyper reads it.
+    http2: Option<Incoming>,
+    /// Given back as soon as the body has been read to its end.
     lease: Option<Lease<B>>,
 }
 
@@ -159,8 +173,10 @@ where
     B: Body<Data = Bytes> + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    fn new(incoming: Incoming, lease: Lease<B>) -> Self {
-        Self { incoming, lease: Some(lease) }
+    fn http1(lease: Lease<B>) -> Self {
+        let mut body = Self { http2: None, lease: Some(lease) };
+        body.finish_if_answered();
+        body
     }
 
     /// The lease, for a response that changes protocols.
@@ -175,26 +191,35 @@ where
     B::Error: Into<BoxError>,
 {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ExchangeError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ExchangeError>>> {
         let this = self.get_mut();
-        if let Some(Lease { connection: Connection::Http1(http1), .. }) = &mut this.lease {
-            http1.drive(cx);
+        if let Some(incoming) = &mut this.http2 {
+            let frame = ready!(Pin::new(incoming).poll_frame(cx));
+            if frame.is_none() {
+                this.lease = None;
+            }
+            return Poll::Ready(frame.map(|frame| frame.map_err(ExchangeError::from)));
         }
-        let frame = ready!(Pin::new(&mut this.incoming).poll_frame(cx));
-        if frame.is_none() {
-            this.finish();
-        }
-        Poll::Ready(frame)
+        let Some(Lease { connection: Connection::Http1(http1), .. }) = &mut this.lease else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(http1.poll_frame(cx));
+        this.finish_if_answered();
+        Poll::Ready(frame.map(|frame| frame.map_err(ExchangeError::from)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.http2.as_ref().map_or(self.lease.is_none(), Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match (&self.http2, &self.lease) {
+            (Some(incoming), _) => incoming.size_hint(),
+            (None, Some(Lease { connection: Connection::Http1(http1), .. })) => http1.size_hint(),
+            (None, _) => SizeHint::with_exact(0),
+        }
     }
 }
 
@@ -202,22 +227,12 @@ impl<B> UpstreamBody<B>
 where
     B: Body + 'static,
 {
-    /// Gives the connection back: everything on it has been read.
-    fn finish(&mut self) {
-        if let Some(lease) = self.lease.take() {
+    /// Gives the connection back once everything on it has been read.
+    fn finish_if_answered(&mut self) {
+        let answered =
+            |lease: &mut Lease<B>| matches!(&lease.connection, Connection::Http1(http1) if http1.is_answered());
+        if let Some(lease) = self.lease.take_if(answered) {
             lease.give_back();
-        }
-    }
-}
-
-impl<B> Drop for UpstreamBody<B>
-where
-    B: Body + 'static,
-{
-    fn drop(&mut self) {
-        // hyper stops asking once it has the bytes that Content-Length promised, so the end may never be polled.
-        if self.incoming.is_end_stream() {
-            self.finish();
         }
     }
 }
@@ -230,8 +245,9 @@ where
     /// request does: the connection is of no use to anybody else then, and closing it is what ends the upload.
     fn give_back(mut self) {
         if matches!(&self.connection, Connection::Http1(http1) if http1.is_at_rest())
-            && let Connection::Http1(http1) = std::mem::replace(&mut self.connection, Connection::Gone)
+            && let Connection::Http1(mut http1) = std::mem::replace(&mut self.connection, Connection::Gone)
         {
+            http1.rest();
             self.pool.keep(self.endpoint, http1, self.keep_for);
         }
     }

@@ -9,19 +9,19 @@ mod lease;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 
 use http_body::Body;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 
 use connect::Versions;
 pub use connect::{ConnectError, Stream};
-pub use lease::{Lease, SendError, UpstreamBody};
+pub use lease::{ExchangeError, Lease, SendError, UpstreamBody};
 
 use super::balance::Loads;
+use super::http1::{Http1, MAX_RESPONSE_HEAD};
 use super::{Cluster, Endpoint, Transport};
 use crate::slot::{Slot, SlotVec};
 
@@ -40,8 +40,6 @@ const MAX_STREAMS: u32 = 100;
 const MAX_IDLE: usize = 256;
 /// The average latency of an endpoint that is not asked falls to 37 % within this time.
 const LATENCY_DECAY: Duration = Duration::from_secs(10);
-/// The longest head of a response that is taken, in bytes.
-const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 /// Weight of the newest latency in the average.
 const EWMA_WEIGHT: f64 = 0.2;
 
@@ -99,7 +97,7 @@ impl<B: Body + 'static> Default for State<B> {
 }
 
 struct Idle<B: Body + 'static> {
-    connection: Box<Http1<B>>,
+    connection: Box<Http1<Stream, B>>,
     /// From when on it is not used any more, in milliseconds of the worker's clock.
     until: u64,
 }
@@ -110,23 +108,26 @@ impl<B: Body + 'static> std::fmt::Debug for Idle<B> {
     }
 }
 
-/// An HTTP/1.1 connection with both its halves: the one that sends and the one that does the work when polled.
-pub(super) struct Http1<B>
-where
-    B: Body + 'static,
-{
-    sender: http1::SendRequest<B>,
-    connection: http1::Connection<TokioIo<Stream>, B>,
-    /// The connection has ended and must not be polled again.
-    ended: bool,
-}
-
 /// An HTTP/2 connection that several exchanges share.
 #[derive(Debug)]
 struct Shared<B> {
     sender: http2::SendRequest<B>,
+    /// It goes over TLS.
+    secure: bool,
     streams: Cell<u32>,
+    /// Streams that the endpoint allows.
+    allowed: Rc<Cell<usize>>,
     idle_since: Cell<u64>,
+}
+
+impl<B> Shared<B> {
+    /// How many streams there may be on it: a request beyond what the endpoint allows would wait in hyper's queue, behind
+    /// streams that may be open for hours.
+    fn most_streams(&self) -> u32 {
+        let allowed = u32::try_from(self.allowed.get()).unwrap_or(MAX_STREAMS);
+        // One that allows none is asked all the same: it will say why, or allow some.
+        allowed.clamp(1, MAX_STREAMS)
+    }
 }
 
 impl<B: Body + 'static> Default for Pool<B> {
@@ -159,20 +160,34 @@ where
     B: Body<Data = bytes::Bytes> + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    /// A connection to the endpoint for one exchange: one that is there, or a new one.
+    /// A connection to the endpoint that is there and has room for one more exchange.
+    pub fn lease_existing(&self, endpoint: Slot) -> Option<Lease<B>> {
+        let connection = self.existing(endpoint)?;
+        let mut lease = self.empty_lease(endpoint);
+        lease.connection = connection;
+        lease.reused = true;
+        self.inner.reuses.set(self.inner.reuses.get() + 1);
+        Some(lease)
+    }
+
+    /// A connection to the endpoint for one exchange: one that is there, one that is being made, or a new one.
     ///
     /// # Errors
     /// When none is there and none can be made.
     pub async fn lease(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
-        let mut lease = self.empty_lease(endpoint.slot);
-        if let Some(connection) = self.existing(endpoint.slot, &cluster.transport).await {
-            lease.connection = connection;
-            lease.reused = true;
-            self.inner.reuses.set(self.inner.reuses.get() + 1);
+        let waiting = self.empty_lease(endpoint.slot);
+        // Another exchange may be dialing an HTTP/2 connection that has room for this one as well.
+        while self.shares(endpoint.slot, &cluster.transport)
+            && let Some(Some(dialing)) =
+                self.with(endpoint.slot, |state| state.dialing.clone().filter(|_| state.free_shared().is_none()))
+        {
+            dialing.notified().await;
+        }
+        if let Some(lease) = self.lease_existing(endpoint.slot) {
             return Ok(lease);
         }
-        // Boxed, since dialing is rare and would make the future of every exchange several times as large.
-        lease.connection = Box::pin(self.dial(&cluster.transport, endpoint, Versions::Any)).await?;
+        let mut lease = waiting;
+        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any).await?;
         Ok(lease)
     }
 
@@ -182,7 +197,7 @@ where
     /// When none can be made.
     pub async fn lease_new(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
         let mut lease = self.empty_lease(endpoint.slot);
-        lease.connection = Box::pin(self.dial(&cluster.transport, endpoint, Versions::Any)).await?;
+        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any).await?;
         Ok(lease)
     }
 
@@ -193,7 +208,7 @@ where
     /// When none can be made.
     pub async fn lease_new_http1(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
         let mut lease = self.empty_lease(endpoint.slot);
-        lease.connection = Box::pin(self.dial(&cluster.transport, endpoint, Versions::OnlyHttp1)).await?;
+        lease.connection = self.dial(&cluster.transport, endpoint, Versions::OnlyHttp1).await?;
         Ok(lease)
     }
 
@@ -204,21 +219,13 @@ where
         Lease { pool: self.clone(), endpoint, reused: false, keep_for: None, connection: lease::Connection::Gone }
     }
 
-    async fn existing(&self, endpoint: Slot, transport: &Transport) -> Option<lease::Connection<B>> {
-        // Another exchange may be dialing an HTTP/2 connection that has room for this one as well.
-        while self.shares(endpoint, transport)
-            && let Some(Some(dialing)) =
-                self.with(endpoint, |state| state.dialing.clone().filter(|_| state.free_shared().is_none()))
-        {
-            dialing.notified().await;
-        }
+    fn existing(&self, endpoint: Slot) -> Option<lease::Connection<B>> {
         if let Some(Some(shared)) = self.with(endpoint, State::free_shared) {
             shared.streams.set(shared.streams.get() + 1);
             return Some(lease::Connection::Http2(shared));
         }
         while let Some(Some(mut idle)) = self.with(endpoint, |state| state.idle.pop()) {
-            let usable = std::future::poll_fn(|cx| Poll::Ready(idle.connection.is_usable(cx))).await;
-            if usable && idle.until > self.now() {
+            if idle.connection.is_usable() && idle.until > self.now() {
                 return Some(lease::Connection::Http1(idle.connection));
             }
         }
@@ -245,13 +252,7 @@ where
         let _dialing = shares.then(|| Dialing::begin(self.clone(), endpoint.slot));
         let (stream, http2) = connect::connect(transport, endpoint.address, versions).await?;
         if !http2 {
-            let (sender, connection) = http1::Builder::new()
-                .max_buf_size(MAX_RESPONSE_HEAD)
-                .max_header_size(MAX_RESPONSE_HEAD)
-                .handshake(TokioIo::new(stream))
-                .await
-                .map_err(ConnectError::Http)?;
-            return Ok(lease::Connection::Http1(Box::new(Http1 { sender, connection, ended: false })));
+            return Ok(lease::Connection::Http1(Box::new(Http1::new(stream))));
         }
         let (sender, connection) = http2::Builder::new(LocalExecutor)
             .timer(hyper_util::rt::TokioTimer::new())
@@ -263,13 +264,27 @@ where
             .handshake(TokioIo::new(stream))
             .await
             .map_err(ConnectError::Http)?;
+        let allowed = Rc::new(Cell::new(connection.current_max_send_streams()));
+        let told = allowed.clone();
+        let mut connection = Box::pin(connection);
         // The task ends with the connection; the connection ends when its last sender has gone.
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
+            let ended = std::future::poll_fn(|cx| {
+                let ended = connection.as_mut().poll(cx);
+                told.set(connection.current_max_send_streams());
+                ended
+            });
+            if let Err(error) = ended.await {
                 tracing::debug!(%error, "HTTP/2 connection to a backend ended");
             }
         });
-        let shared = Rc::new(Shared { sender, streams: Cell::new(1), idle_since: Cell::new(self.now()) });
+        let shared = Rc::new(Shared {
+            sender,
+            secure: matches!(transport, Transport::Tls(_)),
+            streams: Cell::new(1),
+            allowed,
+            idle_since: Cell::new(self.now()),
+        });
         self.with(endpoint.slot, |state| {
             state.chose_http2 = true;
             state.shared.push(shared.clone());
@@ -341,7 +356,7 @@ where
         self.inner.endpoints.borrow_mut().get_mut(endpoint).map(act)
     }
 
-    fn keep(&self, endpoint: Slot, connection: Box<Http1<B>>, keep_for: Option<Duration>) {
+    fn keep(&self, endpoint: Slot, connection: Box<Http1<Stream, B>>, keep_for: Option<Duration>) {
         let limit = keep_for.map_or(IDLE_HTTP1, |said| (said - IDLE_MARGIN.min(said / 2)).min(IDLE_MOST));
         let until = self.now().saturating_add(milliseconds(limit));
         self.with(endpoint, |state| {
@@ -360,7 +375,7 @@ impl<B: Body + 'static> State<B> {
     /// An HTTP/2 connection with room for another stream.
     fn free_shared(&mut self) -> Option<Rc<Shared<B>>> {
         self.shared.retain(|shared| !shared.sender.is_closed());
-        self.shared.iter().find(|shared| shared.streams.get() < MAX_STREAMS).cloned()
+        self.shared.iter().find(|shared| shared.streams.get() < shared.most_streams()).cloned()
     }
 }
 
