@@ -12,8 +12,9 @@ use tokio::sync::Notify;
 use crate::harness::endpoint::{Endpoint, Speaks, empty, full, read_head, read_to_the_end};
 use crate::harness::gateway::{Gateway, binary};
 use crate::harness::http::get;
+use crate::harness::load::{Ask, Load, Pace};
 use crate::harness::objects::route;
-use crate::harness::traffic::{self, Load, ask, ask2, request, request2, soon, whole};
+use crate::harness::traffic::{self, ask, ask2, request, request2, soon, whole};
 
 /// A backend whose answers at `/slow` take as long as the test wants, and a gateway in front of it.
 struct Setting {
@@ -61,10 +62,20 @@ impl Setting {
 /// what is in flight is finished, and then it is over.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_fails_while_it_leaves() {
-    let mut setting = Setting::new(&["--workers", "2", "--drain-delay", "2s", "--drain-timeout", "10s"]).await;
+    // 1.8 s, most of which fall into the delay.
+    const LOAD: Load = Load {
+        connections: 8,
+        requests: 900,
+        pace: Pace::Even(500),
+        asks: &[
+            Ask { host: "test", path: "/", body: "" },
+            Ask { host: "test", path: "/form", body: "name=value&more=of+it" },
+        ],
+    };
+    let mut setting = Setting::new(&["--workers", "2", "--drain-delay", "3s", "--drain-timeout", "10s"]).await;
     let in_flight = setting.in_flight().await;
-    let load = Load::start(setting.gateway.http, 500);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let load = LOAD.start(setting.gateway.http);
+    setting.gateway.wait_until("it is under way", || load.answered() >= 150);
     assert!(setting.is_ready());
 
     setting.gateway.signal("TERM");
@@ -78,15 +89,13 @@ async fn nothing_fails_while_it_leaves() {
     assert_eq!((answer.text(), &answer.headers[header::CONNECTION]), ("done", &"close".parse().unwrap()));
     assert!(soon(client.ready()).await.is_err());
 
-    tokio::time::sleep(Duration::from_millis(1500).saturating_sub(began.elapsed())).await;
-    let outcome = load.stop().await;
-    assert_eq!(outcome.failed, Vec::<String>::new(), "of {}", outcome.sent);
-    assert!(outcome.sent > 500);
+    setting.gateway.wait_until("the load is over", || load.is_over());
+    load.outcome().assert_none_failed(&LOAD);
 
     // The delay is over: nothing is accepted any more, and what is in flight is still there.
     let gateway = setting.gateway.http;
     setting.gateway.wait_until("it refuses connections", || std::net::TcpStream::connect(gateway).is_err());
-    assert!(began.elapsed() >= Duration::from_millis(1900));
+    assert!(began.elapsed() >= Duration::from_millis(2900));
     assert!(!in_flight.is_finished());
     setting.finish.notify_one();
     let answer = soon(in_flight).await.unwrap();
@@ -98,7 +107,7 @@ async fn nothing_fails_while_it_leaves() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn http2_connections_are_told_to_go() {
-    let mut setting = Setting::new(&["--workers", "1", "--drain-delay", "1s", "--drain-timeout", "10s"]).await;
+    let mut setting = Setting::new(&["--workers", "1", "--drain-delay", "3s", "--drain-timeout", "20s"]).await;
     let mut client = traffic::http2(setting.gateway.http).await;
     let mut quiet = traffic::http2(setting.gateway.http).await;
     for client in [&mut client, &mut quiet] {

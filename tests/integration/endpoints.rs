@@ -1,9 +1,14 @@
 //! Endpoints that come, go and close connections, under load.
 
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::harness::backend::{Backend, service};
+use http::Response;
+use http_body_util::BodyExt;
+
+use crate::harness::backend::{Backend, service, service_speaking};
+use crate::harness::endpoint::{Endpoint, Speaks, full};
 use crate::harness::fickle::Fickle;
 use crate::harness::gateway::Gateway;
 use crate::harness::http::get_host;
@@ -97,4 +102,83 @@ fn no_request_fails_on_a_backend_that_closes_connections_as_it_likes() {
         outcome.assert_none_failed(&LOAD);
     }
     assert!(after_response > 1_000 && at_rest > 200);
+}
+
+/// Four endpoints that answer what they are sent.
+async fn four(speaks: &Speaks) -> Vec<Endpoint> {
+    let mut endpoints = Vec::new();
+    for _ in 0..4 {
+        let answering = Endpoint::answering(speaks.clone(), |request| async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            Response::new(full(body))
+        });
+        endpoints.push(answering.await);
+    }
+    endpoints
+}
+
+fn addresses(endpoints: &[Endpoint]) -> Vec<SocketAddr> {
+    endpoints.iter().map(|endpoint| endpoint.address).collect()
+}
+
+/// A rolling update, over and over: all endpoints are replaced by new ones, and stop soon after they are no longer
+/// listed, closing what rests and finishing what they were asked.
+async fn no_request_fails_while_endpoints_leave(protocol: &str, speaks: Speaks) {
+    const LOAD: Load = Load {
+        connections: 8,
+        requests: 3_000,
+        pace: Pace::Even(500),
+        asks: &[
+            Ask { host: "app.test", path: "/", body: "" },
+            Ask { host: "app.test", path: "/form", body: "name=value&more=of+it" },
+        ],
+    };
+    let slices = |endpoints: &[Endpoint]| service_speaking("app", protocol, &addresses(endpoints));
+    let mut endpoints = four(&speaks).await;
+    let gateway = Gateway::start_with(ROUTE, &["--workers", "2"]);
+    gateway.write("app.yaml", &slices(&endpoints));
+    let load = LOAD.start(gateway.http);
+    let mut left = 0;
+    while !load.is_over() {
+        let next = four(&speaks).await;
+        gateway.write("app.yaml", &slices(&next));
+        // The time that a pod has to hear of its end: what is on its way to it arrives.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for old in std::mem::replace(&mut endpoints, next) {
+            old.leave().await;
+            left += 1;
+        }
+    }
+    load.outcome().assert_none_failed(&LOAD);
+    println!("{left} endpoints left");
+    assert!(left >= 40);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_fails_while_http1_endpoints_leave() {
+    no_request_fails_while_endpoints_leave("http", Speaks::Http1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_fails_while_http2_endpoints_leave() {
+    no_request_fails_while_endpoints_leave("kubernetes.io/h2c", Speaks::H2c).await;
+}
+
+/// One endpoint of four is killed without notice and stays listed: what it was asked goes to another one, as long as
+/// that does no harm twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_endpoint_costs_no_get() {
+    const LOAD: Load = Load {
+        connections: 8,
+        requests: 4_000,
+        pace: Pace::FlatOut,
+        asks: &[Ask { host: "app.test", path: "/", body: "" }],
+    };
+    let mut endpoints = four(&Speaks::Http1).await;
+    let gateway = Gateway::start(&(ROUTE.to_owned() + &service("app", &addresses(&endpoints))));
+    let load = LOAD.start(gateway.http);
+    gateway.wait_until("all is in full swing", || load.answered() > 1_000);
+    drop(endpoints.pop());
+    gateway.wait_until("the load is over", || load.is_over());
+    load.outcome().assert_none_failed(&LOAD);
 }

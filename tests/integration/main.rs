@@ -73,6 +73,3 @@ mod docs;
 
 /// A folder that changes under load.
 mod hot_reload;
-
-/// Endpoints that are replaced, killed, or close connections, over both protocols.
-mod replaced_endpoints;

@@ -634,6 +634,36 @@ async fn a_client_that_goes_away_is_not_worked_for() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_goes_away_in_its_body_is_not_taken_for_done() {
+    for (protocol, speaks) in [("http", Speaks::Http1), ("h2c", Speaks::H2c)] {
+        for framing in ["Content-Length: 1000", "Transfer-Encoding: chunked"] {
+            let (sender, mut ends) = tokio::sync::mpsc::unbounded_channel();
+            let endpoint = Endpoint::answering(speaks.clone(), move |mut request: Request<Incoming>| {
+                let sender = sender.clone();
+                async move {
+                    let first = request.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+                    sender.send(format!("{first:?}")).unwrap();
+                    let rest = request.into_body().collect().await;
+                    sender.send(rest.map_or_else(|_| "broken".to_owned(), |_| "whole".to_owned())).unwrap();
+                    Response::new(empty())
+                }
+            })
+            .await;
+            let gateway = speaking(protocol, endpoint.address);
+            let mut client = connect(&gateway).await;
+            let body = if framing.contains("chunked") { "3\r\nabc\r\n" } else { "abc" };
+            client
+                .write_all(format!("POST / HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n{body}").as_bytes())
+                .await
+                .unwrap();
+            assert_eq!(soon(ends.recv()).await.unwrap(), "b\"abc\"", "{protocol} {framing}");
+            drop(client);
+            assert_eq!(soon(ends.recv()).await.unwrap(), "broken", "{protocol} {framing}");
+        }
+    }
+}
+
 /// Counts when it is dropped.
 struct Leaving(Arc<AtomicUsize>);
 

@@ -104,6 +104,41 @@ async fn http2_connections_to_backends_are_shared() {
     assert_eq!(endpoint.accepted(), 1);
 }
 
+/// A backend that allows two streams a connection is given as many connections as that takes; nobody waits behind a
+/// stream that lasts.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_waits_for_room_on_an_http2_connection() {
+    let endpoint = Endpoint::scripted(|tcp, _| async move {
+        let service = hyper::service::service_fn(|request: Request<Incoming>| async move {
+            if request.uri().path() == "/lasting" {
+                std::future::pending::<()>().await;
+            }
+            Ok::<_, std::convert::Infallible>(Response::new(full("ok")))
+        });
+        let _ = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+            .max_concurrent_streams(2)
+            .serve_connection(hyper_util::rt::TokioIo::new(tcp), service)
+            .await;
+    })
+    .await;
+    let objects = service_speaking("s", "kubernetes.io/h2c", &[endpoint.address]) + &route("s", "");
+    let gateway = Gateway::start_with(&objects, ONE);
+    let mut client = traffic::http2(gateway.http).await;
+    let mut lasting = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(
+            soon(traffic::ask2(&mut client, traffic::request2(Method::GET, "/", empty()))).await.unwrap().text(),
+            "ok"
+        );
+        lasting.push(client.send_request(traffic::request2(Method::GET, "/lasting", empty())));
+    }
+    assert_eq!(
+        soon(traffic::ask2(&mut client, traffic::request2(Method::GET, "/", empty()))).await.unwrap().text(),
+        "ok"
+    );
+    assert_eq!(endpoint.accepted(), 3);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backend_over_tls_must_prove_who_it_is() {
     let authority = Authority::new();
@@ -426,6 +461,40 @@ async fn least_request_avoids_the_busy_one() {
     assert_eq!(ask_many(&gateway, 50).await, BTreeMap::from([("free".to_owned(), 50)]));
     assert_eq!(busy.accepted(), 1);
     drop(hanging);
+}
+
+/// A tunnel keeps its endpoint busy for as long as it is open.
+#[tokio::test(flavor = "multi_thread")]
+async fn least_request_counts_tunnels() {
+    let endpoint = || {
+        Endpoint::scripted(|mut tcp, _| async move {
+            while let head = read_head(&mut tcp).await
+                && !head.is_empty()
+            {
+                let answer = if head.contains("Sec-WebSocket") || head.contains("sec-websocket") {
+                    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+                } else {
+                    OK
+                };
+                tcp.write_all(answer.as_bytes()).await.unwrap();
+            }
+        })
+    };
+    let endpoints = [endpoint().await, endpoint().await];
+    let gateway = in_front_of(&endpoints.each_ref().map(|endpoint| endpoint.address), "");
+    let mut tunnel = TcpStream::connect(gateway.http).await.unwrap();
+    let upgrade = "GET / HTTP/1.1\r\nhost: test\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    tunnel.write_all(upgrade.as_bytes()).await.unwrap();
+    assert!(soon(read_head(&mut tunnel)).await.starts_with("HTTP/1.1 101 "));
+    let busy = endpoints.iter().position(|endpoint| endpoint.accepted() == 1).unwrap();
+    let mut client = traffic::http1(gateway.http).await;
+    for _ in 0..20 {
+        assert_eq!(soon(ask(&mut client, request(Method::GET, "/", empty()))).await.unwrap().text(), "ok");
+    }
+    assert_eq!((endpoints[busy].accepted(), endpoints[1 - busy].accepted()), (1, 1));
+    drop(tunnel);
+    until("it is over", || endpoints[busy].open() == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -60,9 +60,10 @@ fn serve(stream: &TcpStream, mut random: Random, counts: &Counts) -> std::io::Re
     stream.set_nodelay(true)?;
     let mut lines = BufReader::new(stream);
     let mut line = String::new();
-    for _ in 0..random.below(MOST) + 1 {
+    for served in 0..random.below(MOST) + 1 {
         let rest = LONGEST.mul_f64((random.below(1000) + 1) as f64 / 1000.0);
-        stream.set_read_timeout((random.below(2) == 0).then_some(rest))?;
+        // A connection rests once it has served; before that, no server runs out of patience within milliseconds.
+        stream.set_read_timeout((served > 0 && random.below(2) == 0).then_some(rest))?;
         loop {
             line.clear();
             match lines.read_line(&mut line) {

@@ -107,7 +107,7 @@ impl Load {
         }
     }
 
-    /// The share of one connection, which is made anew only after a failure.
+    /// The share of one connection, which is made anew only after a failure or when the gateway asks for it.
     async fn connection(self, number: u32, gateway: SocketAddr, began: Instant, answered: Arc<AtomicU32>) -> Outcome {
         let mut outcome = Outcome::default();
         let mut kept = None;
@@ -154,6 +154,9 @@ async fn exchange(kept: &mut Option<Kept>, gateway: SocketAddr, ask: &Ask) -> Re
     let response = sender.send_request(request).await.map_err(|error| format!("{error:?}"))?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(|error| format!("body: {error:?}"))?.to_bytes();
+    if head.headers.get("connection").is_some_and(|value| value == "close") {
+        *kept = None;
+    }
     if head.status == StatusCode::OK { Ok(body) } else { Err(format!("{head:?}: {body:?}")) }
 }
 

@@ -1,7 +1,6 @@
 //! Clients that keep their connections, over hyper and over the bare socket.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,7 +10,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
-use super::endpoint::{Bodied, Failure, empty, full, read_exactly, read_head};
+use super::endpoint::{Bodied, Failure, empty, read_exactly, read_head};
 
 /// Nothing that is waited for takes this long unless it never comes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -116,89 +115,4 @@ pub(crate) async fn read_response(tcp: &mut TcpStream) -> (String, String) {
         .map_or(0, |(_, value)| value.parse().unwrap());
     let body = soon(read_exactly(tcp, length)).await;
     (head, body)
-}
-
-/// Requests at a steady rate, whatever becomes of those before: an open loop, over connections that are kept.
-pub(crate) struct Load {
-    stop: tokio::sync::oneshot::Sender<()>,
-    running: tokio::task::JoinHandle<Outcome>,
-}
-
-/// What became of the requests.
-#[derive(Debug, Default)]
-pub(crate) struct Outcome {
-    pub(crate) sent: usize,
-    pub(crate) failed: Vec<String>,
-}
-
-impl Load {
-    /// So many requests a second, half of them GET and half POST, over HTTP/1.1.
-    pub(crate) fn start(address: SocketAddr, per_second: u32) -> Self {
-        let (stop, mut stopped) = tokio::sync::oneshot::channel();
-        let running = tokio::spawn(async move {
-            let clients = Arc::new(Clients { address, resting: Mutex::default() });
-            let mut interval = tokio::time::interval(Duration::from_secs(1) / per_second);
-            let mut requests = tokio::task::JoinSet::new();
-            let mut outcome = Outcome::default();
-            loop {
-                tokio::select! {
-                    _ = &mut stopped => break,
-                    _ = interval.tick() => {
-                        let (clients, number) = (clients.clone(), outcome.sent);
-                        requests.spawn(async move { clients.ask(number).await });
-                        outcome.sent += 1;
-                    }
-                }
-            }
-            while let Some(done) = requests.join_next().await {
-                outcome.failed.extend(done.unwrap().err());
-            }
-            outcome
-        });
-        Self { stop, running }
-    }
-
-    /// Stops, and waits for what is under way.
-    pub(crate) async fn stop(self) -> Outcome {
-        let _ = self.stop.send(());
-        self.running.await.unwrap()
-    }
-}
-
-/// Connections of a client as programs have them: kept as long as the server lets them.
-struct Clients {
-    address: SocketAddr,
-    resting: Mutex<Vec<http1::SendRequest<Bodied>>>,
-}
-
-impl Clients {
-    async fn ask(&self, number: usize) -> Result<(), String> {
-        let told = |what: &str, error: &dyn std::fmt::Display| format!("request {number}: {what}: {error}");
-        let resting = self.resting.lock().unwrap().pop();
-        let mut sender = match resting {
-            Some(sender) if sender.is_ready() => sender,
-            _ => {
-                let tcp = TcpStream::connect(self.address).await.map_err(|error| told("connect", &error))?;
-                let (sender, connection) =
-                    http1::handshake(TokioIo::new(tcp)).await.map_err(|error| told("handshake", &error))?;
-                tokio::spawn(connection);
-                sender
-            }
-        };
-        let request = if number.is_multiple_of(2) {
-            request(Method::GET, "/", empty())
-        } else {
-            request(Method::POST, "/", full("some body"))
-        };
-        let answer = tokio::time::timeout(PATIENCE, ask(&mut sender, request)).await;
-        let answer = answer.map_err(|error| told("answer", &error))?.map_err(|error| told("answer", &error))?;
-        if answer.status != StatusCode::OK {
-            return Err(told("status", &format!("{} {}", answer.status, answer.text())));
-        }
-        let closes = answer.headers.get(header::CONNECTION).is_some_and(|value| value == "close");
-        if !closes && sender.ready().await.is_ok() {
-            self.resting.lock().unwrap().push(sender);
-        }
-        Ok(())
-    }
 }
