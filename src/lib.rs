@@ -37,6 +37,7 @@ pub mod compile;
 
 // What is compiled.
 pub mod filter;
+pub mod limit;
 pub mod path;
 pub mod slot;
 pub mod table;

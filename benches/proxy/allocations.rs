@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use headgate::app::{App, trust};
-use headgate::compile::{ClassSelection, Settings};
+use headgate::compile::{ClassSelection, Externals, Settings};
 use headgate::config::{Listen, Process};
 use headgate::drain::{Grace, Phase};
 use headgate::source::{Change, Kind, decode};
@@ -27,7 +27,11 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             workers: 1,
             grace: Grace { delay: Duration::ZERO, timeout: Duration::ZERO },
         };
-        let settings = Settings { class: ClassSelection::standalone(), backend_tls: trust::backends()? };
+        let settings = Settings {
+            class: ClassSelection::standalone(),
+            backend_tls: trust::backends()?,
+            externals: Externals::default(),
+        };
         let app = App::build(process, settings, Kind::ALL, None).await?;
         let changes = app.changes();
         let mut running = app.spawn();

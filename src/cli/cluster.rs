@@ -9,7 +9,7 @@ use kube::{Client, Config};
 use tokio::sync::mpsc;
 
 use crate::app::trust;
-use crate::compile::{self, ClassSelection, Compiled, DEFAULT_CLASS};
+use crate::compile::{self, ClassSelection, Compiled, DEFAULT_CLASS, Externals};
 use crate::source::{Kind, kubernetes};
 use crate::store::Store;
 
@@ -58,7 +58,11 @@ impl Cluster {
 
     /// How to compile what it declares.
     pub(super) fn settings(&self) -> anyhow::Result<compile::Settings> {
-        Ok(compile::Settings { class: ClassSelection::cluster(&self.ingress_class), backend_tls: trust::backends()? })
+        Ok(compile::Settings {
+            class: ClassSelection::cluster(&self.ingress_class),
+            backend_tls: trust::backends()?,
+            externals: Externals::default(),
+        })
     }
 
     /// What it declares comes to now.

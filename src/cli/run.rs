@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::serving::{Serving, control_runtime};
 use super::{CLEAN, Outcome, print};
 use crate::app::{App, Running, trust};
-use crate::compile::{self, ClassSelection};
+use crate::compile::{self, ClassSelection, Externals};
 use crate::config::Listen;
 use crate::source::{Change, Kind, decode, file};
 use crate::telemetry::log;
@@ -83,7 +83,11 @@ pub(super) async fn serve_folder(folder: &Path, serving: &Serving) -> anyhow::Re
 }
 
 fn settings() -> anyhow::Result<compile::Settings> {
-    Ok(compile::Settings { class: ClassSelection::standalone(), backend_tls: trust::backends()? })
+    Ok(compile::Settings {
+        class: ClassSelection::standalone(),
+        backend_tls: trust::backends()?,
+        externals: Externals::default(),
+    })
 }
 
 async fn standalone(serving: &Serving) -> anyhow::Result<App> {

@@ -50,6 +50,7 @@ use self::certificate::TlsHosts;
 use self::cluster::Clusters;
 use self::keyring::Keyring;
 use self::objects::{Living, Objects};
+use crate::limit::SharedStore;
 use crate::source::{Kind, ObjectKey};
 use crate::store::Store;
 use crate::table::{HostKey, HostRouter, Hosts, Table};
@@ -61,6 +62,16 @@ pub struct Settings {
     pub class: ClassSelection,
     /// Trust and versions of TLS to backends that name no authority of their own.
     pub backend_tls: Arc<rustls::ClientConfig>,
+    /// Handles to the outside.
+    pub externals: Externals,
+}
+
+/// Handles to what lies outside the process. They are made by whoever runs it; compiling only clones them into what it
+/// makes, and asks them nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Externals {
+    /// Counts that all replicas share, if there are any.
+    pub shared_limits: Option<Arc<dyn SharedStore>>,
 }
 
 /// What the declared resources come to as of one compilation.

@@ -13,7 +13,7 @@ use rcgen::{CertificateParams, KeyPair};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{ClassSelection, Compiled, Settings, compile, is_endpoints_only};
+use super::{ClassSelection, Compiled, Externals, Settings, compile, is_endpoints_only};
 use crate::source::{Change, Kind, Object, ObjectKey};
 use crate::store::Store;
 
@@ -79,7 +79,11 @@ fn settings() -> Settings {
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    Settings { class: ClassSelection::standalone(), backend_tls: Arc::new(backend_tls) }
+    Settings {
+        class: ClassSelection::standalone(),
+        backend_tls: Arc::new(backend_tls),
+        externals: Externals::default(),
+    }
 }
 
 fn key(kind: Kind, name: &str) -> ObjectKey {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::{env, fs};
 
-use headgate::compile::{ClassSelection, Compiled, Settings, compile};
+use headgate::compile::{ClassSelection, Compiled, Externals, Settings, compile};
 use headgate::source::decode::{Origin, decode, kind_of};
 use headgate::source::{Change, Kind};
 use headgate::store::Store;
@@ -114,7 +114,7 @@ pub(crate) fn settings(class: ClassSelection) -> Settings {
         .unwrap()
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    Settings { class, backend_tls: Arc::new(backend_tls) }
+    Settings { class, backend_tls: Arc::new(backend_tls), externals: Externals::default() }
 }
 
 /// The objects of a text of several documents.

@@ -31,22 +31,24 @@ const LAYERS: &[Layer] = &[
     // Compiled.
     Layer {
         name: "compile",
-        uses: &["api", "source", "store", "filter", "path", "slot", "table", "upstream"],
+        uses: &["api", "source", "store", "filter", "limit", "path", "slot", "table", "upstream"],
         shuns: &["tokio", "hyper", "socket2", "kube", "prometheus", "notify", "anyhow", "jiff"],
     },
     Layer { name: "path", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "slot", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer {
         name: "table",
-        uses: &["filter", "path", "slot", "upstream"],
+        uses: &["filter", "limit", "path", "slot", "upstream"],
         shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"],
     },
-    Layer { name: "filter", uses: &["path"], shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"] },
+    Layer { name: "filter", uses: &["limit", "path"], shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"] },
+    // What is counted is told to the metrics by whoever counts; a shared store speaks over the network.
+    Layer { name: "limit", uses: &["slot"], shuns: &["hyper", "kube", "k8s_openapi", "anyhow", "prometheus"] },
     Layer { name: "upstream", uses: &["slot"], shuns: &["kube", "k8s_openapi", "anyhow"] },
     // Running.
     Layer {
         name: "proxy",
-        uses: &["drain", "filter", "path", "slot", "snapshot", "table", "telemetry", "upstream"],
+        uses: &["drain", "filter", "limit", "path", "slot", "snapshot", "table", "telemetry", "upstream"],
         shuns: &["kube", "k8s_openapi", "prometheus", "anyhow"],
     },
     Layer { name: "snapshot", uses: &[], shuns: KUBERNETES },
