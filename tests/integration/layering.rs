@@ -34,6 +34,7 @@ const LAYERS: &[Layer] = &[
         uses: &["api", "source", "store", "filter", "limit", "path", "slot", "table", "upstream"],
         shuns: &["tokio", "hyper", "socket2", "kube", "prometheus", "notify", "anyhow", "jiff"],
     },
+    Layer { name: "auth", uses: &[], shuns: &["kube", "k8s_openapi", "anyhow"] },
     Layer { name: "path", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "slot", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer {
