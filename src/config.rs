@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -81,13 +82,70 @@ pub struct Process {
     pub admin: Listen,
     /// How many workers.
     pub workers: usize,
+    /// Where limits are counted that replicas share.
+    pub redis: Option<Redis>,
     /// How long stopping may take.
     pub grace: Grace,
+}
+
+/// Where Redis is, and how to be let in.
+#[derive(Clone, Default)]
+pub struct Redis {
+    /// One URL for each server; they may hold passwords.
+    pub urls: Vec<String>,
+    /// Who we are, unless the URLs say.
+    pub username: Option<String>,
+    /// How we prove it, unless the URLs say.
+    pub password: Option<String>,
+    /// The authorities that servers are trusted by; those of the system without.
+    pub ca_file: Option<PathBuf>,
+    /// How long a request waits for a decision.
+    pub timeout: Duration,
+    /// What every key begins with.
+    pub prefix: String,
+}
+
+impl fmt::Debug for Redis {
+    /// Nothing of URLs, users and passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { urls, username: _, password: _, ca_file, timeout, prefix } = self;
+        let mut shown = f.debug_struct("Redis");
+        shown.field("urls", &urls.len()).field("ca_file", ca_file).field("timeout", timeout).field("prefix", prefix);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// What keys in Redis may begin with. Braces would decide which server of a cluster holds them.
+///
+/// # Errors
+/// What is wrong and what would be right.
+pub fn redis_prefix(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/".contains(&byte);
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
+        return Err("write 1 to 64 letters, digits, or any of -_.:/".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn prefixes_of_keys() {
+        assert_eq!(redis_prefix("team-a/headgate"), Ok("team-a/headgate".to_owned()));
+        for wrong in ["", "a{b}", "a b", &"x".repeat(65)] {
+            assert!(redis_prefix(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_never_shown() {
+        let secret = || Some("hunter2".to_owned());
+        let urls = vec!["redis://:hunter2@redis:6379".to_owned()];
+        let redis = Redis { urls, username: secret(), password: secret(), ..Redis::default() };
+        assert!(!format!("{redis:?}").contains("hunter2"));
+    }
 
     #[test]
     fn addresses_to_listen_on() {

@@ -25,6 +25,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             https: Listen::loopback(0),
             admin: Listen::loopback(0),
             workers: 1,
+            redis: None,
             grace: Grace { delay: Duration::ZERO, timeout: Duration::ZERO },
         };
         let settings = Settings {

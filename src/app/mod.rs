@@ -3,6 +3,7 @@
 mod measure;
 mod problem;
 mod reconcile;
+mod shared_limits;
 mod signal;
 pub mod trust;
 
@@ -20,6 +21,7 @@ use crate::admin;
 use crate::compile::{self, Report};
 use crate::config::{Listen, Process};
 use crate::drain::{self, Drain, Phase, Signal};
+use crate::limit::SharedStore;
 use crate::proxy::{self, Bound, Capacity};
 use crate::snapshot::{Publisher, Reader};
 use crate::source::{Change, Kind, ObjectKey};
@@ -43,6 +45,7 @@ pub struct App {
     addresses: admin::Addresses,
     metrics: Metrics,
     reconcile: Reconcile,
+    shared_limits: Option<Arc<dyn SharedStore>>,
     tables: Reader<Table>,
     reports: watch::Receiver<Arc<Report>>,
     readiness: watch::Receiver<Readiness>,
@@ -79,7 +82,7 @@ impl App {
     /// When an address cannot be bound; the message names it.
     pub async fn build(
         process: Process,
-        settings: compile::Settings,
+        mut settings: compile::Settings,
         kinds: impl IntoIterator<Item = Kind>,
         secrets_wanted: Option<mpsc::Sender<ObjectKey>>,
     ) -> anyhow::Result<Self> {
@@ -89,6 +92,9 @@ impl App {
             TcpListener::bind(resolve(process.admin)).await.with_context(|| format!("--admin {}", process.admin))?;
         let addresses = admin::Addresses { http: http.address, https: https.address, admin: admin.local_addr()? };
         let metrics = Metrics::new(process.workers);
+        if let Some(redis) = &process.redis {
+            settings.externals.shared_limits = Some(shared_limits::open(redis, process.workers, &metrics)?);
+        }
         let tables = Publisher::new(Arc::new(Table::default()));
         let (reports, told) = watch::channel(Arc::new(Report::default()));
         let (changes, received) = mpsc::channel(CHANGES);
@@ -98,6 +104,7 @@ impl App {
         Ok(Self {
             tables: tables.reader(),
             reports: told,
+            shared_limits: settings.externals.shared_limits.clone(),
             reconcile: Reconcile::new(
                 Store::awaiting(kinds),
                 settings,
@@ -137,6 +144,7 @@ impl App {
             addresses,
             metrics,
             reconcile,
+            shared_limits,
             tables,
             reports,
             readiness,
@@ -164,6 +172,7 @@ impl App {
                 https,
                 metrics: metrics.clone(),
                 tables: tables.clone(),
+                shared_limits,
                 signal: signal.clone(),
                 drain: drain.clone(),
                 grace: process.grace,
@@ -274,6 +283,7 @@ struct WorkerParts {
     https: Bound,
     metrics: Metrics,
     tables: Reader<Table>,
+    shared_limits: Option<Arc<dyn SharedStore>>,
     signal: Arc<Signal>,
     drain: Drain,
     grace: drain::Grace,
@@ -302,6 +312,7 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
             proxy::spawn(proxy::Settings {
                 index,
                 tables: parts.tables.clone(),
+                shared_limits: parts.shared_limits.clone(),
                 drain: parts.drain.clone(),
                 grace: parts.grace,
                 http,

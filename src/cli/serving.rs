@@ -1,10 +1,11 @@
 //! The flags that every way of serving shares.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::{self, Listen, Process};
+use crate::config::{self, Listen, Process, Redis};
 use crate::drain::Grace;
 use crate::telemetry::log;
 
@@ -23,6 +24,19 @@ pub(super) struct Serving {
     /// How many workers [default: the CPU quota].
     #[arg(long, value_name = "N", env = "HEADGATE_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) workers: Option<u16>,
+    /// Redis, which limits of scope Global count in: redis://HOST:PORT, or rediss:// for TLS; several of a cluster, or a
+    /// primary and its replicas, separated by commas.
+    #[arg(long, value_name = "URL", env = "HEADGATE_REDIS_URL", hide_env_values = true, value_delimiter = ',')]
+    pub(super) redis_url: Vec<String>,
+    /// The certificate authorities that Redis is trusted by, as PEM [default: those of the system].
+    #[arg(long, value_name = "FILE", env = "HEADGATE_REDIS_CA_FILE", requires = "redis_url")]
+    pub(super) redis_ca_file: Option<PathBuf>,
+    /// How long a request waits for Redis before its limits do what their failureMode says.
+    #[arg(long, value_name = "TIME", env = "HEADGATE_REDIS_TIMEOUT", value_parser = config::duration, default_value = "20ms")]
+    pub(super) redis_timeout: Duration,
+    /// What every key in Redis begins with: those who share a prefix share counts.
+    #[arg(long, value_name = "TEXT", env = "HEADGATE_REDIS_PREFIX", default_value = "headgate", value_parser = config::redis_prefix)]
+    pub(super) redis_prefix: String,
     /// How long to go on accepting after a signal to stop, while load balancers notice.
     #[arg(long, value_name = "TIME", env = "HEADGATE_DRAIN_DELAY", value_parser = config::duration)]
     pub(super) drain_delay: Option<Duration>,
@@ -47,8 +61,27 @@ impl Serving {
             workers: self
                 .workers
                 .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from),
+            redis: self.redis(),
             grace: Grace { delay: self.drain_delay.unwrap_or(delay), timeout: self.drain_timeout },
         }
+    }
+}
+
+/// Environment only: arguments of a process are everybody's to read.
+const REDIS_USERNAME: &str = "HEADGATE_REDIS_USERNAME";
+const REDIS_PASSWORD: &str = "HEADGATE_REDIS_PASSWORD";
+
+impl Serving {
+    fn redis(&self) -> Option<Redis> {
+        let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        (!self.redis_url.is_empty()).then(|| Redis {
+            urls: self.redis_url.clone(),
+            username: given(REDIS_USERNAME),
+            password: given(REDIS_PASSWORD),
+            ca_file: self.redis_ca_file.clone(),
+            timeout: self.redis_timeout,
+            prefix: self.redis_prefix.clone(),
+        })
     }
 }
 

@@ -11,6 +11,7 @@
 //! An algorithm is a function of (state, now, cost) and reads no clock. A store keeps the states by key.
 
 mod quota;
+pub mod redis;
 mod shared;
 
 use std::sync::Arc;

@@ -41,6 +41,9 @@ pub type Deciding<'a> = Pin<Box<dyn Future<Output = Vec<Answer>> + 'a>>;
 
 /// Counts that all replicas share. One handle serves every worker; it is made by `app` and only cloned by `compile`.
 pub trait SharedStore: fmt::Debug + Send + Sync {
+    /// What each worker runs beside its exchanges, for as long as it serves; without it there are no answers on it.
+    fn attend(&self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+
     /// Decides about all limits of one request, which come in one call so that the store can decide in one round trip.
     ///
     /// Questions that are decided together are so as one: if one is refused, none of them has been counted. The future

@@ -24,6 +24,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::net::TcpListener;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, thread};
@@ -35,6 +36,7 @@ pub use capacity::Capacity;
 pub use listener::Bound;
 
 use crate::drain::{Drain, Grace, Phase};
+use crate::limit::SharedStore;
 use crate::snapshot::{Held, LocalReader, Reader};
 use crate::table::Table;
 use crate::telemetry::WorkerMetrics;
@@ -62,6 +64,8 @@ pub struct Settings {
     pub index: usize,
     /// The tables it serves.
     pub tables: Reader<Table>,
+    /// Where limits are counted that replicas share.
+    pub shared_limits: Option<Arc<dyn SharedStore>>,
     /// When to stop.
     pub drain: Drain,
     /// How long stopping may take.
@@ -106,7 +110,7 @@ pub fn spawn(settings: Settings) -> io::Result<JoinHandle<io::Result<()>>> {
 }
 
 async fn run(settings: Settings) -> io::Result<()> {
-    let Settings { index: _, tables, mut drain, grace, http, https, capacity, metrics } = settings;
+    let Settings { index: _, tables, shared_limits, mut drain, grace, http, https, capacity, metrics } = settings;
     let worker = Rc::new(Worker {
         tls: Tls::new(tables.clone()).map_err(io::Error::other)?,
         tables: LocalReader::new(tables),
@@ -124,6 +128,7 @@ async fn run(settings: Settings) -> io::Result<()> {
     });
     let ticking = tokio::task::spawn_local(worker.clock.clone().run());
     let sweeping = tokio::task::spawn_local(sweep(worker.clone()));
+    let attending = shared_limits.map(|store| tokio::task::spawn_local(async move { store.attend().await }));
     let accepting = [
         tokio::task::spawn_local(listener::accept(worker.clone(), http, false)),
         tokio::task::spawn_local(listener::accept(worker.clone(), https, true)),
@@ -152,6 +157,9 @@ async fn run(settings: Settings) -> io::Result<()> {
     worker.enter(Phase::Ended);
     ticking.abort();
     sweeping.abort();
+    if let Some(attending) = attending {
+        attending.abort();
+    }
     Ok(())
 }
 

@@ -6,6 +6,6 @@ mod reason;
 
 pub use metrics::{
     CertificateExpiry, EndpointCount, EndpointState, Exchange, Metrics, ObjectCount, ObjectState, RouteLabels,
-    TEXT_FORMAT, WorkerMetrics,
+    StoreMetrics, TEXT_FORMAT, WorkerMetrics,
 };
 pub use reason::Reason;

@@ -65,6 +65,9 @@ mod tls;
 /// Mistakes in declarations.
 mod reload;
 
+/// The store of limits that replicas share.
+mod redis;
+
 /// The command line.
 mod cli;
 

@@ -16,6 +16,7 @@ mod ledger;
 mod process;
 mod route;
 mod show;
+mod store;
 mod worker;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use prometheus::{Registry, TextEncoder};
 use collector::Everything;
 pub use control::{CertificateExpiry, EndpointCount, EndpointState, ObjectCount, ObjectState};
 pub use ledger::RouteLabels;
+pub use store::StoreMetrics;
 pub use worker::{Exchange, WorkerMetrics};
 
 /// The type of what [`Metrics::encode`] makes, for a response's `Content-Type`.
@@ -53,6 +55,14 @@ impl Metrics {
     /// The hand of the worker of this number. Each number has one writer: ask once.
     pub fn worker(&self, index: usize) -> WorkerMetrics {
         WorkerMetrics::new(self.everything.worker(index))
+    }
+
+    /// Metrics of a store of shared limits, of which there is at most one.
+    ///
+    /// # Errors
+    /// When there are some already.
+    pub fn store(&self) -> prometheus::Result<StoreMetrics> {
+        StoreMetrics::register(&self.registry)
     }
 
     /// The registry that all of this is in, for adding to it.

@@ -13,6 +13,7 @@ pub(crate) mod mistakes;
 pub(crate) mod objects;
 pub(crate) mod raw;
 pub(crate) mod raw_h2;
+pub(crate) mod redis;
 pub(crate) mod run;
 pub(crate) mod traffic;
 pub(crate) mod watch_faults;
