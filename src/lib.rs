@@ -36,6 +36,7 @@ pub mod store;
 pub mod compile;
 
 // What is compiled.
+pub mod address;
 pub mod auth;
 pub mod filter;
 pub mod limit;

@@ -134,6 +134,8 @@ codes! {
     InvalidTimeout = "HG1404", Error, Invalid, "invalid timeout";
     /// Settings of TLS towards clients or backends that cannot be applied.
     InvalidTls = "HG1405", Error, Invalid, "invalid TLS setting";
+    /// A network in CIDR notation that is none.
+    InvalidNetwork = "HG1406", Error, Invalid, "invalid network";
 
     // Policies.
     /// What a policy attaches to does not exist.

@@ -1,5 +1,6 @@
 //! GatewayRoute → rules, claims and certificates. Where HTTPRoute has the same field, its meaning is HTTPRoute's.
 
+mod access;
 mod backends;
 mod filters;
 mod matches;

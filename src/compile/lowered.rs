@@ -13,7 +13,7 @@ use super::report::Problem;
 use crate::filter::Filter;
 use crate::source::ObjectKey;
 use crate::table::{
-    Certificate, HashOn, HostKey, Listeners, Matcher, PathMatch, Precedence, Timeouts, TlsVersion, ValueMatch,
+    Access, Certificate, HashOn, HostKey, Listeners, Matcher, PathMatch, Precedence, Timeouts, TlsVersion, ValueMatch,
 };
 
 /// One object, lowered.
@@ -51,6 +51,7 @@ pub(super) struct Draft {
     pub(super) refused: bool,
     pub(super) listeners: Listeners,
     pub(super) https_redirect: bool,
+    pub(super) access: Access,
     pub(super) filters: Vec<Filter>,
     pub(super) backends: Vec<DraftBackend>,
     pub(super) hash_on: Option<HashOn>,
@@ -132,6 +133,7 @@ impl Draft {
             refused: false,
             listeners: Listeners::ALL,
             https_redirect: false,
+            access: Access::default(),
             filters: Vec::new(),
             backends: Vec::new(),
             hash_on: None,

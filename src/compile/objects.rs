@@ -215,8 +215,17 @@ fn place(
     let mut refused = Vec::new();
     let mut routes = Vec::new();
     for draft in std::mem::take(&mut lowered.drafts) {
-        let Draft { rule, refused: is_refused, listeners, https_redirect, filters, backends, hash_on, timeouts } =
-            draft;
+        let Draft {
+            rule,
+            refused: is_refused,
+            listeners,
+            https_redirect,
+            access,
+            filters,
+            backends,
+            hash_on,
+            timeouts,
+        } = draft;
         if is_refused {
             refused.push(rule.clone());
         }
@@ -241,7 +250,17 @@ fn place(
         let backends = Backends::new(backends.collect());
         let slot = free.remove(&id).unwrap_or_else(|| slots.allocate());
         let filters = filters.into();
-        routes.push(Arc::new(Route { id, slot, listeners, https_redirect, filters, backends, hash_on, timeouts }));
+        routes.push(Arc::new(Route {
+            id,
+            slot,
+            listeners,
+            https_redirect,
+            access,
+            filters,
+            backends,
+            hash_on,
+            timeouts,
+        }));
     }
     free.into_values().for_each(|slot| slots.release(slot));
     Placed { lowered, routes, refused, clusters: used }

@@ -1,14 +1,26 @@
 //! What a route does to a request and to its response.
 //!
-//! The order, and the only place that says it:
+//! The order, and the only place that says it; `proxy::exchange` runs it:
 //!
-//! 1. the redirect to TLS, when the route asks for it (in `proxy::exchange`, since it needs the listener);
-//! 2. the rule's filters on the request, in their declared order; an early answer ends the chain;
-//! 3. the chosen backend's filters on the request, in their declared order;
-//! 4. the exchange with the endpoint;
-//! 5. the backend's filters on the response, then the rule's, both in their declared order.
+//! 1. the redirect to TLS, when the route asks for it;
+//! 2. IP access;
+//! 3. CORS: a preflight request is answered here, and what every other answer says of it is prepared;
+//! 4. rate limits that need no identity;
+//! 5. authentication: the token, then basic authentication, then external authorization;
+//! 6. rate limits that need an identity;
+//! 7. bounds on the request's body are armed, and a body that is to be held is read;
+//! 8. the rule's filters on the request, in their declared order: headers, rewrite, mirror; a redirect or a fixed
+//!    response ends the chain;
+//! 9. the choice of a backend, its filters on the request in their declared order, and the exchange with an endpoint;
+//! 10. the backend's filters on the response, then the rule's, both in their declared order, then compression.
+//!
+//! IP access, CORS and external authorization are declared among a rule's filters and run at their own step wherever
+//! they stand there. No step is skipped because the answer is a redirect, a fixed response or an error of ours, because
+//! the request is tried again, or because it changes protocols.
 
+mod cors;
 mod headers;
+mod ip_access;
 mod redirect;
 mod rewrite;
 #[cfg(test)]
@@ -19,8 +31,10 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+pub use cors::{Cors, Listed, Origin, OriginError, Origins, preflight};
 pub(crate) use headers::Title;
 pub use headers::{HeaderRules, HeaderTemplate};
+pub use ip_access::IpAccess;
 pub use redirect::{DirectResponse, Redirect};
 pub use rewrite::{PathRewrite, Rewrite};
 pub use template::{Template, TemplateError};
@@ -103,6 +117,8 @@ pub enum ReplyReason {
     Redirect,
     /// It is a fixed response.
     DirectResponse,
+    /// It answers a preflight request.
+    Preflight,
     /// The rule is refused.
     Refused,
     /// What a rewrite makes of the path is not one.

@@ -127,7 +127,7 @@ impl<'a> Attempt<'a> {
         let upload = Rc::new(Upload::default());
         self.record.uploads(upload.clone());
         let deadline = self.worker.clock.deadline();
-        (RequestBody::new(incoming, upload.clone(), self.route.timeouts.idle, deadline), Some(upload))
+        (RequestBody::new(incoming, upload.clone(), self.route.clone(), deadline), Some(upload))
     }
 
     /// A connection to an endpoint, or to another one if there is none to be had: nothing has been sent yet, so any

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use hyper::body::Incoming;
 use super::clock::Deadline;
 use super::forward;
 use super::record::Record;
+use crate::table::Route;
 use crate::telemetry::Reason;
 use crate::upstream::pool::{ExchangeError, UpstreamBody};
 
@@ -55,14 +57,16 @@ pub(super) enum RequestBody {
 pub(super) struct Streaming {
     incoming: Incoming,
     upload: Rc<Upload>,
+    route: Arc<Route>,
     idle: Duration,
     deadline: Deadline,
 }
 
 impl RequestBody {
-    /// The client's body; `upload` tells the exchange what becomes of it.
-    pub(super) fn new(incoming: Incoming, upload: Rc<Upload>, idle: Duration, deadline: Deadline) -> Self {
-        Self::Streaming(Box::new(Streaming { incoming, upload, idle, deadline }))
+    /// The client's body on its way by a route; `upload` tells the exchange what becomes of it.
+    pub(super) fn new(incoming: Incoming, upload: Rc<Upload>, route: Arc<Route>, deadline: Deadline) -> Self {
+        let idle = route.timeouts.idle;
+        Self::Streaming(Box::new(Streaming { incoming, upload, route, idle, deadline }))
     }
 
     /// Whether it can be sent again because there is none.
@@ -99,6 +103,7 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Ok(match frame.into_trailers() {
                     Ok(mut trailers) => {
                         forward::clean_trailers(&mut trailers);
+                        forward::drop_vouched(&mut trailers, &streaming.route);
                         Frame::trailers(trailers)
                     }
                     Err(frame) => frame,

@@ -18,6 +18,8 @@ pub(super) enum Error {
     Misdirected,
     /// No route matches.
     NoRoute,
+    /// The route is not for the client's address.
+    IpDenied,
     /// The rule was refused when it was compiled.
     RouteRefused(StatusCode),
     /// The backend's reference does not resolve.
@@ -48,6 +50,7 @@ impl Error {
             Self::BadRequest(_) | Self::ClientClosed => StatusCode::BAD_REQUEST,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
+            Self::IpDenied => StatusCode::FORBIDDEN,
             Self::RouteRefused(status) | Self::Unresolved(status) => status,
             Self::NoEndpoint | Self::ConnectFailed | Self::ConnectTimeout => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout | Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -62,6 +65,7 @@ impl Error {
             Self::Framing(_) | Self::BadRequest(_) => Reason::BadRequest,
             Self::Misdirected => Reason::Misdirected,
             Self::NoRoute => Reason::NoRoute,
+            Self::IpDenied => Reason::IpDenied,
             Self::RouteRefused(_) => Reason::RouteRefused,
             Self::Unresolved(_) | Self::NoEndpoint => Reason::NoBackend,
             Self::ConnectFailed => Reason::ConnectFailed,
@@ -81,6 +85,7 @@ impl Error {
             Self::BadRequest(detail) => detail,
             Self::Misdirected => "this host needs a newer TLS version than the connection has",
             Self::NoRoute => "no route matches this host and path",
+            Self::IpDenied => "this address may not use the route",
             Self::RouteRefused(_) => "the rule for this path is not served because its declaration was refused",
             Self::Unresolved(_) => "the backend of this path does not resolve",
             Self::NoEndpoint => "the backend has no endpoint ready",

@@ -17,9 +17,10 @@ use super::connection::Client;
 use super::error::Error;
 use super::forward::{self, Origin};
 use super::framing::{Authority, REFUSED_TARGET};
+use super::marks::Marks;
 use super::record::Record;
 use super::{Worker, hash, upgrade};
-use crate::filter::{Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
+use crate::filter::{self, Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
 use crate::path::normalise;
 use crate::table::{Match, RequestHead, Route, Table, Target};
 use crate::telemetry::Reason;
@@ -43,7 +44,9 @@ pub(super) async fn answer(
     let request_id = forward::request_id(&mut parts.headers, || worker.new_request_id());
     let table = worker.table();
 
-    let outcome = exchange(&worker, &client, &table, parts, body, received, &mut record).await;
+    let mut marks = Marks::default();
+
+    let outcome = exchange(&worker, &client, &table, parts, body, received, &mut marks, &mut record).await;
     let mut response = match outcome {
         Ok(response) => response,
         Err(error) => {
@@ -55,6 +58,7 @@ pub(super) async fn answer(
         client.peer.answer_upgrade(false);
     }
     let headers = response.headers_mut();
+    marks.put(headers);
     headers.insert(forward::X_REQUEST_ID, request_id);
     if worker.is_leaving() && client.is_http1() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -70,13 +74,15 @@ struct Received {
 }
 
 /// The straight line.
-async fn exchange(
+#[allow(clippy::too_many_arguments, reason = "a struct of them would be copied into the future once more")]
+async fn exchange<'t>(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
-    table: &Table,
+    table: &'t Table,
     mut parts: request::Parts,
     body: Incoming,
     received: Received,
+    marks: &mut Marks<'t>,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
     let asked = Asked::read(client, &parts)?;
@@ -98,16 +104,33 @@ async fn exchange(
     {
         return Err(Error::Misdirected);
     }
+    // The steps from here on, with their numbers, are those that `filter` lists.
+    // 1.
     if route.https_redirect && !client.secure() {
         return Ok(reply(redirect_to_tls(worker, &asked), record));
     }
+    // 2.
+    if route.access.ip.as_ref().is_some_and(|access| !access.admits(client.ip())) {
+        return Err(Error::IpDenied);
+    }
+    // 3.
+    if let Some(cors) = &route.access.cors {
+        if filter::preflight(&parts.method, &parts.headers).is_some() {
+            return Ok(reply(cors.answer(&parts.headers), record));
+        }
+        marks.cors = Some((cors, cors.allowed(&parts.headers)));
+    }
+    // 5.
+    forward::drop_vouched(&mut parts.headers, route);
 
+    // 8.
     let matched = Matched { params, prefix };
     let mut rewritten = Rewritten::default();
     let filtering = Filtering { asked: &asked, path: &path, query, secure: client.secure(), matched: &matched };
     if let Some(early) = filtering.request(&route.filters, &mut parts.headers, &mut rewritten) {
         return early.map(|early| reply(early, record));
     }
+    // 9.
     let point = worker.random_below(route.backends.total_weight());
     let (number, backend) = route.backends.at(point).ok_or(Error::Unresolved(StatusCode::INTERNAL_SERVER_ERROR))?;
     record.backend(number);
@@ -264,6 +287,7 @@ fn reply(reply: Reply, record: &mut Record) -> Response<ResponseBody> {
     let reason = match reason {
         ReplyReason::Redirect => Reason::Redirect,
         ReplyReason::DirectResponse => Reason::DirectResponse,
+        ReplyReason::Preflight => Reason::Preflight,
         ReplyReason::Refused => Reason::RouteRefused,
         ReplyReason::BadPath => Reason::BadRequest,
     };
@@ -302,7 +326,7 @@ impl Filtering<'_> {
                 Flow::Continue => {}
                 Flow::Respond(reply) => {
                     return Some(match reply.reason {
-                        ReplyReason::Redirect | ReplyReason::DirectResponse => Ok(reply),
+                        ReplyReason::Redirect | ReplyReason::DirectResponse | ReplyReason::Preflight => Ok(reply),
                         ReplyReason::Refused => Err(Error::RouteRefused(reply.status)),
                         ReplyReason::BadPath => Err(Error::BadRequest("malformed or unsafe path")),
                     });

@@ -6,6 +6,8 @@ use bytes::{BufMut, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
+use crate::table::Route;
+
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
@@ -71,6 +73,14 @@ pub(super) fn set_origin(headers: &mut HeaderMap, origin: &Origin<'_>) {
     headers.insert(X_FORWARDED_PROTO, if origin.secure { HTTPS } else { HTTP });
     headers.insert(X_FORWARDED_HOST, origin.host.clone());
     headers.insert(X_FORWARDED_PORT, origin.port.clone());
+}
+
+/// Drops what only we may say on this route, from a request's headers or from its trailers. Other spellings of these
+/// names were dropped for what they are.
+pub(super) fn drop_vouched(headers: &mut HeaderMap, route: &Route) {
+    for name in &route.access.vouched {
+        headers.remove(name);
+    }
 }
 
 /// Makes a backend's response head fit for the client. `Trailer` stays: it announces what comes with the body.

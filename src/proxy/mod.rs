@@ -15,6 +15,7 @@ mod forward;
 pub mod framing;
 mod hash;
 mod listener;
+mod marks;
 mod record;
 mod rewind;
 mod tls;

@@ -109,7 +109,7 @@ fn entry(entry: &Entry) -> EntryDescription {
         conditions: matcher.to_string(),
         listeners: listeners(route.listeners),
         https_redirect: route.https_redirect,
-        filters: route.filters.iter().map(ToString::to_string).collect(),
+        filters: route.access.steps().into_iter().chain(route.filters.iter().map(ToString::to_string)).collect(),
         backends: route.backends.iter().map(backend).collect(),
         hash_on: route.hash_on.as_ref().map(hash_on),
         timeouts: timeouts(route.timeouts),

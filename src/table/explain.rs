@@ -6,6 +6,7 @@ use super::Table;
 use super::matcher::RequestHead;
 use super::route::{Route, Target};
 use super::router::{Entry, HostRouter};
+use crate::filter;
 
 /// Which rule takes a request, and why every other one of the host does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +66,12 @@ impl Table {
         let Some(key) = self.hosts.key(host) else {
             return Explanation { host: None, candidates: Vec::new(), then: Vec::new() };
         };
+        // A preflight request goes by the route of the request that it asks about, if that answers it.
+        let asked = filter::preflight(head.method, head.headers);
+        let asked = asked.as_ref().map(|method| RequestHead { method, ..*head });
+        let answers =
+            |head: &RequestHead<'_, '_>| self.find(host, head).is_some_and(|found| found.route.access.cors.is_some());
+        let head = asked.as_ref().filter(|head| answers(head)).unwrap_or(head);
         let candidates = self.hosts.get(&key).map(|router| candidates(router, head)).unwrap_or_default();
         let then = self.find(host, head).map(|found| steps(found.route)).unwrap_or_default();
         Explanation { host: Some(key.to_string()), candidates, then }
@@ -77,6 +84,7 @@ fn steps(route: &Route) -> Vec<String> {
     if route.https_redirect {
         steps.push("a request in clear is redirected to TLS".to_owned());
     }
+    steps.extend(route.access.steps());
     steps.extend(route.filters.iter().map(ToString::to_string));
     for backend in route.backends.iter() {
         let share = match route.backends.total_weight() {

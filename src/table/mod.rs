@@ -1,5 +1,6 @@
 //! The compiled, immutable route table of one generation: what a worker reads.
 
+mod access;
 mod certificate;
 mod describe;
 mod explain;
@@ -17,6 +18,7 @@ mod trie;
 
 use std::sync::Arc;
 
+pub use access::Access;
 pub use certificate::{Certificate, Certificates, TlsVersion};
 pub use describe::Description;
 pub use explain::{Candidate, Explanation, Verdict};
@@ -27,6 +29,7 @@ pub use route::{Backend, Backends, HashOn, Listeners, Route, RouteId, Target, Ti
 pub use router::{Entry, HostRouter};
 pub use specificity::{Precedence, Specificity};
 
+use crate::filter;
 use crate::path::Params;
 use crate::upstream::Cluster;
 
@@ -58,10 +61,19 @@ pub struct Match<'t, 'r> {
 
 impl Table {
     /// The route for a request; `host` is lower-case, without port and without a final dot.
+    ///
+    /// A preflight request asks on behalf of another one, whose route answers it if that speaks for its origins at all.
     pub fn find<'t, 'r>(&'t self, host: &str, head: &RequestHead<'r, '_>) -> Option<Match<'t, 'r>>
     where
         't: 'r,
     {
-        self.hosts.find(host)?.find(head)
+        let router = self.hosts.find(host)?;
+        if let Some(method) = filter::preflight(head.method, head.headers)
+            && let Some(found) = router.find(&RequestHead { method: &method, ..*head })
+            && found.route.access.cors.is_some()
+        {
+            return Some(found);
+        }
+        router.find(head)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
+use super::Access;
 use crate::filter::Filter;
 use crate::slot::Slot;
 use crate::upstream::Cluster;
@@ -41,6 +42,8 @@ pub struct Route {
     pub listeners: Listeners,
     /// Whether a request that came in clear is sent to the same address over TLS (308).
     pub https_redirect: bool,
+    /// What a request is asked before the filters see it.
+    pub access: Access,
     /// Steps of the whole rule, in their declared order.
     pub filters: Box<[Filter]>,
     /// Where requests go, unless a filter has answered.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
-use super::{Backends, Entry, Listeners, Matcher, PathMatch, Precedence, RequestHead, Route, RouteId, Timeouts};
+use super::{
+    Access, Backends, Entry, Listeners, Matcher, PathMatch, Precedence, RequestHead, Route, RouteId, Timeouts,
+};
 use crate::slot::Slots;
 
 /// A route of `GatewayRoute shop/NAME` that answers everywhere and does nothing.
@@ -14,6 +16,7 @@ pub(crate) fn route(name: &str) -> Route {
         slot: Slots::default().allocate(),
         listeners: Listeners::ALL,
         https_redirect: false,
+        access: Access::default(),
         filters: Box::default(),
         backends: Backends::default(),
         hash_on: None,

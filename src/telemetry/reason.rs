@@ -31,17 +31,21 @@ pub enum Reason {
     HeaderTooLarge,
     /// The request came over a connection that is too weak for its host.
     Misdirected,
+    /// The route is not for the client's address.
+    IpDenied,
     /// The client went away before the end.
     ClientClosed,
     /// The answer is a redirect of ours.
     Redirect,
     /// The answer is a fixed response of the route.
     DirectResponse,
+    /// The answer is one of ours to a browser that asks before it sends a request of another origin.
+    Preflight,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Ok,
         Self::NoRoute,
         Self::NoBackend,
@@ -55,9 +59,11 @@ impl Reason {
         Self::BadRequest,
         Self::HeaderTooLarge,
         Self::Misdirected,
+        Self::IpDenied,
         Self::ClientClosed,
         Self::Redirect,
         Self::DirectResponse,
+        Self::Preflight,
     ];
 
     /// The word for it.
@@ -76,9 +82,11 @@ impl Reason {
             Self::BadRequest => "bad_request",
             Self::HeaderTooLarge => "header_too_large",
             Self::Misdirected => "misdirected",
+            Self::IpDenied => "ip_denied",
             Self::ClientClosed => "client_closed",
             Self::Redirect => "redirect",
             Self::DirectResponse => "direct_response",
+            Self::Preflight => "preflight",
         }
     }
 }

@@ -331,8 +331,7 @@ fn a_rule_that_is_refused_answers_500_and_the_others_work() {
     let backend = "backendRefs: [{name: b, port: 80}]";
     let refused = [
         ("jwt", format!("jwt: {{providers: [main]}}\n      {backend}")),
-        ("cors", format!("filters: [{{type: CORS, cors: {{allowOrigins: ['https://a.test']}}}}]\n      {backend}")),
-        ("ip", format!("filters: [{{type: IPAccess, ipAccess: {{allow: [10.0.0.0/8]}}}}]\n      {backend}")),
+        ("two-of-a-kind", format!("filters: [{{type: IPAccess, ipAccess: {{allow: [10.0.0.0/8]}}}}, {{type: IPAccess, ipAccess: {{deny: [10.6.0.0/16]}}}}]\n      {backend}")),
         ("retry", format!("retry: {{attempts: 2}}\n      {backend}")),
         ("no-parameter", "filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceTemplate, replaceTemplate: '/:id'}}}]".to_owned()),
         ("reserved", format!("filters: [{{type: RequestHeaderModifier, requestHeaderModifier: {{set: [{{name: Content-Length, value: '0'}}]}}}}]\n      {backend}")),

@@ -31,10 +31,11 @@ const LAYERS: &[Layer] = &[
     // Compiled.
     Layer {
         name: "compile",
-        uses: &["api", "source", "store", "filter", "limit", "path", "slot", "table", "upstream"],
+        uses: &["address", "api", "source", "store", "filter", "limit", "path", "slot", "table", "upstream"],
         shuns: &["tokio", "hyper", "socket2", "kube", "prometheus", "notify", "anyhow", "jiff"],
     },
     Layer { name: "auth", uses: &[], shuns: &["kube", "k8s_openapi", "anyhow"] },
+    Layer { name: "address", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "path", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "slot", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer {
@@ -42,9 +43,17 @@ const LAYERS: &[Layer] = &[
         uses: &["filter", "limit", "path", "slot", "upstream"],
         shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"],
     },
-    Layer { name: "filter", uses: &["limit", "path"], shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"] },
+    Layer {
+        name: "filter",
+        uses: &["address", "limit", "path"],
+        shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"],
+    },
     // What is counted is told to the metrics by whoever counts; a shared store speaks over the network.
-    Layer { name: "limit", uses: &["slot"], shuns: &["hyper", "kube", "k8s_openapi", "anyhow", "prometheus"] },
+    Layer {
+        name: "limit",
+        uses: &["address", "slot"],
+        shuns: &["hyper", "kube", "k8s_openapi", "anyhow", "prometheus"],
+    },
     Layer { name: "upstream", uses: &["slot"], shuns: &["kube", "k8s_openapi", "anyhow"] },
     // Running.
     Layer {

@@ -59,6 +59,12 @@ mod routing;
 /// What a rule does to a request and its response.
 mod filters;
 
+/// Who may pass, by address, and what a client cannot say of itself.
+mod access;
+
+/// Requests of pages of other origins.
+mod cors;
+
 /// TLS towards clients.
 mod tls;
 

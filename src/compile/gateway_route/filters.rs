@@ -1,17 +1,20 @@
 //! Filters of a rule or of one of its backends.
 
+use std::collections::BTreeSet;
+
 use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::super::code::Code;
 use super::super::report::Problem;
 use super::parameters::Parameters;
-use super::unsupported;
+use super::{access, unsupported};
 use crate::api::gateway_route::{
     DirectResponse, Filter as Declared, FilterType, HeaderModifier, HeaderValue as DeclaredHeader, PathModifier,
     PathModifierType, RedirectScheme, RequestRedirect, UrlRewrite,
 };
 use crate::filter::{self, Filter, HeaderRules, HeaderTemplate, PathRewrite, Redirect, Rewrite, TemplateError};
+use crate::table::Access;
 
 /// What filters are lowered with.
 struct Lowering<'a> {
@@ -19,22 +22,31 @@ struct Lowering<'a> {
     problems: &'a mut Vec<Problem>,
 }
 
-/// The filters of a rule, in their order.
+/// The filters of a rule, in their order; those that have a step of their own go to `access`.
 pub(super) fn of_rule(
     rule: &str,
     declared: &[Declared],
     parameters: &Parameters,
+    access: &mut Access,
     problems: &mut Vec<Problem>,
 ) -> Vec<Filter> {
     let mut filters = Vec::new();
     let mut answer: Option<&str> = None;
+    let mut once = BTreeSet::new();
     let mut rewrite: Option<String> = None;
     for (index, filter) in declared.iter().enumerate() {
         let field = format!("{rule}.filters[{index}]");
         let mut incompatible = |what: String, remedy: &str| {
             problems.push(Problem::new(Code::IncompatibleFilters, field.as_str(), what, remedy));
         };
-        if let Some(answer) = answer {
+        let has_own_step =
+            matches!(filter.filter_type, FilterType::IpAccess | FilterType::Cors | FilterType::ExternalAuth);
+        if has_own_step && !once.insert(name(filter.filter_type)) {
+            incompatible(format!("the rule has another {}", name(filter.filter_type)), "make one of the two");
+        }
+        if let Some(answer) = answer
+            && !has_own_step
+        {
             incompatible(format!("it comes after {answer}, which answers every request"), "remove one of them");
         }
         match filter.filter_type {
@@ -62,7 +74,12 @@ pub(super) fn of_rule(
             | FilterType::ResponseHeaderModifier
             | FilterType::RequestMirror => {}
         }
-        filters.extend(Lowering { parameters, problems }.filter(&field, filter));
+        let mut lowering = Lowering { parameters, problems };
+        if has_own_step {
+            lowering.own_step(&field, filter, access);
+        } else {
+            filters.extend(lowering.filter(&field, filter));
+        }
     }
     filters
 }
@@ -104,7 +121,8 @@ pub(super) fn answer(filters: &[Filter]) -> bool {
 }
 
 impl Lowering<'_> {
-    fn filter(&mut self, field: &str, declared: &Declared) -> Option<Filter> {
+    /// Whether the settings that are there are those of the type.
+    fn fits(&mut self, field: &str, declared: &Declared) -> bool {
         let Declared {
             filter_type,
             ip_access,
@@ -137,9 +155,41 @@ impl Lowering<'_> {
                 self.invalid(format!("{field}.{member}"), what, remedy);
             }
         }
-        if !fits {
+        fits
+    }
+
+    /// A filter that runs at a step of its own.
+    fn own_step(&mut self, field: &str, declared: &Declared, access: &mut Access) {
+        if !self.fits(field, declared) {
+            return;
+        }
+        if let Some(declared) = &declared.ip_access {
+            let ip = access::ip_access(&format!("{field}.ipAccess"), declared, self.problems);
+            access.ip = Some(Box::new(ip));
+        } else if let Some(declared) = &declared.cors {
+            access.cors = access::cors(&format!("{field}.cors"), declared, self.problems).map(Box::new);
+        } else {
+            let value = name(declared.filter_type);
+            self.problems.push(unsupported::value(&format!("{field}.type"), value));
+        }
+    }
+
+    fn filter(&mut self, field: &str, declared: &Declared) -> Option<Filter> {
+        if !self.fits(field, declared) {
             return None;
         }
+        let Declared {
+            filter_type,
+            ip_access: _,
+            cors: _,
+            external_auth: _,
+            request_header_modifier,
+            response_header_modifier,
+            url_rewrite,
+            request_mirror: _,
+            request_redirect,
+            direct_response,
+        } = declared;
         match filter_type {
             FilterType::IpAccess | FilterType::Cors | FilterType::ExternalAuth | FilterType::RequestMirror => {
                 self.problems.push(unsupported::value(&format!("{field}.type"), name(*filter_type)));

@@ -74,7 +74,7 @@ pub(super) fn lower(
     });
     draft.listeners = common.listeners;
     draft.https_redirect = common.https_redirect;
-    draft.filters = filters::of_rule(&field, filters, &parameters, &mut problems);
+    draft.filters = filters::of_rule(&field, filters, &parameters, &mut draft.access, &mut problems);
     draft.backends = backends::lower(lookup, key, &field, backend_refs, balancer, &parameters, &mut problems);
     draft.hash_on = hash_on;
     draft.timeouts = self::timeouts(&field, timeouts.as_ref(), &mut problems);

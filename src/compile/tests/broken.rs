@@ -74,7 +74,10 @@ fn broken_routes() -> Vec<(Value, &'static str)> {
             "spec.rules[0].filters[0].requestHeaderModifier.set[0].value",
         ),
         (filter(json!({ "type": "RequestHeaderModifier" })), "spec.rules[0].filters[0].requestHeaderModifier"),
-        (filter(json!({ "type": "CORS", "cors": { "allowOrigins": ["*"] } })), "spec.rules[0].filters[0].type"),
+        (
+            filter(json!({ "type": "IPAccess", "ipAccess": { "allow": ["10.0.0.1/8"] } })),
+            "spec.rules[0].filters[0].ipAccess.allow[0]",
+        ),
         (with(json!({ "jwt": { "providers": ["main"] } })), "spec.rules[0].jwt"),
         (with(json!({ "retry": { "attempts": 3 } })), "spec.rules[0].retry"),
         (with(json!({ "loadBalancer": { "type": "ConsistentHash" } })), "spec.rules[0].loadBalancer"),
