@@ -35,6 +35,7 @@ fn find(state: &State, path: &str, query: Option<&str>) -> Answer {
         "/metrics" => Answer::new(StatusCode::OK, telemetry::TEXT_FORMAT, state.metrics.encode()),
         "/api/v1/generation" => Answer::json(&api::generation(state)),
         "/api/v1/routes" => Answer::json(&api::routes(state)),
+        "/api/v1/backends" => Answer::json(&api::backends(state)),
         "/api/v1/problems" => Answer::json(&api::problems(state)),
         "/api/v1/explain" => match explain::explain(&state.tables.load(), query) {
             Ok(explanation) => Answer::json(&api::Versioned::new(explanation)),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::State;
 use crate::compile::Listed;
 use crate::table::Description;
+use crate::upstream::Bound;
 
 /// An answer with the version of its shape beside its fields.
 #[derive(Serialize)]
@@ -71,4 +72,77 @@ pub(super) struct Problems {
 pub(super) fn problems(state: &State) -> Versioned<Problems> {
     let report = state.reports.borrow().clone();
     Versioned::new(Problems { problems: report.list() })
+}
+
+/// The services that routes send requests to, and how their endpoints are.
+#[derive(Serialize)]
+pub(super) struct Backends {
+    generation: u64,
+    backends: Vec<Backend>,
+}
+
+/// One service as some routes use it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Backend {
+    service: String,
+    balancer: String,
+    /// What is done about endpoints in trouble.
+    policy: String,
+    /// `closed`, `open` or `half-open`, when the policy makes it a circuit.
+    circuit: Option<String>,
+    /// How much is under way, when that is bounded.
+    under_way: Option<UnderWay>,
+    endpoints: Vec<Endpoint>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnderWay {
+    connections: u32,
+    pending_requests: u32,
+    requests: u32,
+    retries: u32,
+    /// Requests turned away so far.
+    refused: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Endpoint {
+    address: SocketAddr,
+    circuit: String,
+    /// Checks on it fail.
+    failing: bool,
+}
+
+pub(super) fn backends(state: &State) -> Versioned<Backends> {
+    let table = state.tables.load();
+    let backends = table.clusters.iter().map(|cluster| {
+        let set = cluster.endpoints();
+        Backend {
+            service: cluster.name.to_string(),
+            balancer: cluster.balancer.to_string(),
+            policy: cluster.policy.to_string(),
+            circuit: cluster.circuit().map(|circuit| circuit.to_string()),
+            under_way: cluster.breaker.as_ref().map(|breaker| UnderWay {
+                connections: breaker.taken(Bound::Connections),
+                pending_requests: breaker.taken(Bound::Pending),
+                requests: breaker.taken(Bound::Requests),
+                retries: breaker.taken(Bound::Retries),
+                refused: breaker.refused(),
+            }),
+            endpoints: set
+                .endpoints
+                .iter()
+                .zip(&set.health)
+                .map(|(endpoint, health)| Endpoint {
+                    address: endpoint.address,
+                    circuit: health.circuit().to_string(),
+                    failing: health.is_failing(),
+                })
+                .collect(),
+        }
+    });
+    Versioned::new(Backends { generation: table.generation, backends: backends.collect() })
 }

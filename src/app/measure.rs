@@ -1,13 +1,15 @@
 //! What the control side says of itself in numbers, put into the words of the metrics.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compile::{Report, State};
 use crate::store::Watch;
 use crate::table::Table;
 use crate::telemetry::{
-    CertificateExpiry, EndpointCount, EndpointState, Metrics, ObjectCount, ObjectState, RouteLabels,
+    CertificateExpiry, EndpointState, Metrics, ObjectCount, ObjectState, RouteLabels, ServiceSample,
 };
+use crate::upstream::Circuit;
 
 /// Numbers that change with the table.
 pub(super) fn table(metrics: &Metrics, table: &Table) {
@@ -23,13 +25,37 @@ pub(super) fn table(metrics: &Metrics, table: &Table) {
     }));
 }
 
-/// Numbers that change with the endpoints.
-pub(super) fn endpoints(metrics: &Metrics, table: &Table) {
-    metrics.set_endpoints(table.clusters.iter().map(|cluster| EndpointCount {
-        service: cluster.name.to_string(),
-        state: EndpointState::Ready,
-        count: cluster.endpoints().endpoints.len() as u64,
-    }));
+/// What is known of every service now. Clusters of one service share its endpoints, which must not be counted twice.
+pub(super) fn services(table: &Table) -> Vec<ServiceSample> {
+    let mut samples: BTreeMap<&str, ServiceSample> = BTreeMap::new();
+    for cluster in table.clusters.iter() {
+        let sample = samples.entry(&cluster.name).or_insert_with(|| ServiceSample {
+            service: cluster.name.to_string(),
+            ejections: cluster.tally.ejected(),
+            retries: cluster.tally.repeated().map(|(why, count)| (why.as_str(), count)).collect(),
+            ..ServiceSample::default()
+        });
+        let mut states = BTreeMap::from([(EndpointState::Ready, 0)]);
+        for health in &cluster.endpoints().health {
+            let state = match health.circuit() {
+                _ if health.is_failing() => EndpointState::Failing,
+                Circuit::Closed => EndpointState::Ready,
+                Circuit::Open | Circuit::HalfOpen => EndpointState::Ejected,
+            };
+            *states.entry(state).or_default() += 1;
+        }
+        for (state, count) in states {
+            let most = sample.endpoints.entry(state).or_default();
+            *most = count.max(*most);
+        }
+        let circuit = cluster.circuit().map(|circuit| match circuit {
+            Circuit::Closed => 0.0,
+            Circuit::HalfOpen => 0.5,
+            Circuit::Open => 1.0,
+        });
+        sample.circuit = [sample.circuit, circuit].into_iter().flatten().reduce(f64::max);
+    }
+    samples.into_values().collect()
 }
 
 /// Numbers that change with the report.

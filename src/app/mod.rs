@@ -6,11 +6,13 @@ mod reconcile;
 mod shared_limits;
 mod signal;
 pub mod trust;
+mod upkeep;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
@@ -155,6 +157,18 @@ impl App {
         } = self;
         let mut tasks = JoinSet::new();
         tasks.spawn(reconcile.run(drain.clone()));
+        let epoch = Instant::now();
+        tasks.spawn({
+            let settling = upkeep::settle(tables.clone(), epoch, drain.clone());
+            async move {
+                settling.await;
+                Ok(())
+            }
+        });
+        metrics.ask_for_services({
+            let tables = tables.clone();
+            move || measure::services(&tables.load())
+        });
         let state = admin::State {
             tables: tables.clone(),
             reports: reports.clone(),
@@ -176,6 +190,7 @@ impl App {
                 signal: signal.clone(),
                 drain: drain.clone(),
                 grace: process.grace,
+                epoch,
             },
             readiness.clone(),
         ));
@@ -287,6 +302,8 @@ struct WorkerParts {
     signal: Arc<Signal>,
     drain: Drain,
     grace: drain::Grace,
+    /// When time began, for workers and for those who look at what they did.
+    epoch: Instant,
 }
 
 /// Starts the workers once there is something to serve, and waits for their threads.
@@ -319,6 +336,7 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
                 https,
                 capacity: capacity.clone(),
                 metrics: parts.metrics.worker(index),
+                epoch: parts.epoch,
             })
         })
         .collect::<io::Result<Vec<_>>>()

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::upkeep::Checks;
 use super::{measure, problem};
 use crate::compile::{self, Compiled, Report};
 use crate::drain::{Drain, Phase};
@@ -44,6 +45,7 @@ pub(super) struct Reconcile {
     /// What is dirty and not compiled yet.
     dirty: BTreeSet<ObjectKey>,
     batches: u64,
+    checks: Checks,
 }
 
 impl Reconcile {
@@ -70,6 +72,7 @@ impl Reconcile {
             secrets_wanted,
             dirty: BTreeSet::new(),
             batches: 0,
+            checks: Checks::default(),
         };
         let waiting = reconcile.waiting();
         reconcile.readiness.send_modify(|readiness| readiness.waiting = waiting);
@@ -138,6 +141,7 @@ impl Reconcile {
             for (cluster, endpoints) in self.compiled.endpoints_changed(&self.store, &slices) {
                 cluster.publish(endpoints);
             }
+            self.checks.follow(&self.compiled.table);
         }
         mattered
     }
@@ -170,7 +174,7 @@ impl Reconcile {
             measure::report(&self.metrics, &new_report);
             self.reports.send_replace(new_report);
         }
-        measure::endpoints(&self.metrics, &new_table);
+        self.checks.follow(&new_table);
         self.metrics.set_applied(new_table.generation, took, began.elapsed());
         self.want_secrets();
     }

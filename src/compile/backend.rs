@@ -11,7 +11,7 @@ use super::endpoint::ServiceKey;
 use super::lookup::Lookup;
 use super::report::Problem;
 use crate::source::ObjectKey;
-use crate::upstream::Balancer;
+use crate::upstream::{Balancer, Policy};
 
 /// A reference to a port of a Service.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(super) struct BackendRef<'a> {
     /// The path of the field that gives its port.
     pub(super) port_field: &'a str,
     pub(super) speak: Speak,
-    pub(super) balancer: Balancer,
+    pub(super) balancing: Balancing,
     /// What is answered when the Service does not exist.
     pub(super) missing: StatusCode,
 }
@@ -47,6 +47,19 @@ pub(super) enum Speak {
     Tls(Option<TlsName>),
 }
 
+/// How endpoints are chosen, and what is done about those in trouble.
+#[derive(Clone, Debug)]
+pub(super) struct Balancing {
+    pub(super) balancer: Balancer,
+    pub(super) policy: Arc<Policy>,
+}
+
+impl Default for Balancing {
+    fn default() -> Self {
+        Self { balancer: Balancer::LeastRequest, policy: Arc::default() }
+    }
+}
+
 /// What a reference leads to.
 #[derive(Debug)]
 pub(super) struct Resolved {
@@ -58,7 +71,7 @@ pub(super) struct Resolved {
 
 /// What a reference leads to, and what is wrong with it.
 pub(super) fn resolve(lookup: &mut Lookup<'_>, reference: BackendRef<'_>, problems: &mut Vec<Problem>) -> Resolved {
-    let BackendRef { service: key, port, name_field, port_field, speak, balancer, missing } = reference;
+    let BackendRef { service: key, port, name_field, port_field, speak, balancing, missing } = reference;
     let unresolved = |status| {
         let name = match port {
             PortRef::Number(port) => format!("{}/{}:{port}", key.namespace, key.name),
@@ -113,7 +126,8 @@ pub(super) fn resolve(lookup: &mut Lookup<'_>, reference: BackendRef<'_>, proble
         protocol,
     };
     let name = format!("{}/{}:{number}", key.namespace, key.name).into();
-    Resolved { name, target: Ok(ClusterKey { group, port: number, balancer }) }
+    let Balancing { balancer, policy } = balancing;
+    Resolved { name, target: Ok(ClusterKey { group, port: number, balancer, policy }) }
 }
 
 /// TLS with the name that a Service's certificate is expected to have when nothing else is said.

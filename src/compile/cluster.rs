@@ -12,7 +12,9 @@ use super::report::Problem;
 use crate::slot::Slots;
 use crate::source::ObjectKey;
 use crate::store::Store;
-use crate::upstream::{Balancer, Cluster, Endpoint, EndpointSet, TlsTransport, Transport};
+use crate::upstream::{
+    Balancer, Cluster, Endpoint, EndpointSet, GroupHealth, Health, Policy, Tally, TlsTransport, Transport,
+};
 
 /// How endpoints are spoken to, as far as clusters differ in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,6 +45,7 @@ pub(super) struct ClusterKey {
     /// The Service's port, for the cluster's name.
     pub(super) port: u16,
     pub(super) balancer: Balancer,
+    pub(super) policy: Arc<Policy>,
 }
 
 /// An existing cluster and the endpoints it has from now on.
@@ -53,6 +56,8 @@ pub type Move = (Arc<Cluster>, EndpointSet);
 pub(super) struct Clusters {
     slices: Slices,
     groups: BTreeMap<GroupKey, Group>,
+    /// What is counted of a service, by the name of its clusters.
+    tallies: BTreeMap<Arc<str>, Arc<Tally>>,
     cluster_slots: Slots,
     endpoint_slots: Slots,
     /// What is wrong with slices of the Services in use.
@@ -63,12 +68,14 @@ pub(super) struct Clusters {
 
 #[derive(Debug, Default)]
 struct Group {
-    endpoints: BTreeMap<SocketAddr, Arc<Endpoint>>,
+    endpoints: BTreeMap<SocketAddr, (Arc<Endpoint>, Arc<Health>)>,
+    /// What the healths of all its endpoints have in common.
+    health: Arc<GroupHealth>,
     members: BTreeMap<MemberKey, Member>,
 }
 
-/// What tells clusters of one group apart: the Service's port and the rank of the balancer.
-type MemberKey = (u16, u8, Option<u32>);
+/// What tells clusters of one group apart: the Service's port, the rank of the balancer, and the policy.
+type MemberKey = (u16, u8, Option<u32>, Arc<Policy>);
 
 #[derive(Debug)]
 struct Member {
@@ -114,7 +121,7 @@ impl Clusters {
         key: &ClusterKey,
         backend_tls: &Arc<rustls::ClientConfig>,
     ) -> Arc<Cluster> {
-        let ClusterKey { group: group_key, port, balancer } = key;
+        let ClusterKey { group: group_key, port, balancer, policy } = key;
         let service = &group_key.service;
         let is_first = groups_of(&mut self.groups, service).next().is_none();
         let group = self.groups.entry(group_key.clone()).or_insert_with(|| {
@@ -134,9 +141,11 @@ impl Clusters {
                 Transport::Tls(Arc::new(TlsTransport { config: backend_tls.clone(), server_name: name.0.clone() }))
             }
         };
-        let name = format!("{service}:{port}").into();
+        let name: Arc<str> = format!("{service}:{port}").into();
+        let tally = self.tallies.entry(name.clone()).or_default().clone();
         let slot = self.cluster_slots.allocate();
-        let cluster = Arc::new(Cluster::new(name, slot, transport, *balancer, group.set(*balancer)));
+        let cluster = Cluster::new(name, slot, transport, *balancer, group.set(*balancer));
+        let cluster = Arc::new(cluster.governed(policy.clone(), tally));
         group.members.insert(key.member(), Member { cluster: cluster.clone(), users: 1 });
         if is_first {
             self.notice(store, service);
@@ -153,7 +162,15 @@ impl Clusters {
             return;
         }
         self.cluster_slots.release(member.cluster.slot);
-        group.members.remove(&key.member());
+        if let Some(Member { cluster, .. }) = group.members.remove(&key.member())
+            && !self
+                .groups
+                .values()
+                .any(|group| group.members.values().any(|member| member.cluster.name == cluster.name))
+        {
+            self.tallies.remove(&cluster.name);
+        }
+        let Some(group) = self.groups.get_mut(&key.group) else { return };
         if group.members.is_empty() {
             group.put(&BTreeSet::new(), &mut self.endpoint_slots);
             self.groups.remove(&key.group);
@@ -198,22 +215,24 @@ impl Clusters {
 impl Group {
     /// Makes these the endpoints; those whose address stays are kept.
     fn put(&mut self, addresses: &BTreeSet<SocketAddr>, slots: &mut Slots) {
-        self.endpoints.retain(|address, endpoint| {
+        self.endpoints.retain(|address, (endpoint, health)| {
             let stays = addresses.contains(address);
             if !stays {
+                health.leave();
                 slots.release(endpoint.slot);
             }
             stays
         });
         for &address in addresses {
-            self.endpoints
-                .entry(address)
-                .or_insert_with(|| Arc::new(Endpoint { slot: slots.allocate(), address, weight: 1 }));
+            self.endpoints.entry(address).or_insert_with(|| {
+                let endpoint = Endpoint { slot: slots.allocate(), address, weight: 1 };
+                (Arc::new(endpoint), Arc::new(Health::new(self.health.clone())))
+            });
         }
     }
 
     fn set(&self, balancer: Balancer) -> EndpointSet {
-        EndpointSet::new(self.endpoints.values().cloned().collect(), balancer)
+        EndpointSet::with_health(self.endpoints.values().cloned().collect(), self.health.clone(), balancer)
     }
 }
 
@@ -226,7 +245,7 @@ impl ClusterKey {
             Balancer::PeakEwma => (3, None),
             Balancer::ConsistentHash { balance_factor_percent } => (4, balance_factor_percent),
         };
-        (self.port, rank, factor)
+        (self.port, rank, factor, self.policy.clone())
     }
 }
 

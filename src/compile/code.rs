@@ -137,6 +137,16 @@ codes! {
     /// A network in CIDR notation that is none.
     InvalidNetwork = "HG1406", Error, Invalid, "invalid network";
 
+    // Backends in trouble.
+    /// A retry that cannot be applied.
+    InvalidRetry = "HG1801", Error, Invalid, "invalid retry";
+    /// A circuit breaker that cannot be applied.
+    InvalidBreaker = "HG1802", Error, Invalid, "invalid circuit breaker";
+    /// A health check, or a way of leaving endpoints out, that cannot be applied.
+    InvalidHealth = "HG1803", Error, Invalid, "invalid health setting";
+    /// A setting that comes to nothing beside the others.
+    NoEffect = "HG1804", Warning, Invalid, "setting without effect";
+
     // Policies.
     /// What a policy attaches to does not exist.
     TargetNotFound = "HG1501", Error, TargetNotFound, "target does not exist";

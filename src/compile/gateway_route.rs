@@ -5,6 +5,7 @@ mod backends;
 mod filters;
 mod matches;
 mod parameters;
+mod resilience;
 mod rule;
 mod tls;
 mod unsupported;

@@ -10,7 +10,7 @@ use k8s_openapi::api::networking::v1::{
 };
 
 use super::Settings;
-use super::backend::{self, BackendRef, PortRef, Speak};
+use super::backend::{self, BackendRef, Balancing, PortRef, Speak};
 use super::class::Owner;
 use super::code::Code;
 use super::findings::Findings;
@@ -21,7 +21,6 @@ use super::reference::{self, Reference};
 use super::report::Problem;
 use crate::source::{Kind, ObjectKey};
 use crate::table::{HostKey, Matcher, PathMatch};
-use crate::upstream::Balancer;
 
 /// Annotations under our own name; a mistyped one must not pass in silence.
 const OWN_ANNOTATIONS: &str = "headgate.dev/";
@@ -208,7 +207,7 @@ impl Lowering<'_, '_> {
                 name_field: &format!("{field}.service.name"),
                 port_field: &port_field,
                 speak: Speak::AsDeclared,
-                balancer: Balancer::LeastRequest,
+                balancing: Balancing::default(),
                 missing: StatusCode::SERVICE_UNAVAILABLE,
             },
             &mut problems,

@@ -13,7 +13,8 @@ use super::report::Problem;
 use crate::filter::Filter;
 use crate::source::ObjectKey;
 use crate::table::{
-    Access, Certificate, HashOn, HostKey, Listeners, Matcher, PathMatch, Precedence, Timeouts, TlsVersion, ValueMatch,
+    Access, Certificate, HashOn, HostKey, Listeners, Matcher, PathMatch, Precedence, Retry, Timeouts, TlsVersion,
+    ValueMatch,
 };
 
 /// One object, lowered.
@@ -56,6 +57,7 @@ pub(super) struct Draft {
     pub(super) backends: Vec<DraftBackend>,
     pub(super) hash_on: Option<HashOn>,
     pub(super) timeouts: Timeouts,
+    pub(super) retry: Option<Retry>,
 }
 
 /// A backend of a [`Draft`].
@@ -138,6 +140,7 @@ impl Draft {
             backends: Vec::new(),
             hash_on: None,
             timeouts: Timeouts::default(),
+            retry: None,
         }
     }
 

@@ -225,6 +225,7 @@ fn place(
             backends,
             hash_on,
             timeouts,
+            retry,
         } = draft;
         if is_refused {
             refused.push(rule.clone());
@@ -260,6 +261,7 @@ fn place(
             backends,
             hash_on,
             timeouts,
+            retry,
         }));
     }
     free.into_values().for_each(|slot| slots.release(slot));

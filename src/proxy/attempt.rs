@@ -1,6 +1,7 @@
 //! Getting a request to an endpoint and the head of an answer back: choose, connect, send, and once more where that
 //! is safe.
 
+use std::cell::Cell;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode};
 use hyper::body::{Body, Incoming};
 
+use super::again::{Again, discard};
 use super::body::{RequestBody, ResponseBody, Upload};
 use super::clock::Deadline;
 use super::connection::Client;
@@ -20,8 +22,8 @@ use super::record::Record;
 use super::{Worker, forward};
 use crate::table::Route;
 use crate::upstream::balance::Choice;
-use crate::upstream::pool::{ConnectError, ExchangeError, Lease, SendError};
-use crate::upstream::{Cluster, Endpoint, Head};
+use crate::upstream::pool::{ConnectError, ExchangeError, Lease, SendError, Stage};
+use crate::upstream::{Bound, Cluster, Endpoint, EndpointSet, Fit, Head, Repeat};
 
 /// A request that is ready to go out, and where to.
 pub(super) struct Attempt<'a> {
@@ -35,6 +37,8 @@ pub(super) struct Attempt<'a> {
     pub(super) target: PathAndQuery,
     pub(super) headers: HeaderMap,
     pub(super) record: &'a mut Record,
+    /// What it takes to send it once more.
+    pub(super) again: Again,
 }
 
 /// Which connection a request wants.
@@ -56,9 +60,12 @@ pub(super) enum Elapsed {
     Exchange,
 }
 
-/// How often a request goes out again, at most: once because its connection was stale, and once because the new one was
-/// closed by an endpoint that did not care to wait for it.
+/// How often a request goes out again without anybody asking for it, at most: once because its connection was stale, and
+/// once because the new one was closed by an endpoint that did not care to wait for it.
 const RETRIES: u8 = 2;
+
+/// When to come again where there was no room, in milliseconds.
+pub(super) const FULL: u64 = 1_000;
 
 /// Sends the request with its body and gives the answer, its body still to come.
 pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<Response<ResponseBody>, Error> {
@@ -66,56 +73,114 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
     let timeouts = attempt.route.timeouts;
     let due = timeouts.request.map(|limit| after(worker.clock.now(), limit));
     let mut deadline = worker.clock.deadline();
+    let permit = attempt.admit()?;
+    if let Some(budget) = &attempt.cluster.budget {
+        budget.request(worker.clock.now());
+    }
     let (mut body, upload) = attempt.body(body);
     let mut how = How::Pooled;
     let mut again = RETRIES;
     loop {
-        let (endpoint, lease) = attempt.connect(how, &mut deadline, due).await?;
-        let replay = again > 0 && body.is_empty() && forward::is_idempotent(&attempt.method);
+        let (endpoint, lease) = match attempt.connect(how, &mut deadline, due).await {
+            Ok(connected) => connected,
+            Err(error) => {
+                let pause =
+                    error.is_unreachable().then(|| attempt.repeat_unsent(Repeat::ConnectFailure, due)).flatten();
+                let Some(pause) = pause else { return Err(error) };
+                rest(pause).await;
+                (how, again) = (How::Pooled, RETRIES);
+                continue;
+            }
+        };
         let reused = lease.reused();
+        let was_empty = body.is_empty();
         let head = attempt.head(&body)?;
         let began = Instant::now();
         let (now, limit) = (worker.clock.now(), timeouts.backend_request);
         let sent = within(&mut deadline, now, limit, due, pin!(lease.send(&head, body))).await;
         let seconds = began.elapsed().as_secs_f64();
         attempt.record.upstream(seconds);
-        let error = match sent {
+        let (error, repeat) = match sent {
             Ok(Ok(response)) => {
                 worker.pool.observe(endpoint.slot, seconds);
-                let (parts, body) = response.into_parts();
+                let (parts, mut answer) = response.into_parts();
                 if parts.status == StatusCode::SWITCHING_PROTOCOLS {
                     // Whatever else is on that connection, nobody else may get it.
-                    drop(body.into_lease());
+                    drop(answer.into_lease());
                     return Err(Error::UpstreamProtocol);
+                }
+                attempt.report(&endpoint, !parts.status.is_server_error());
+                if let Some(why) = attempt.failed_by(parts.status, &parts.headers)
+                    && let Some((next, pause)) = attempt.repeat(why, due)
+                {
+                    discard(answer);
+                    attempt.again.tried.push(endpoint);
+                    rest(pause).await;
+                    (body, how, again) = (next, How::Pooled, RETRIES);
+                    continue;
                 }
                 attempt.record.streaming(parts.status);
                 deadline.clear();
-                let body = ResponseBody::upstream(body, timeouts.idle, due, deadline);
+                answer.hold(permit);
+                let body = ResponseBody::upstream(answer, timeouts.idle, due, deadline);
                 return Ok(Response::from_parts(parts, body));
             }
-            Ok(Err(error)) => error,
-            Err(Elapsed::Step) => return Err(Error::UpstreamTimeout),
-            Err(Elapsed::Exchange) => return Err(Error::RequestTimeout),
-        };
-        (body, how) = match error {
-            // Nothing was sent, so any method may go out again.
-            SendError { unsent: Some(unsent), .. } if again > 0 => (unsent, How::New(endpoint)),
-            // It may have been sent; only what does no harm twice may go out again. An endpoint that answers nonsense
-            // has answered.
-            SendError { error, .. } if replay && !error.is_malformed() => {
+            Ok(Err(SendError { error, unsent })) => {
+                let refused = error.is_refused();
+                // It may have been sent; only what does no harm twice may go out again. An endpoint that answers nonsense
+                // has answered.
+                let harmless = refused || forward::is_idempotent(&attempt.method);
+                let replay = was_empty && harmless && !error.is_malformed();
                 let next = match how {
+                    // Nothing was sent, so any method may go out again.
+                    _ if again > 0 && unsent.is_some() => unsent.map(|unsent| (unsent, endpoint)),
+                    _ if again == 0 || !replay => None,
                     // The connection was closed while it rested, which says nothing of the endpoint.
-                    _ if reused => Some(endpoint),
-                    How::New(_) => Some(attempt.another(&endpoint).unwrap_or(endpoint)),
-                    How::Pooled | How::Upgrade => attempt.another(&endpoint),
+                    _ if reused && !refused => Some((RequestBody::Empty, endpoint)),
+                    How::New(_) => {
+                        attempt.again.tried.push(endpoint);
+                        Some((RequestBody::Empty, attempt.another().unwrap_or(endpoint)))
+                    }
+                    How::Pooled | How::Upgrade => {
+                        attempt.again.tried.push(endpoint);
+                        attempt.another().map(|other| (RequestBody::Empty, other))
+                    }
                 };
-                let Some(next) = next else { return Err(attempt.failure(&error, upload.as_deref())) };
-                (RequestBody::Empty, How::New(next))
+                if let Some((next, to)) = next {
+                    let why = if refused { Repeat::RefusedStream } else { Repeat::StaleConnection };
+                    attempt.cluster.tally.repeat(if to == endpoint || refused { why } else { Repeat::Reset });
+                    if to != endpoint {
+                        attempt.report(&endpoint, false);
+                    }
+                    (body, how) = (next, How::New(to));
+                    again -= 1;
+                    continue;
+                }
+                let why = if refused { Repeat::RefusedStream } else { Repeat::Reset };
+                let (malformed, failure) = (error.is_malformed(), attempt.failure(&error, upload.as_deref()));
+                if matches!(failure, Error::UpstreamReset | Error::UpstreamProtocol) {
+                    attempt.report(&endpoint, false);
+                }
+                (failure, (!malformed && failure == Error::UpstreamReset).then_some(why))
             }
-            SendError { error, .. } => return Err(attempt.failure(&error, upload.as_deref())),
+            Err(elapsed) => {
+                attempt.report(&endpoint, false);
+                match elapsed {
+                    Elapsed::Step => (Error::UpstreamTimeout, Some(Repeat::Timeout)),
+                    Elapsed::Exchange => (Error::RequestTimeout, None),
+                }
+            }
         };
-        again -= 1;
+        let Some((next, pause)) = repeat.and_then(|why| attempt.repeat(why, due)) else { return Err(error) };
+        attempt.again.tried.push(endpoint);
+        rest(pause).await;
+        (body, how, again) = (next, How::Pooled, RETRIES);
     }
+}
+
+/// Waits before a repetition. Boxed, since it is rare and would make the future of every exchange larger.
+async fn rest(pause: Duration) {
+    Box::pin(tokio::time::sleep(pause)).await;
 }
 
 impl<'a> Attempt<'a> {
@@ -127,13 +192,14 @@ impl<'a> Attempt<'a> {
         let upload = Rc::new(Upload::default());
         self.record.uploads(upload.clone());
         let deadline = self.worker.clock.deadline();
-        (RequestBody::new(incoming, upload.clone(), self.route.clone(), deadline), Some(upload))
+        let body = RequestBody::new(incoming, upload.clone(), self.route.clone(), deadline);
+        (self.hold(body), Some(upload))
     }
 
     /// A connection to an endpoint, or to another one if there is none to be had: nothing has been sent yet, so any
     /// method may.
     pub(super) async fn connect(
-        &self,
+        &mut self,
         how: How,
         deadline: &mut Deadline,
         due: Option<u64>,
@@ -141,7 +207,7 @@ impl<'a> Attempt<'a> {
         let endpoint = match how {
             // It may have gone meanwhile: that is how connections to it come to be closed.
             How::New(endpoint) if self.stands(&endpoint) => endpoint,
-            How::New(_) | How::Pooled | How::Upgrade => self.select(None)?,
+            How::New(_) | How::Pooled | How::Upgrade => self.select()?,
         };
         let pool = &self.worker.pool;
         pool.set_now(self.worker.clock.now());
@@ -155,7 +221,7 @@ impl<'a> Attempt<'a> {
     }
 
     async fn connect_anew(
-        &self,
+        &mut self,
         endpoint: Endpoint,
         how: How,
         deadline: &mut Deadline,
@@ -163,17 +229,29 @@ impl<'a> Attempt<'a> {
     ) -> Result<(Endpoint, Lease<RequestBody>), Error> {
         let error = match self.lease(&endpoint, how, deadline, due).await {
             Ok(lease) => return Ok((endpoint, lease)),
-            Err(error @ (Error::ConnectFailed | Error::ConnectTimeout)) => error,
+            Err(error) if error.is_unreachable() => error,
             Err(error) => return Err(error),
         };
-        let Some(other) = self.another(&endpoint) else { return Err(error) };
-        let lease = self.lease(&other, how, deadline, due).await?;
-        Ok((other, lease))
+        self.unreachable(endpoint);
+        let Some(other) = self.another() else { return Err(error) };
+        self.cluster.tally.repeat(Repeat::ConnectFailure);
+        let lease = self.lease(&other, how, deadline, due).await;
+        if lease.as_ref().is_err_and(|error| error.is_unreachable()) {
+            self.unreachable(other);
+        }
+        Ok((other, lease?))
     }
 
-    /// Any other endpoint than one that has just failed.
-    fn another(&self, failed: &Endpoint) -> Option<Endpoint> {
-        self.select(Some(failed)).ok().filter(|other| other != failed)
+    /// No connection to the endpoint could be made.
+    fn unreachable(&mut self, endpoint: Endpoint) {
+        self.report(&endpoint, false);
+        self.again.tried.push(endpoint);
+    }
+
+    /// Any endpoint that has not failed the request yet.
+    fn another(&self) -> Option<Endpoint> {
+        let failed = |other: &Endpoint| self.again.tried.iter().any(|failed| failed.address == other.address);
+        self.select().ok().filter(|other| !failed(other))
     }
 
     /// Whether the endpoint is still one of the cluster's.
@@ -181,18 +259,43 @@ impl<'a> Attempt<'a> {
         self.cluster.endpoints().endpoints.iter().any(|known| **known == *endpoint)
     }
 
-    /// The endpoint to try, any but `failed` if there is a choice.
-    fn select(&self, failed: Option<&Endpoint>) -> Result<Endpoint, Error> {
+    /// The endpoint to try, any that has not failed the request if there is a choice.
+    fn select(&self) -> Result<Endpoint, Error> {
         let pool = &self.worker.pool;
         let set = self.cluster.endpoints();
+        let policy = &*self.cluster.policy;
+        let now = self.worker.clock.now();
+        let fit = set.group.fit(&set.health, policy.outlier.as_ref(), now, |number| self.may_try(&set, number));
         let choice = Choice {
             loads: pool,
             turn: pool.turn(self.cluster.slot),
             random: self.worker.random(),
             hash: self.key,
-            exclude: failed,
+            exclude: &self.again.tried,
+            fit,
+            slow_start: policy.slow_start.map(|window| (window, now)),
         };
-        self.cluster.balancer.select(&set, &choice).map(|endpoint| **endpoint).ok_or(Error::NoEndpoint)
+        let chosen = self.cluster.balancer.select(&set, &choice).map(|endpoint| **endpoint);
+        match (fit, chosen) {
+            (Fit::None(wait), _) => Err(Error::CircuitOpen(wait)),
+            (_, None) => Err(Error::NoEndpoint),
+            (Fit::Trial(_), Some(endpoint)) => {
+                let service = &self.cluster.name;
+                tracing::info!(%service, endpoint = %endpoint.address, circuit = "half-open", "endpoint is tried");
+                Ok(endpoint)
+            }
+            (Fit::All | Fit::Some(_), Some(endpoint)) => Ok(endpoint),
+        }
+    }
+
+    /// Whether the request may try an endpoint that was left out: its outcome must be told, it must not have failed
+    /// already, and with a key it must belong there.
+    fn may_try(&self, set: &EndpointSet, number: usize) -> bool {
+        let at_home = match (&set.ring, self.key) {
+            (Some(ring), Some(key)) => ring.owner(key) == Some(number),
+            (None, _) | (_, None) => true,
+        };
+        self.cluster.policy.outlier.is_some() && self.again.tried.is_empty() && at_home
     }
 
     /// A connection to the endpoint, within the time for that.
@@ -205,23 +308,32 @@ impl<'a> Attempt<'a> {
     ) -> Result<Lease<RequestBody>, Error> {
         let pool = &self.worker.pool;
         let now = self.worker.clock.now();
+        let stage = Cell::new(Stage::Acquire);
         let connect = pin!(async {
             match how {
-                How::Pooled => pool.lease(self.cluster, endpoint).await,
-                How::New(_) => pool.lease_new(self.cluster, endpoint).await,
-                How::Upgrade => pool.lease_new_http1(self.cluster, endpoint).await,
+                How::Pooled => pool.lease(self.cluster, endpoint, &stage).await,
+                How::New(_) => pool.lease_new(self.cluster, endpoint, &stage).await,
+                How::Upgrade => pool.lease_new_http1(self.cluster, endpoint, &stage).await,
             }
         });
         match within(deadline, now, Some(self.route.timeouts.connect), due, connect).await {
             Ok(Ok(lease)) => Ok(lease),
+            Ok(Err(ConnectError::Full)) => {
+                self.tell_refusal(Bound::Pending);
+                Err(Error::CircuitOpen(FULL))
+            }
             Ok(Err(error)) => {
                 self.worker.tell_connect_failure(self.cluster, endpoint, &error);
                 Err(match error {
                     ConnectError::Tcp(_) | ConnectError::Tls(_) => Error::ConnectFailed,
-                    ConnectError::Http(_) => Error::UpstreamProtocol,
+                    ConnectError::Http(_) | ConnectError::Full => Error::UpstreamProtocol,
                 })
             }
-            Err(Elapsed::Step) => Err(Error::ConnectTimeout),
+            Err(Elapsed::Step) => Err(match stage.get() {
+                Stage::Acquire => Error::PoolTimeout,
+                Stage::Connect => Error::ConnectTimeout,
+                Stage::Tls => Error::TlsTimeout,
+            }),
             Err(Elapsed::Exchange) => Err(Error::RequestTimeout),
         }
     }

@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use super::clock::Deadline;
 use super::forward;
 use super::record::Record;
+use super::replay::Reading;
 use crate::table::Route;
 use crate::telemetry::Reason;
 use crate::upstream::pool::{ExchangeError, UpstreamBody};
@@ -50,6 +51,8 @@ pub(super) enum RequestBody {
     Empty,
     /// As it comes from the client.
     Streaming(Box<Streaming>),
+    /// The same, kept for a repetition.
+    Kept(Box<Reading>),
 }
 
 /// The moving part of a request's body.
@@ -80,8 +83,11 @@ impl Body for RequestBody {
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Self::Streaming(streaming) = self.get_mut() else { return Poll::Ready(None) };
-        let streaming = &mut **streaming;
+        let streaming = match self.get_mut() {
+            Self::Empty => return Poll::Ready(None),
+            Self::Kept(reading) => return Pin::new(&mut **reading).poll_frame(cx),
+            Self::Streaming(streaming) => &mut **streaming,
+        };
         match Pin::new(&mut streaming.incoming).poll_frame(cx) {
             Poll::Pending => {
                 if streaming.deadline.due().is_none() {
@@ -120,6 +126,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => true,
             Self::Streaming(streaming) => streaming.incoming.is_end_stream(),
+            Self::Kept(reading) => reading.is_end_stream(),
         }
     }
 
@@ -127,6 +134,7 @@ impl Body for RequestBody {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streaming(streaming) => streaming.incoming.size_hint(),
+            Self::Kept(reading) => reading.size_hint(),
         }
     }
 }

@@ -41,14 +41,14 @@ struct Entry {
 }
 
 impl Clock {
-    /// A clock that stands still until it is ticked.
+    /// A clock of its own that stands still until it is ticked.
     pub fn new() -> Self {
-        let clock = Self(Rc::new(Inner {
-            start: Instant::now(),
-            now: Cell::new(0),
-            wall: Cell::new(0),
-            places: RefCell::default(),
-        }));
+        Self::since(Instant::now())
+    }
+
+    /// The same, counting from a moment that it shares with others.
+    pub fn since(start: Instant) -> Self {
+        let clock = Self(Rc::new(Inner { start, now: Cell::new(0), wall: Cell::new(0), places: RefCell::default() }));
         clock.tick();
         clock
     }

@@ -26,10 +26,16 @@ pub(super) enum Error {
     Unresolved(StatusCode),
     /// The backend has no endpoint.
     NoEndpoint,
+    /// Every endpoint of the backend is left out for so many more milliseconds, or as much is under way to it as may be.
+    CircuitOpen(u64),
     /// No connection could be made.
     ConnectFailed,
+    /// There was no room for a connection in time.
+    PoolTimeout,
     /// No connection could be made in time.
     ConnectTimeout,
+    /// The TLS handshake did not come to its end in time.
+    TlsTimeout,
     /// No response head in time.
     UpstreamTimeout,
     /// The whole exchange took too long.
@@ -52,7 +58,12 @@ impl Error {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::IpDenied => StatusCode::FORBIDDEN,
             Self::RouteRefused(status) | Self::Unresolved(status) => status,
-            Self::NoEndpoint | Self::ConnectFailed | Self::ConnectTimeout => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NoEndpoint
+            | Self::CircuitOpen(_)
+            | Self::ConnectFailed
+            | Self::PoolTimeout
+            | Self::ConnectTimeout
+            | Self::TlsTimeout => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout | Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::UpstreamReset | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
         }
@@ -68,8 +79,11 @@ impl Error {
             Self::IpDenied => Reason::IpDenied,
             Self::RouteRefused(_) => Reason::RouteRefused,
             Self::Unresolved(_) | Self::NoEndpoint => Reason::NoBackend,
+            Self::CircuitOpen(_) => Reason::CircuitOpen,
             Self::ConnectFailed => Reason::ConnectFailed,
+            Self::PoolTimeout => Reason::PoolTimeout,
             Self::ConnectTimeout => Reason::ConnectTimeout,
+            Self::TlsTimeout => Reason::TlsTimeout,
             Self::UpstreamTimeout => Reason::UpstreamTimeout,
             Self::RequestTimeout => Reason::RequestTimeout,
             Self::UpstreamReset => Reason::UpstreamReset,
@@ -89,14 +103,21 @@ impl Error {
             Self::RouteRefused(_) => "the rule for this path is not served because its declaration was refused",
             Self::Unresolved(_) => "the backend of this path does not resolve",
             Self::NoEndpoint => "the backend has no endpoint ready",
+            Self::CircuitOpen(_) => "the backend takes no more requests at the moment",
             Self::ConnectFailed => "the backend cannot be reached",
-            Self::ConnectTimeout => "the backend could not be reached in time",
+            Self::PoolTimeout => "there was no connection to the backend to be had in time",
+            Self::ConnectTimeout | Self::TlsTimeout => "the backend could not be reached in time",
             Self::UpstreamTimeout => "the backend did not answer in time",
             Self::RequestTimeout => "the request took too long",
             Self::UpstreamReset => "the backend closed the connection",
             Self::UpstreamProtocol => "the backend's answer is not valid HTTP",
             Self::ClientClosed => "the request's body ended early",
         }
+    }
+
+    /// Whether an endpoint could not be reached, so that nothing of the request was sent.
+    pub(super) fn is_unreachable(self) -> bool {
+        matches!(self, Self::ConnectFailed | Self::ConnectTimeout | Self::TlsTimeout)
     }
 
     /// Whether the client's connection can take no further request: what follows on it cannot be told apart.
@@ -121,6 +142,9 @@ impl Error {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::METHOD_NOT_ALLOWED {
             headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"));
+        }
+        if let Self::CircuitOpen(milliseconds) = self {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000).max(1)));
         }
         if self.closes() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

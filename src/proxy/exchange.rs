@@ -11,6 +11,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 
+use super::again::Again;
 use super::attempt::{self, Attempt};
 use super::body::ResponseBody;
 use super::connection::Client;
@@ -146,8 +147,18 @@ async fn exchange<'t>(
     parts.headers.insert(header::HOST, rewritten.host.clone().unwrap_or_else(|| asked.authority.clone()));
     let target = target(&asked.target, &path, query, rewritten.path.as_deref())?;
 
-    let attempt =
-        Attempt { worker, client, route, cluster, key, method: parts.method, target, headers: parts.headers, record };
+    let attempt = Attempt {
+        worker,
+        client,
+        route,
+        cluster,
+        key,
+        method: parts.method,
+        target,
+        headers: parts.headers,
+        record,
+        again: Again::default(),
+    };
     if received.upgrade {
         // Boxed, since it is rare and would make the future of every exchange larger.
         let mut response = Box::pin(upgrade::forward(attempt)).await?;

@@ -3,6 +3,7 @@
 //!
 //! A request's way: `listener` → `connection` → `framing` → `exchange` → `attempt` and back.
 
+mod again;
 mod attempt;
 mod body;
 mod capacity;
@@ -17,6 +18,7 @@ mod hash;
 mod listener;
 mod marks;
 mod record;
+mod replay;
 mod rewind;
 mod tls;
 mod upgrade;
@@ -27,7 +29,7 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use http::HeaderValue;
@@ -79,6 +81,8 @@ pub struct Settings {
     pub capacity: Capacity,
     /// Where it counts.
     pub metrics: WorkerMetrics,
+    /// When time began, for all workers alike.
+    pub epoch: Instant,
 }
 
 /// One core's copy of the data plane.
@@ -111,12 +115,13 @@ pub fn spawn(settings: Settings) -> io::Result<JoinHandle<io::Result<()>>> {
 }
 
 async fn run(settings: Settings) -> io::Result<()> {
-    let Settings { index: _, tables, shared_limits, mut drain, grace, http, https, capacity, metrics } = settings;
+    let Settings { index: _, tables, shared_limits, mut drain, grace, http, https, capacity, metrics, epoch } =
+        settings;
     let worker = Rc::new(Worker {
         tls: Tls::new(tables.clone()).map_err(io::Error::other)?,
         tables: LocalReader::new(tables),
         pool: Pool::default(),
-        clock: Clock::new(),
+        clock: Clock::since(epoch),
         metrics,
         capacity,
         connections: Connections::default(),

@@ -42,7 +42,8 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     let timeouts = attempt.route.timeouts;
     let due = timeouts.request.map(|limit| attempt::after(worker.clock.now(), limit));
     let mut deadline = worker.clock.deadline();
-    let (_, lease) = attempt.connect(How::Upgrade, &mut deadline, due).await?;
+    let permit = attempt.admit()?;
+    let (endpoint, lease) = attempt.connect(How::Upgrade, &mut deadline, due).await?;
     if lease.is_http2() {
         return Err(Error::UpstreamProtocol);
     }
@@ -53,11 +54,21 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     let sent = attempt::within(&mut deadline, now, limit, due, pin!(lease.send(&head, RequestBody::Empty))).await;
     let response = match sent {
         Ok(Ok(response)) => response,
-        Ok(Err(error)) => return Err(attempt.failure(&error.error, None)),
-        Err(Elapsed::Step) => return Err(Error::UpstreamTimeout),
-        Err(Elapsed::Exchange) => return Err(Error::RequestTimeout),
+        Ok(Err(error)) => {
+            attempt.report(&endpoint, false);
+            return Err(attempt.failure(&error.error, None));
+        }
+        Err(elapsed) => {
+            attempt.report(&endpoint, false);
+            return Err(match elapsed {
+                Elapsed::Step => Error::UpstreamTimeout,
+                Elapsed::Exchange => Error::RequestTimeout,
+            });
+        }
     };
-    let (mut parts, body) = response.into_parts();
+    let (mut parts, mut body) = response.into_parts();
+    attempt.report(&endpoint, !parts.status.is_server_error());
+    body.hold(permit);
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
         forward::clean_response(&mut parts.headers);
         attempt.record.streaming(parts.status);

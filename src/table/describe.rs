@@ -48,6 +48,8 @@ struct EntryDescription {
     /// Only those that differ from the defaults.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     timeouts: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -68,6 +70,8 @@ struct ClusterDescription {
     name: String,
     transport: String,
     balancer: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    policy: String,
     /// Addresses; with the weight where it is not 1.
     endpoints: Vec<String>,
 }
@@ -92,7 +96,9 @@ impl Table {
             routes: router.entries().iter().map(entry).collect(),
         });
         let mut clusters: Vec<_> = self.clusters.iter().map(|shared| cluster(shared)).collect();
-        clusters.sort_by(|a, b| (&a.name, &a.transport, &a.balancer).cmp(&(&b.name, &b.transport, &b.balancer)));
+        clusters.sort_by(|a, b| {
+            (&a.name, &a.transport, &a.balancer, &a.policy).cmp(&(&b.name, &b.transport, &b.balancer, &b.policy))
+        });
         Description {
             hosts: hosts.collect(),
             clusters,
@@ -113,6 +119,7 @@ fn entry(entry: &Entry) -> EntryDescription {
         backends: route.backends.iter().map(backend).collect(),
         hash_on: route.hash_on.as_ref().map(hash_on),
         timeouts: timeouts(route.timeouts),
+        retry: route.retry.as_ref().map(ToString::to_string),
     }
 }
 
@@ -178,6 +185,7 @@ fn cluster(cluster: &Cluster) -> ClusterDescription {
             Transport::Tls(tls) => format!("https for {}", tls.server_name.to_str()),
         },
         balancer: balancer(cluster.balancer),
+        policy: cluster.policy.to_string(),
         endpoints: endpoint_texts.collect(),
     }
 }

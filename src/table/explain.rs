@@ -86,6 +86,7 @@ fn steps(route: &Route) -> Vec<String> {
     }
     steps.extend(route.access.steps());
     steps.extend(route.filters.iter().map(ToString::to_string));
+    steps.extend(route.retry.as_ref().map(ToString::to_string));
     for backend in route.backends.iter() {
         let share = match route.backends.total_weight() {
             0 => "nothing".to_owned(),
@@ -93,7 +94,11 @@ fn steps(route: &Route) -> Vec<String> {
         };
         let behind = match &backend.target {
             Target::Cluster(cluster) => {
-                format!("{} endpoints, {}", cluster.endpoints().endpoints.len(), cluster.balancer)
+                let policy = match cluster.policy.to_string() {
+                    policy if policy.is_empty() => policy,
+                    policy => format!("; {policy}"),
+                };
+                format!("{} endpoints, {}{policy}", cluster.endpoints().endpoints.len(), cluster.balancer)
             }
             Target::Unresolved(status) => format!("does not resolve: {status}"),
         };

@@ -9,6 +9,7 @@ mod host;
 mod matcher;
 mod path_match;
 pub mod query;
+mod retry;
 mod route;
 mod router;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use explain::{Candidate, Explanation, Verdict};
 pub use host::{HostKey, HostKeyError, Hosts};
 pub use matcher::{HeaderMatch, Matcher, QueryMatch, RequestHead, ValueMatch};
 pub use path_match::PathMatch;
+pub use retry::{GrpcStatus, Retry};
 pub use route::{Backend, Backends, HashOn, Listeners, Route, RouteId, Target, Timeouts};
 pub use router::{Entry, HostRouter};
 pub use specificity::{Precedence, Specificity};

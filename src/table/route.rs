@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::Access;
+use super::{Access, Retry};
 use crate::filter::Filter;
 use crate::slot::Slot;
 use crate::upstream::Cluster;
@@ -52,6 +52,8 @@ pub struct Route {
     pub hash_on: Option<HashOn>,
     /// How long its parts may take.
     pub timeouts: Timeouts,
+    /// When a request is sent once more, beyond what is always safe.
+    pub retry: Option<Retry>,
 }
 
 /// The listeners a route answers on.

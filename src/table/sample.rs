@@ -21,6 +21,7 @@ pub(crate) fn route(name: &str) -> Route {
         backends: Backends::default(),
         hash_on: None,
         timeouts: Timeouts::default(),
+        retry: None,
     }
 }
 

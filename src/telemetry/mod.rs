@@ -5,7 +5,7 @@ mod metrics;
 mod reason;
 
 pub use metrics::{
-    CertificateExpiry, EndpointCount, EndpointState, Exchange, Metrics, ObjectCount, ObjectState, RouteLabels,
+    CertificateExpiry, EndpointState, Exchange, Metrics, ObjectCount, ObjectState, RouteLabels, ServiceSample,
     StoreMetrics, TEXT_FORMAT, WorkerMetrics,
 };
 pub use reason::Reason;

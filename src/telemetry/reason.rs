@@ -13,10 +13,16 @@ pub enum Reason {
     NoBackend,
     /// The rule was refused when it was compiled.
     RouteRefused,
+    /// The backend is left alone for a while, or has as much to do as it may.
+    CircuitOpen,
     /// No connection to the endpoint could be made.
     ConnectFailed,
+    /// There was no room for a connection to the endpoint in time.
+    PoolTimeout,
     /// No connection to the endpoint could be made in time.
     ConnectTimeout,
+    /// The endpoint's TLS handshake took too long.
+    TlsTimeout,
     /// The endpoint did not answer in time.
     UpstreamTimeout,
     /// The exchange took longer than the route allows.
@@ -45,13 +51,16 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 21] = [
         Self::Ok,
         Self::NoRoute,
         Self::NoBackend,
         Self::RouteRefused,
+        Self::CircuitOpen,
         Self::ConnectFailed,
+        Self::PoolTimeout,
         Self::ConnectTimeout,
+        Self::TlsTimeout,
         Self::UpstreamTimeout,
         Self::RequestTimeout,
         Self::UpstreamReset,
@@ -73,8 +82,11 @@ impl Reason {
             Self::NoRoute => "no_route",
             Self::NoBackend => "no_backend",
             Self::RouteRefused => "route_refused",
+            Self::CircuitOpen => "circuit_open",
             Self::ConnectFailed => "connect_failed",
+            Self::PoolTimeout => "pool_timeout",
             Self::ConnectTimeout => "connect_timeout",
+            Self::TlsTimeout => "tls_timeout",
             Self::UpstreamTimeout => "upstream_timeout",
             Self::RequestTimeout => "request_timeout",
             Self::UpstreamReset => "upstream_reset",

@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{Endpoint, EndpointSet, Ring};
+use super::{Endpoint, EndpointSet, Fit, Ring};
 
 /// How one endpoint of a cluster is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,8 +60,12 @@ pub struct Choice<'a, L> {
     pub random: u64,
     /// The hash of the request's key, for a consistent hash; without one it falls back to `random`.
     pub hash: Option<u64>,
-    /// Not this one, if there is any other: it has just failed.
-    pub exclude: Option<&'a Endpoint>,
+    /// None of these, if there is any other: they have just failed.
+    pub exclude: &'a [Endpoint],
+    /// Which of them are fit to be chosen.
+    pub fit: Fit<'a>,
+    /// How long a new endpoint takes to get its full share, and what time it is.
+    pub slow_start: Option<(Duration, u64)>,
 }
 
 /// Who is next in turn: every endpoint of a set by its weight, spread evenly over the round.
@@ -132,13 +137,28 @@ fn greatest_common_divisor(a: u64, b: u64) -> u64 {
 }
 
 impl Balancer {
-    /// The endpoint that takes the request; `None` only when there is none at all.
+    /// The endpoint that takes the request; `None` only when there is none at all, or none that is fit.
     pub fn select<'s, L: Loads>(self, set: &'s EndpointSet, choice: &Choice<'_, L>) -> Option<&'s Arc<Endpoint>> {
+        match choice.fit {
+            Fit::Trial(number) => return set.endpoints.get(number),
+            Fit::None(_) => return None,
+            Fit::All | Fit::Some(_) => {}
+        }
         if let [] | [_] = &*set.endpoints {
             return set.endpoints.first();
         }
-        let Choice { loads, turn, random, hash, exclude: _ } = *choice;
-        let index = match self {
+        let index = self.index(set, choice)?;
+        let index = match (self, choice.slow_start) {
+            // A key has one endpoint, new or not.
+            (Self::ConsistentHash { .. }, _) | (_, None) => index,
+            (_, Some((window, now))) => choice.slowly(set, index, window, now),
+        };
+        set.endpoints.get(choice.unless_out(set, index))
+    }
+
+    fn index<L: Loads>(self, set: &EndpointSet, choice: &Choice<'_, L>) -> Option<usize> {
+        let Choice { loads, turn, random, hash, .. } = *choice;
+        Some(match self {
             Self::RoundRobin => choice.unless_excluded(set, set.shares.at(turn)?),
             Self::Random => choice.unless_excluded(set, set.shares.random(random)),
             Self::LeastRequest => {
@@ -169,48 +189,68 @@ impl Balancer {
                     _ => choice.unless_excluded(set, set.shares.random(hash)),
                 }
             }
-        };
-        set.endpoints.get(index)
+        })
     }
 }
 
 impl<L: Loads> Choice<'_, L> {
-    /// Another endpoint may stand at the address by now; it is as little to be trusted.
-    fn excludes(&self, endpoint: &Endpoint) -> bool {
-        self.exclude.is_some_and(|excluded| excluded.address == endpoint.address)
+    /// Another endpoint may stand at an address that failed; it is as little to be trusted.
+    fn excludes(&self, set: &EndpointSet, index: usize) -> bool {
+        let failed = |endpoint: &Arc<Endpoint>| self.exclude.iter().any(|failed| failed.address == endpoint.address);
+        self.is_out(index) || (!self.exclude.is_empty() && set.endpoints.get(index).is_some_and(failed))
+    }
+
+    fn is_out(&self, index: usize) -> bool {
+        matches!(self.fit, Fit::Some(healths) if healths.get(index).is_some_and(|health| health.is_out()))
     }
 
     /// This one, or the next with a share if it is excluded; it itself if there is no such.
     fn unless_excluded(&self, set: &EndpointSet, index: usize) -> usize {
-        if set.endpoints.get(index).is_some_and(|endpoint| self.excludes(endpoint)) {
-            self.next_but(set, index, index).unwrap_or(index)
-        } else {
-            index
+        if self.excludes(set, index) { self.next_but(set, index, index).unwrap_or(index) } else { index }
+    }
+
+    /// This one, or the next that is not out: rather one that has just failed.
+    fn unless_out(&self, set: &EndpointSet, index: usize) -> usize {
+        if !self.is_out(index) {
+            return index;
         }
+        let count = set.endpoints.len();
+        (1..count).map(|step| (index + step) % count).find(|next| !self.is_out(*next)).unwrap_or(index)
+    }
+
+    /// This one, or another by chance the more often the newer it is.
+    fn slowly(&self, set: &EndpointSet, index: usize, window: Duration, now: u64) -> usize {
+        let Some(health) = set.health.get(index) else { return index };
+        // Bits that chose nothing else: the choices by chance go by the highest.
+        let draw = (self.random >> 16) as u32 & 0xff;
+        if draw < health.share(window, now) {
+            return index;
+        }
+        let other = set.shares.random(self.random.rotate_left(32));
+        let is_other = other != index && !self.excludes(set, other);
+        if is_other { other } else { self.next_but(set, other, index).unwrap_or(index) }
     }
 
     /// The first after `index`, all round, that has a share, is not excluded and is not `but`.
     fn next_but(&self, set: &EndpointSet, index: usize, but: usize) -> Option<usize> {
         let count = set.endpoints.len();
-        (1..=count).map(|step| (index + step) % count).find(|next| {
-            *next != but
-                && set.shares.of(*next) > 0
-                && set.endpoints.get(*next).is_some_and(|endpoint| !self.excludes(endpoint))
-        })
+        (1..=count)
+            .map(|step| (index + step) % count)
+            .find(|next| *next != but && set.shares.of(*next) > 0 && !self.excludes(set, *next))
     }
 
     /// The next in turn and a random other; the same twice when there is no other.
     fn two(&self, set: &EndpointSet) -> Option<(usize, usize)> {
         let next = self.unless_excluded(set, set.shares.at(self.turn)?);
         let other = set.shares.random(self.random);
-        let is_other = other != next && set.endpoints.get(other).is_some_and(|endpoint| !self.excludes(endpoint));
+        let is_other = other != next && !self.excludes(set, other);
         let other = if is_other { other } else { self.next_but(set, other, next).unwrap_or(next) };
         Some((next, other))
     }
 
     /// The owner of a key, or who takes over from it: those that are excluded or have no room pass it on.
     fn on_ring(&self, set: &EndpointSet, ring: &Ring, hash: u64, factor_percent: Option<u32>) -> Option<usize> {
-        let allowed = |index: &usize| set.endpoints.get(*index).is_some_and(|endpoint| !self.excludes(endpoint));
+        let allowed = |index: &usize| !self.excludes(set, *index);
         let first = ring.walk(hash).find(allowed).or_else(|| ring.owner(hash))?;
         let Some(factor_percent) = factor_percent else { return Some(first) };
         // The bound is at least one request, so that an idle endpoint has room whatever the others do.

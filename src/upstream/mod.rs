@@ -1,9 +1,15 @@
 //! From a chosen backend to an endpoint: the group behind a backend, how one of it is chosen, and how it is spoken to.
 
 pub mod balance;
+pub mod breaker;
+pub mod budget;
+pub mod check;
+pub mod health;
 mod http1;
+mod policy;
 pub mod pool;
 pub mod ring;
+mod tally;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,8 +17,14 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 
 pub use balance::{Balancer, Choice, Loads, Shares};
+pub use breaker::{Bound, Breaker, Permit};
+pub use budget::Budget;
+pub use check::Check;
+pub use health::{Circuit, Fit, GroupHealth, Health};
 pub use http1::{Head, content_length};
+pub use policy::Policy;
 pub use ring::Ring;
+pub use tally::{Repeat, Tally};
 
 use crate::slot::Slot;
 
@@ -30,13 +42,52 @@ pub struct Cluster {
     pub transport: Transport,
     /// How one of its endpoints is chosen.
     pub balancer: Balancer,
+    /// What is done about endpoints in trouble.
+    pub policy: Arc<Policy>,
+    /// How many repetitions it may get, where that is bounded.
+    pub budget: Option<Budget>,
+    /// What is under way, where that is bounded.
+    pub breaker: Option<Arc<Breaker>>,
+    /// What is counted of its service.
+    pub tally: Arc<Tally>,
     endpoints: ArcSwap<EndpointSet>,
 }
 
 impl Cluster {
     /// A cluster with its first endpoints.
     pub fn new(name: Arc<str>, slot: Slot, transport: Transport, balancer: Balancer, endpoints: EndpointSet) -> Self {
-        Self { name, slot, transport, balancer, endpoints: ArcSwap::from_pointee(endpoints) }
+        Self {
+            name,
+            slot,
+            transport,
+            balancer,
+            policy: Arc::default(),
+            budget: None,
+            breaker: None,
+            tally: Arc::default(),
+            endpoints: ArcSwap::from_pointee(endpoints),
+        }
+    }
+
+    /// The same under a policy, counting in what its service counts in.
+    pub fn governed(self, policy: Arc<Policy>, tally: Arc<Tally>) -> Self {
+        let budget = policy.budget.map(Budget::new);
+        let breaker = policy.limits.map(|limits| Arc::new(Breaker::new(limits)));
+        Self { policy, budget, breaker, tally, ..self }
+    }
+
+    /// The state of the circuit, if the policy makes it one: open while nothing is let through because every endpoint is
+    /// left out, or while a bound turns requests away.
+    pub fn circuit(&self) -> Option<Circuit> {
+        let Policy { outlier, limits, .. } = &*self.policy;
+        if outlier.is_none() && limits.is_none() {
+            return None;
+        }
+        if self.breaker.as_ref().is_some_and(|breaker| breaker.is_open()) {
+            return Some(Circuit::Open);
+        }
+        let set = self.endpoints();
+        Some(outlier.as_ref().map_or(Circuit::Closed, |outlier| set.group.circuit(&set.health, outlier)))
     }
 
     /// The endpoints as of now; one exchange asks once per attempt.
@@ -55,6 +106,10 @@ impl Cluster {
 pub struct EndpointSet {
     /// In the order of their addresses, so that equal sets are equal on every replica.
     pub endpoints: Box<[Arc<Endpoint>]>,
+    /// What is known of the health of each, in the same order.
+    pub health: Box<[Arc<Health>]>,
+    /// What their healths have in common.
+    pub group: Arc<GroupHealth>,
     /// Who is next in turn, by weight.
     pub shares: Shares,
     /// The ring over them, when the cluster balances by consistent hashing.
@@ -62,14 +117,34 @@ pub struct EndpointSet {
 }
 
 impl EndpointSet {
-    /// These endpoints, in any order, with what their balancer needs.
-    pub fn new(mut endpoints: Vec<Arc<Endpoint>>, balancer: Balancer) -> Self {
-        endpoints.sort_by_key(|endpoint| endpoint.address);
+    /// These endpoints, in any order, with what their balancer needs. Nothing is known of their health.
+    pub fn new(endpoints: Vec<Arc<Endpoint>>, balancer: Balancer) -> Self {
+        let group = Arc::new(GroupHealth::default());
+        let endpoints =
+            endpoints.into_iter().map(|endpoint| (endpoint, Arc::new(Health::new(group.clone())))).collect();
+        Self::with_health(endpoints, group, balancer)
+    }
+
+    /// The same, with what is known of their health.
+    pub fn with_health(
+        mut endpoints: Vec<(Arc<Endpoint>, Arc<Health>)>,
+        group: Arc<GroupHealth>,
+        balancer: Balancer,
+    ) -> Self {
+        endpoints.sort_by_key(|(endpoint, _)| endpoint.address);
+        let (endpoints, health): (Vec<_>, Vec<_>) = endpoints.into_iter().unzip();
         let ring = match balancer {
             Balancer::ConsistentHash { .. } => Some(Ring::new(&endpoints)),
             Balancer::RoundRobin | Balancer::LeastRequest | Balancer::Random | Balancer::PeakEwma => None,
         };
-        Self { shares: Shares::new(&endpoints), ring, endpoints: endpoints.into() }
+        Self { shares: Shares::new(&endpoints), ring, endpoints: endpoints.into(), health: health.into(), group }
+    }
+
+    /// The health of an endpoint, if it is one of them.
+    pub fn health_of(&self, endpoint: &Endpoint) -> Option<&Arc<Health>> {
+        let number = self.endpoints.binary_search_by_key(&endpoint.address, |known| known.address).ok()?;
+        let is_same = self.endpoints.get(number).is_some_and(|known| known.slot == endpoint.slot);
+        self.health.get(number).filter(|_| is_same)
     }
 }
 

@@ -332,7 +332,7 @@ fn a_rule_that_is_refused_answers_500_and_the_others_work() {
     let refused = [
         ("jwt", format!("jwt: {{providers: [main]}}\n      {backend}")),
         ("two-of-a-kind", format!("filters: [{{type: IPAccess, ipAccess: {{allow: [10.0.0.0/8]}}}}, {{type: IPAccess, ipAccess: {{deny: [10.6.0.0/16]}}}}]\n      {backend}")),
-        ("retry", format!("retry: {{attempts: 2}}\n      {backend}")),
+        ("retry", format!("retry: {{backoff: 1s, maxBackoff: 100ms}}\n      {backend}")),
         ("no-parameter", "filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplaceTemplate, replaceTemplate: '/:id'}}}]".to_owned()),
         ("reserved", format!("filters: [{{type: RequestHeaderModifier, requestHeaderModifier: {{set: [{{name: Content-Length, value: '0'}}]}}}}]\n      {backend}")),
         ("wrong-member", format!("filters: [{{type: CORS, urlRewrite: {{hostname: a.test}}}}]\n      {backend}")),

@@ -350,7 +350,7 @@ fn broken_objects_are_told_and_hurt_nobody() {
             "Accepted",
             "matches[0].path",
         ),
-        ("{retry: {attempts: 2}, backendRefs: [{name: nowhere, port: 80}]}", "Accepted", "retry"),
+        ("{retry: {backoff: 1s, maxBackoff: 100ms}, backendRefs: [{name: nowhere, port: 80}]}", "Accepted", "retry"),
         ("{compression: {algorithms: [gzip]}, backendRefs: [{name: nowhere, port: 80}]}", "Accepted", "compression"),
     ];
     let mut yaml = String::new();

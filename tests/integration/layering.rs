@@ -67,7 +67,17 @@ const LAYERS: &[Layer] = &[
     Layer { name: "telemetry", uses: &["slot"], shuns: KUBERNETES },
     Layer {
         name: "admin",
-        uses: &["compile::Listed", "compile::Report", "drain", "path", "slot", "snapshot", "table", "telemetry"],
+        uses: &[
+            "compile::Listed",
+            "compile::Report",
+            "drain",
+            "path",
+            "slot",
+            "snapshot",
+            "table",
+            "telemetry",
+            "upstream",
+        ],
         shuns: KUBERNETES,
     },
     Layer { name: "status", uses: &["api", "compile", "source"], shuns: &["hyper", "socket2", "prometheus", "anyhow"] },

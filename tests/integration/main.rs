@@ -32,6 +32,9 @@ mod forwarded;
 /// How endpoints are spoken to, pooled, chosen and tried again.
 mod upstream;
 
+/// Backends in trouble: repeated attempts, endpoints that are left out, bounds, checks.
+mod resilience;
+
 /// Bodies and protocols that flow.
 mod streaming;
 

@@ -14,7 +14,8 @@ pub struct Retry {
     #[serde(default = "default_attempts")]
     #[schemars(range(min = 0, max = 10))]
     pub attempts: i32,
-    /// Statuses of an answer that make it a failed attempt.
+    /// Statuses of an answer that make it a failed attempt. 504 also stands for an attempt that took longer than
+    /// timeouts.backendRequest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),
@@ -22,8 +23,9 @@ pub struct Retry {
         extend("x-kubernetes-list-type" = "set")
     )]
     pub codes: Vec<i32>,
-    /// Failures below HTTP that are tried again: connect-failure (no connection), refused-stream (HTTP/2: not
-    /// processed), reset (connection lost before an answer). connect-failure and refused-stream when omitted.
+    /// Other failures that are tried again: connect-failure (no connection), refused-stream (HTTP/2: not processed),
+    /// reset (connection lost before an answer), and the gRPC statuses cancelled, deadline-exceeded, internal,
+    /// resource-exhausted and unavailable of a call that failed at once. connect-failure and refused-stream when omitted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub retry_on: Vec<RetryOn>,
@@ -34,7 +36,8 @@ pub struct Retry {
     #[serde(default = "default_max_backoff")]
     pub max_backoff: Duration,
     /// Methods whose requests are repeated after they may have reached a backend; GET, HEAD and OPTIONS when omitted.
-    /// Attempts that never reached one are repeated whatever the method.
+    /// Attempts that never reached one are repeated whatever the method, and calls of gRPC when retryOn names a gRPC
+    /// status.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 9), extend("x-kubernetes-list-type" = "set"))]
     pub methods: Vec<Method>,
@@ -44,7 +47,7 @@ pub struct Retry {
     pub budget: Option<RetryBudget>,
 }
 
-/// A failure below HTTP.
+/// A failure that is no status of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RetryOn {
@@ -54,6 +57,16 @@ pub enum RetryOn {
     RefusedStream,
     /// The connection was lost before an answer.
     Reset,
+    /// gRPC status 1.
+    Cancelled,
+    /// gRPC status 4.
+    DeadlineExceeded,
+    /// gRPC status 13.
+    Internal,
+    /// gRPC status 8.
+    ResourceExhausted,
+    /// gRPC status 14.
+    Unavailable,
 }
 
 /// A bound on repetitions.
@@ -71,6 +84,12 @@ pub struct RetryBudget {
     #[serde(default = "default_min_retries")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub min_retries_per_second: i32,
+}
+
+impl Default for RetryBudget {
+    fn default() -> Self {
+        Self { percent: default_percent(), interval: default_interval(), min_retries_per_second: default_min_retries() }
+    }
 }
 
 fn default_attempts() -> i32 {

@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::super::backend::{self, PortRef, Speak};
+use super::super::backend::{self, Balancing, PortRef, Speak};
 use super::super::cluster::TlsName;
 use super::super::code::Code;
 use super::super::lookup::Lookup;
@@ -14,7 +14,6 @@ use super::parameters::Parameters;
 use super::unsupported;
 use crate::api::gateway_route::{AppProtocol, BackendRef, BackendTls};
 use crate::source::{Kind, ObjectKey};
-use crate::upstream::Balancer;
 
 /// What stands for a backend that must not be, or cannot be, looked at: as HTTPRoute has it, its share gets 500.
 const INVALID: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
@@ -25,7 +24,7 @@ pub(super) fn lower(
     from: &ObjectKey,
     rule: &str,
     declared: &[BackendRef],
-    balancer: Balancer,
+    balancing: &Balancing,
     parameters: &Parameters,
     problems: &mut Vec<Problem>,
 ) -> Vec<DraftBackend> {
@@ -33,7 +32,7 @@ pub(super) fn lower(
         .iter()
         .enumerate()
         .map(|(index, backend)| {
-            one(lookup, from, &format!("{rule}.backendRefs[{index}]"), backend, balancer, parameters, problems)
+            one(lookup, from, &format!("{rule}.backendRefs[{index}]"), backend, balancing, parameters, problems)
         })
         .collect();
     if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
@@ -49,7 +48,7 @@ fn one(
     from: &ObjectKey,
     field: &str,
     declared: &BackendRef,
-    balancer: Balancer,
+    balancing: &Balancing,
     parameters: &Parameters,
     problems: &mut Vec<Problem>,
 ) -> DraftBackend {
@@ -88,7 +87,7 @@ fn one(
         name_field: &name_field,
         port_field: &format!("{field}.port"),
         speak,
-        balancer,
+        balancing: balancing.clone(),
         missing: INVALID,
     };
     let resolved = backend::resolve(lookup, reference, problems);

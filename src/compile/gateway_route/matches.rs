@@ -124,7 +124,7 @@ fn value(
     }
 }
 
-fn method(declared: api::Method) -> Method {
+pub(super) fn method(declared: api::Method) -> Method {
     match declared {
         api::Method::Get => Method::GET,
         api::Method::Head => Method::HEAD,

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use super::super::backend::Balancing;
 use super::super::code::Code;
 use super::super::lookup::Lookup;
 use super::super::lowered::Draft;
 use super::super::report::Problem;
 use super::matches::{self, RuleMatch};
 use super::parameters::Parameters;
+use super::resilience::{self, Resilience};
 use super::unsupported::Unsupported;
 use super::{Common, backends, filters};
 use crate::api;
@@ -43,10 +45,11 @@ pub(super) fn lower(
         load_balancer,
         session_persistence,
         timeouts,
-        retry,
-        circuit_breaker,
-        outlier_detection,
-        health_check,
+        // `resilience` takes these.
+        retry: _,
+        circuit_breaker: _,
+        outlier_detection: _,
+        health_check: _,
         request,
         compression,
         observability,
@@ -57,10 +60,6 @@ pub(super) fn lower(
     let mut unsupported = Unsupported::new(&field, &mut problems);
     unsupported.refuse("jwt", jwt.as_ref());
     unsupported.refuse("sessionPersistence", session_persistence.as_ref());
-    unsupported.refuse("retry", retry.as_ref());
-    unsupported.refuse("circuitBreaker", circuit_breaker.as_ref());
-    unsupported.refuse("outlierDetection", outlier_detection.as_ref());
-    unsupported.refuse("healthCheck", health_check.as_ref());
     unsupported.refuse("request", request.as_ref());
     unsupported.refuse("compression", compression.as_ref());
     unsupported.refuse("observability", observability.as_ref());
@@ -75,9 +74,12 @@ pub(super) fn lower(
     draft.listeners = common.listeners;
     draft.https_redirect = common.https_redirect;
     draft.filters = filters::of_rule(&field, filters, &parameters, &mut draft.access, &mut problems);
-    draft.backends = backends::lower(lookup, key, &field, backend_refs, balancer, &parameters, &mut problems);
-    draft.hash_on = hash_on;
     draft.timeouts = self::timeouts(&field, timeouts.as_ref(), &mut problems);
+    let Resilience { policy, retry } = resilience::lower(&field, rule, &draft.timeouts, &mut problems);
+    let balancing = Balancing { balancer, policy };
+    draft.backends = backends::lower(lookup, key, &field, backend_refs, &balancing, &parameters, &mut problems);
+    draft.hash_on = hash_on;
+    draft.retry = retry;
     if draft.backends.is_empty() && !filters::answer(&draft.filters) && problems.is_empty() {
         problems.push(Problem::new(
             Code::Invalid,
@@ -95,11 +97,10 @@ fn balancer(
     parameters: &Parameters,
     problems: &mut Vec<Problem>,
 ) -> (Balancer, Option<HashOn>) {
-    let Some(LoadBalancer { balancer_type, consistent_hash, slow_start }) = declared else {
+    let Some(LoadBalancer { balancer_type, consistent_hash, slow_start: _ }) = declared else {
         return (Balancer::LeastRequest, None);
     };
     let field = format!("{field}.loadBalancer");
-    Unsupported::new(&field, problems).refuse("slowStart", slow_start.as_ref());
     let plain = match balancer_type {
         LoadBalancerType::RoundRobin => Balancer::RoundRobin,
         LoadBalancerType::LeastRequest => Balancer::LeastRequest,

@@ -79,7 +79,7 @@ fn broken_routes() -> Vec<(Value, &'static str)> {
             "spec.rules[0].filters[0].ipAccess.allow[0]",
         ),
         (with(json!({ "jwt": { "providers": ["main"] } })), "spec.rules[0].jwt"),
-        (with(json!({ "retry": { "attempts": 3 } })), "spec.rules[0].retry"),
+        (with(json!({ "retry": { "backoff": "1s", "maxBackoff": "100ms" } })), "spec.rules[0].retry.maxBackoff"),
         (with(json!({ "loadBalancer": { "type": "ConsistentHash" } })), "spec.rules[0].loadBalancer"),
         (
             with(json!({ "loadBalancer": { "type": "ConsistentHash", "consistentHash": { "type": "Header" } } })),

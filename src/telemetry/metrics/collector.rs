@@ -1,6 +1,6 @@
 //! The bridge to the `prometheus` crate: everything that is counted, as metric families.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
@@ -8,8 +8,9 @@ use prometheus::proto::MetricFamily;
 use super::control::Control;
 use super::ledger::Ledger;
 use super::process::Process;
+use super::service::Services;
 use super::worker::WorkerCells;
-use super::{family, show};
+use super::{family, service, show};
 
 /// What the registry asks. Clones ask the same.
 #[derive(Clone, Debug)]
@@ -23,6 +24,7 @@ struct Inner {
     workers: Mutex<Vec<Arc<WorkerCells>>>,
     ledger: Mutex<Ledger>,
     control: Mutex<Control>,
+    services: OnceLock<Services>,
 }
 
 impl Everything {
@@ -33,6 +35,7 @@ impl Everything {
                 workers: Mutex::new((0..workers).map(|_| Arc::default()).collect()),
                 ledger: Mutex::default(),
                 control: Mutex::default(),
+                services: OnceLock::new(),
             }),
         }
     }
@@ -54,6 +57,11 @@ impl Everything {
         lock(&self.inner.ledger)
     }
 
+    /// Whom to ask for what is known of services.
+    pub(super) fn set_services(&self, services: Services) {
+        let _ = self.inner.services.set(services);
+    }
+
     pub(super) fn control(&self) -> MutexGuard<'_, Control> {
         lock(&self.inner.control)
     }
@@ -72,6 +80,9 @@ impl Collector for Everything {
         families.extend(show::exchanges(&totals));
         families.extend(show::workers(&workers));
         families.extend(show::control(&self.control()));
+        if let Some(Services(ask)) = self.inner.services.get() {
+            families.extend(service::families(&ask()));
+        }
         families.extend(show::process(&Process::read()));
         families
     }

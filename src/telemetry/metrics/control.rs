@@ -42,28 +42,6 @@ pub struct CertificateExpiry {
     pub not_after: i64,
 }
 
-/// How many endpoints of a service are in a state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EndpointCount {
-    /// `namespace/service:port`.
-    pub service: String,
-    /// The state.
-    pub state: EndpointState,
-    /// How many.
-    pub count: u64,
-}
-
-/// Whether requests are sent to an endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EndpointState {
-    /// They are.
-    Ready,
-    /// They are not, for it has failed too often.
-    Ejected,
-    /// Only because there is nobody else: it is terminating.
-    Draining,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Control {
     pub(super) applied: Option<Applied>,
@@ -71,7 +49,6 @@ pub(super) struct Control {
     pub(super) watches: BTreeMap<&'static str, bool>,
     pub(super) leader: Option<bool>,
     pub(super) certificates: BTreeMap<(String, String, String), i64>,
-    pub(super) endpoints: BTreeMap<(String, EndpointState), u64>,
 }
 
 /// What is known of published tables once there is one.
@@ -113,15 +90,6 @@ impl Control {
             *first = not_after.min(*first);
         }
     }
-
-    /// Several clusters may stand for one service and share its endpoints, which must not be counted twice.
-    pub(super) fn set_endpoints(&mut self, counts: impl IntoIterator<Item = EndpointCount>) {
-        self.endpoints.clear();
-        for EndpointCount { service, state, count } in counts {
-            let most = self.endpoints.entry((service, state)).or_default();
-            *most = count.max(*most);
-        }
-    }
 }
 
 // === impl ObjectState ===
@@ -133,19 +101,6 @@ impl ObjectState {
             Self::Accepted => "accepted",
             Self::Invalid => "invalid",
             Self::Unresolved => "unresolved",
-        }
-    }
-}
-
-// === impl EndpointState ===
-
-impl EndpointState {
-    /// The value of the label.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Ejected => "ejected",
-            Self::Draining => "draining",
         }
     }
 }

@@ -60,6 +60,12 @@ families! {
         "When a certificate ends to be valid, in seconds since 1970.";
     ENDPOINTS: 2 = GAUGE "headgate_upstream_endpoints" ["service", "state"],
         "Endpoints of a service, by whether requests are sent to them.";
+    EJECTIONS: 1 = COUNTER "headgate_upstream_ejections_total" ["service"],
+        "How often an endpoint was left out because it had failed too often in a row.";
+    RETRIES: 2 = COUNTER "headgate_upstream_retries_total" ["service", "reason"],
+        "How often a request was sent once more, by why.";
+    CIRCUIT_OPEN: 1 = GAUGE "headgate_upstream_circuit_open" ["service"],
+        "Whether a service's circuit is open (1), half-open (0.5: one request is being tried) or closed (0).";
     POOL_CONNECTIONS: 1 = GAUGE "headgate_upstream_pool_connections" ["state"],
         "Connections to endpoints that are kept for later requests.";
     UPSTREAM_CONNECTIONS: 0 = COUNTER "headgate_upstream_connections_total" [],

@@ -15,6 +15,7 @@ mod histogram;
 mod ledger;
 mod process;
 mod route;
+mod service;
 mod show;
 mod store;
 mod worker;
@@ -25,8 +26,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Registry, TextEncoder};
 
 use collector::Everything;
-pub use control::{CertificateExpiry, EndpointCount, EndpointState, ObjectCount, ObjectState};
+pub use control::{CertificateExpiry, ObjectCount, ObjectState};
 pub use ledger::RouteLabels;
+pub use service::{EndpointState, ServiceSample};
 pub use store::StoreMetrics;
 pub use worker::{Exchange, WorkerMetrics};
 
@@ -103,9 +105,9 @@ impl Metrics {
         self.everything.control().set_certificates(certificates);
     }
 
-    /// These are all the endpoints.
-    pub fn set_endpoints(&self, counts: impl IntoIterator<Item = EndpointCount>) {
-        self.everything.control().set_endpoints(counts);
+    /// Whom to ask for what is known of services; the first who is named stays.
+    pub fn ask_for_services(&self, source: impl Fn() -> Vec<ServiceSample> + Send + Sync + 'static) {
+        self.everything.set_services(service::Services(Box::new(source)));
     }
 
     /// Whether a kind is being watched.

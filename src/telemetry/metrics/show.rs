@@ -99,7 +99,7 @@ pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 8] {
 
 /// What the control side says of itself.
 pub(super) fn control(control: &Control) -> Vec<MetricFamily> {
-    let Control { applied, objects, watches, leader, certificates, endpoints } = control;
+    let Control { applied, objects, watches, leader, certificates } = control;
     let mut counted = family::OBJECTS.shown();
     for ((kind, namespace, state), count) in objects {
         counted.push([kind, namespace, state.as_str()], Value::gauge(*count));
@@ -116,17 +116,12 @@ pub(super) fn control(control: &Control) -> Vec<MetricFamily> {
     for ((namespace, secret, host), not_after) in certificates {
         expiry.push([namespace, secret, host], Value::Gauge(*not_after as f64));
     }
-    let mut counted_endpoints = family::ENDPOINTS.shown();
-    for ((service, state), count) in endpoints {
-        counted_endpoints.push([service, state.as_str()], Value::gauge(*count));
-    }
     let build = [env!("CARGO_PKG_VERSION"), env!("HEADGATE_COMMIT"), env!("HEADGATE_RUSTC")];
     let mut families = vec![
         counted.into(),
         connected.into(),
         leads.into(),
         expiry.into(),
-        counted_endpoints.into(),
         family::BUILD_INFO.shown().with(build, Value::gauge(1)).into(),
     ];
     families.extend(applied.iter().flat_map(tables));

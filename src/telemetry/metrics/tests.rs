@@ -262,11 +262,17 @@ fn the_control_side_tells_what_it_knows() {
         host: "*.example.com".to_owned(),
         not_after,
     };
-    let endpoints = |count| EndpointCount { service: "shop/a:80".to_owned(), state: EndpointState::Ready, count };
+    let service = ServiceSample {
+        service: "shop/a:80".to_owned(),
+        endpoints: [(EndpointState::Ready, 3), (EndpointState::Ejected, 1)].into(),
+        ejections: 2,
+        retries: vec![("status", 5), ("reset", 0)],
+        circuit: Some(0.5),
+    };
     metrics.set_applied(7, Duration::from_millis(3), Duration::from_millis(20));
     metrics.set_objects([object(ObjectState::Accepted, 2), object(ObjectState::Invalid, 1)]);
     metrics.set_certificates([expiry(2_000_000_000), expiry(1_900_000_000)]);
-    metrics.set_endpoints([endpoints(3), endpoints(3)]);
+    metrics.ask_for_services(move || vec![service.clone()]);
     metrics.set_watch("Ingress", true);
     metrics.set_watch("GatewayRoute", false);
     metrics.set_leader(true);
@@ -288,8 +294,14 @@ fn the_control_side_tells_what_it_knows() {
     );
     assert_eq!(
         by(&shown, "headgate_upstream_endpoints", ["service", "state"]),
-        counts(&[(["shop/a:80", "ready"], 3.0)])
+        counts(&[(["shop/a:80", "ejected"], 1.0), (["shop/a:80", "ready"], 3.0)])
     );
+    assert_eq!(
+        by(&shown, "headgate_upstream_retries_total", ["service", "reason"]),
+        counts(&[(["shop/a:80", "status"], 5.0)])
+    );
+    assert_eq!(by(&shown, "headgate_upstream_ejections_total", ["service"]), counts(&[(["shop/a:80"], 2.0)]));
+    assert_eq!(by(&shown, "headgate_upstream_circuit_open", ["service"]), counts(&[(["shop/a:80"], 0.5)]));
     assert_eq!(
         by(&shown, "headgate_watch_connected", ["kind"]),
         counts(&[(["GatewayRoute"], 0.0), (["Ingress"], 1.0)])

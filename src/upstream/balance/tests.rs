@@ -68,7 +68,7 @@ fn random(turn: u64) -> u64 {
 }
 
 fn choice(loads: &Known, turn: u64) -> Choice<'_, Known> {
-    Choice { loads, turn, random: random(turn), hash: None, exclude: None }
+    Choice { loads, turn, random: random(turn), hash: None, exclude: &[], fit: Fit::All, slow_start: None }
 }
 
 /// Who takes each of so many requests that all stay in flight if `busy`.
@@ -97,7 +97,7 @@ fn nobody_and_the_only_one_are_found_by_every_balancer() {
         assert_eq!(balancer.select(&set(balancer, &[]), &choice(&loads, 3)), None);
         let one = set(balancer, &[0]);
         let only = &one.endpoints[0];
-        let excluded = Choice { exclude: Some(only), ..choice(&loads, 3) };
+        let excluded = Choice { exclude: &[**only], ..choice(&loads, 3) };
         assert_eq!(balancer.select(&one, &excluded), Some(only));
     }
 }
@@ -225,7 +225,59 @@ fn a_bound_passes_a_hot_key_on() {
     assert!(light <= 32, "a bound goes by weight: {light} of 100 for one of four parts");
 }
 
+/// Who is new gets a tenth at first, whoever chooses; the others share the rest.
+#[test]
+fn a_new_endpoint_is_spared_at_first() {
+    for balancer in [Balancer::RoundRobin, Balancer::LeastRequest, Balancer::Random, Balancer::PeakEwma] {
+        let set = set(balancer, &[1; 4]);
+        let loads = Known::default();
+        let window = Duration::from_secs(10);
+        for old in &set.health[1..] {
+            old.share(window, 0);
+        }
+        let part = |now: u64| {
+            let chosen: Vec<u8> = (0..4_000)
+                .map(|turn| {
+                    let choice = Choice { slow_start: Some((window, now)), ..choice(&loads, turn) };
+                    number(balancer.select(&set, &choice).unwrap())
+                })
+                .collect();
+            counts(&chosen, 4)
+        };
+        let young = part(20_000);
+        assert!((60..=160).contains(&young[0]) && young[1..].iter().all(|old| *old > 1_150), "{balancer:?}: {young:?}");
+        let grown = part(30_000);
+        assert!(grown.iter().all(|count| count.abs_diff(1_000) < 150), "{balancer:?}: {grown:?}");
+    }
+}
+
 proptest! {
+    /// Who is out is chosen by no balancer, whoever has just failed, as long as there is anybody else.
+    #[test]
+    fn who_is_out_gets_nothing(
+        out in prop::collection::vec(any::<bool>(), 2..8),
+        failed: prop::sample::Index,
+        turn: u64,
+        hash: u64,
+    ) {
+        prop_assume!(out.iter().any(|out| !out) && out.iter().any(|out| *out));
+        let loads = Known::default();
+        for balancer in ALL {
+            let set = set(balancer, &vec![1; out.len()]);
+            for (health, _) in set.health.iter().zip(&out).filter(|(_, out)| **out) {
+                health.check_fails();
+            }
+            let failed = *set.endpoints[failed.index(out.len())];
+            let choice = Choice { exclude: &[failed], fit: Fit::Some(&set.health), hash: Some(hash), ..choice(&loads, turn) };
+            let chosen = number(balancer.select(&set, &choice).unwrap());
+            prop_assert!(!out[usize::from(chosen)], "{:?}", balancer);
+            let trial = Choice { fit: Fit::Trial(1), ..choice };
+            prop_assert_eq!(number(balancer.select(&set, &trial).unwrap()), 1);
+            let none = Choice { fit: Fit::None(5), ..trial };
+            prop_assert_eq!(balancer.select(&set, &none), None);
+        }
+    }
+
     #[test]
     fn the_excluded_is_chosen_only_if_alone(
         weights in prop::collection::vec(1..5u32, 2..8),
@@ -241,7 +293,7 @@ proptest! {
                 loads.begin(&set.endpoints[usize::from(*number) % weights.len()]);
             }
             let excluded = &set.endpoints[excluded.index(weights.len())];
-            let choice = Choice { exclude: Some(excluded), hash: Some(hash), ..choice(&loads, turn) };
+            let choice = Choice { exclude: &[**excluded], hash: Some(hash), ..choice(&loads, turn) };
             let chosen = balancer.select(&set, &choice);
             prop_assert!(chosen.is_some_and(|chosen| chosen != excluded), "{:?}", balancer);
         }
@@ -255,7 +307,7 @@ proptest! {
         for balancer in ALL {
             let set = set(balancer, &weights);
             let excluded = &set.endpoints[exclude.index(weights.len())];
-            let chosen = balancer.select(&set, &Choice { exclude: Some(excluded), hash: Some(hash), ..choice(&loads, turn) });
+            let chosen = balancer.select(&set, &Choice { exclude: &[**excluded], hash: Some(hash), ..choice(&loads, turn) });
             prop_assert!(chosen.is_some_and(|chosen| chosen.weight > 0), "{:?}", balancer);
         }
     }

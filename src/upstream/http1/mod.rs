@@ -142,6 +142,11 @@ impl<S, B> Http1<S, B> {
         self.out.shrink();
     }
 
+    /// The connection itself.
+    pub(super) fn io(&self) -> &S {
+        &self.io
+    }
+
     /// The connection itself, and what has been read of the protocol that it changed to.
     pub(super) fn into_inner(self) -> (S, Bytes) {
         (self.io, self.read.freeze())

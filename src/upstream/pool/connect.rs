@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::upstream::Transport;
+use crate::upstream::{Permit, Transport};
 
 /// A connection could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,21 @@ pub enum ConnectError {
     /// HTTP/2's preface and settings.
     #[error("HTTP handshake: {0}")]
     Http(#[source] hyper::Error),
+    /// As many requests wait for a connection as may.
+    #[error("too many requests wait for a connection")]
+    Full,
+}
+
+/// How far the making of a connection has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// It waits for a connection that may be used, or for the right to make one.
+    #[default]
+    Acquire,
+    /// TCP.
+    Connect,
+    /// The TLS handshake.
+    Tls,
 }
 
 /// A connection to an endpoint, in clear or not.
@@ -48,11 +63,13 @@ pub struct Socket {
     tunnel: bool,
     /// A write has failed.
     deaf: bool,
+    /// Its place under the bound on connections, where there is one.
+    permit: Option<Permit>,
 }
 
 impl Socket {
-    fn new(tcp: TcpStream) -> Self {
-        Self { tcp, tunnel: false, deaf: false }
+    fn new(tcp: TcpStream, permit: Option<Permit>) -> Self {
+        Self { tcp, tunnel: false, deaf: false, permit }
     }
 
     fn written(&mut self, result: Poll<io::Result<usize>>, length: usize) -> Poll<io::Result<usize>> {
@@ -78,6 +95,14 @@ impl Stream {
         };
         socket.tunnel = true;
     }
+
+    /// Its place under the bound on connections, where there is one.
+    pub(super) fn permit(&self) -> Option<&Permit> {
+        match self {
+            Self::Tcp(socket) => socket.permit.as_ref(),
+            Self::Tls(stream) => stream.get_ref().0.permit.as_ref(),
+        }
+    }
 }
 
 /// Which versions of HTTP an endpoint may choose from, where it has the choice.
@@ -89,16 +114,19 @@ pub(super) enum Versions {
     OnlyHttp1,
 }
 
-/// A connection, and whether HTTP/2 is spoken on it.
+/// A connection, and whether HTTP/2 is spoken on it; `reached` is told how far it has come.
 pub(super) async fn connect(
     transport: &Transport,
     address: SocketAddr,
     versions: Versions,
+    permit: Option<Permit>,
+    reached: impl Fn(Stage),
 ) -> Result<(Stream, bool), ConnectError> {
+    reached(Stage::Connect);
     let tcp = TcpStream::connect(address).await.map_err(ConnectError::Tcp)?;
     // A request goes out in one write; waiting for more would only delay it. Failing to say so hurts nothing.
     let _ = tcp.set_nodelay(true);
-    let tcp = Socket::new(tcp);
+    let tcp = Socket::new(tcp, permit);
     match transport {
         Transport::Http1 => Ok((Stream::Tcp(tcp), false)),
         Transport::H2c => Ok((Stream::Tcp(tcp), true)),
@@ -111,6 +139,7 @@ pub(super) async fn connect(
                     Arc::new(config)
                 }
             };
+            reached(Stage::Tls);
             let connector = TlsConnector::from(config);
             let stream = connector.connect(tls.server_name.clone(), tcp).await.map_err(ConnectError::Tls)?;
             let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 
 use super::{BoxError, Pool, Shared, Stream};
 use crate::slot::Slot;
+use crate::upstream::Permit;
 use crate::upstream::http1::{self, Head, Http1};
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -28,7 +29,12 @@ where
     pub(super) reused: bool,
     /// How long the endpoint keeps the connection when nothing is asked of it, if it has said.
     pub(super) keep_for: Option<Duration>,
+    /// When the connection was made, and how many exchanges it has served.
+    pub(super) born: u64,
+    pub(super) served: u32,
     pub(super) connection: Connection<B>,
+    /// The exchange's place among those under way, where they are bounded.
+    permit: Option<Permit>,
 }
 
 pub(super) enum Connection<B>
@@ -60,6 +66,16 @@ impl ExchangeError {
             Self::Http2(error) => error.is_parse(),
         }
     }
+
+    /// Whether the endpoint says that it did not process the request (RFC 9113 8.7): it refused the stream, or is going
+    /// away and began it no more.
+    pub fn is_refused(&self) -> bool {
+        let Self::Http2(error) = self else { return false };
+        let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+        cause.is_some_and(|cause| {
+            cause.is_remote() && (cause.reason() == Some(h2::Reason::REFUSED_STREAM) || cause.is_go_away())
+        })
+    }
 }
 
 /// A request that got no response.
@@ -69,6 +85,23 @@ pub struct SendError<B> {
     pub error: ExchangeError,
     /// The request's body, when nothing of the request was sent.
     pub unsent: Option<B>,
+}
+
+impl<B> Lease<B>
+where
+    B: Body + 'static,
+{
+    /// A lease still without its connection.
+    pub(super) fn empty(pool: Pool<B>, endpoint: Slot) -> Self {
+        let born = pool.now();
+        let connection = Connection::Gone;
+        Self { pool, endpoint, reused: false, keep_for: None, born, served: 0, connection, permit: None }
+    }
+
+    /// Keeps a place among the exchanges under way for as long as this one lasts.
+    pub fn hold(&mut self, permit: Option<Permit>) {
+        self.permit = permit;
+    }
 }
 
 impl<B> Lease<B>
@@ -179,6 +212,13 @@ where
         body
     }
 
+    /// Keeps a place among the exchanges under way until the body has been read.
+    pub fn hold(&mut self, permit: Option<Permit>) {
+        if let Some(lease) = &mut self.lease {
+            lease.hold(permit);
+        }
+    }
+
     /// The lease, for a response that changes protocols.
     pub fn into_lease(mut self) -> Option<Lease<B>> {
         self.lease.take()
@@ -248,7 +288,7 @@ where
             && let Connection::Http1(mut http1) = std::mem::replace(&mut self.connection, Connection::Gone)
         {
             http1.rest();
-            self.pool.keep(self.endpoint, http1, self.keep_for);
+            self.pool.keep(self.endpoint, http1, self.keep_for, self.born, self.served + 1);
         }
     }
 }
@@ -261,6 +301,7 @@ where
         if let Connection::Http2(shared) = &self.connection {
             shared.streams.set(shared.streams.get().saturating_sub(1));
             shared.idle_since.set(self.pool.now());
+            self.pool.tell_waiting(self.endpoint);
         }
         self.pool.finished(self.endpoint);
     }

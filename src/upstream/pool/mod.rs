@@ -6,8 +6,10 @@
 
 mod connect;
 mod lease;
+mod place;
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -17,12 +19,13 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 
 use connect::Versions;
-pub use connect::{ConnectError, Stream};
+pub use connect::{ConnectError, Stage, Stream};
 pub use lease::{ExchangeError, Lease, SendError, UpstreamBody};
+use place::{Existing, Place};
 
 use super::balance::Loads;
 use super::http1::{Http1, MAX_RESPONSE_HEAD};
-use super::{Cluster, Endpoint, Transport};
+use super::{Cluster, Endpoint, Permit, Transport};
 use crate::slot::{Slot, SlotVec};
 
 /// An idle HTTP/1.1 connection is not used again after this long, unless the endpoint has said how long it keeps it:
@@ -38,12 +41,24 @@ const IDLE_HTTP2: Duration = Duration::from_secs(60);
 const MAX_STREAMS: u32 = 100;
 /// Idle HTTP/1.1 connections kept per endpoint.
 const MAX_IDLE: usize = 256;
+/// An HTTP/1.1 connection is not used again after so long or so many exchanges, so that what a backend, or a balancer in
+/// front of it, keeps per connection is renewed now and then. Rare enough that it costs nothing.
+const MAX_AGE: Duration = Duration::from_secs(600);
+const MAX_EXCHANGES: u32 = 100_000;
 /// The average latency of an endpoint that is not asked falls to 37 % within this time.
 const LATENCY_DECAY: Duration = Duration::from_secs(10);
 /// Weight of the newest latency in the average.
 const EWMA_WEIGHT: f64 = 0.2;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A connection that no pool keeps, and whether HTTP/2 is spoken on it.
+///
+/// # Errors
+/// When none can be made.
+pub(super) async fn connect(transport: &Transport, address: SocketAddr) -> Result<(Stream, bool), ConnectError> {
+    connect::connect(transport, address, Versions::Any, None, |_| {}).await
+}
 
 /// A worker's connections to endpoints, and what it knows of their load.
 #[derive(Debug)]
@@ -74,6 +89,9 @@ struct State<B: Body + 'static> {
     shared: Vec<Rc<Shared<B>>>,
     /// Woken when the HTTP/2 connection that is being made is there, or is not going to be.
     dialing: Option<Rc<Notify>>,
+    /// How many wait for a connection that comes to rest, and what wakes them.
+    waiting: u32,
+    freed: Rc<Notify>,
     /// It has chosen HTTP/2 where it had the choice.
     chose_http2: bool,
     in_flight: u32,
@@ -88,6 +106,8 @@ impl<B: Body + 'static> Default for State<B> {
             idle: Vec::new(),
             shared: Vec::new(),
             dialing: None,
+            waiting: 0,
+            freed: Rc::default(),
             chose_http2: false,
             in_flight: 0,
             latency: 0.0,
@@ -100,6 +120,15 @@ struct Idle<B: Body + 'static> {
     connection: Box<Http1<Stream, B>>,
     /// From when on it is not used any more, in milliseconds of the worker's clock.
     until: u64,
+    born: u64,
+    served: u32,
+}
+
+impl<B: Body + 'static> Idle<B> {
+    /// Its place under a bound on connections, where there is one.
+    fn permit(&self) -> Option<&Permit> {
+        self.connection.io().permit()
+    }
 }
 
 impl<B: Body + 'static> std::fmt::Debug for Idle<B> {
@@ -162,19 +191,29 @@ where
 {
     /// A connection to the endpoint that is there and has room for one more exchange.
     pub fn lease_existing(&self, endpoint: Slot) -> Option<Lease<B>> {
-        let connection = self.existing(endpoint)?;
-        let mut lease = self.empty_lease(endpoint);
+        let existing = self.existing(endpoint)?;
+        Some(self.reuse(self.empty_lease(endpoint), existing))
+    }
+
+    fn reuse(&self, mut lease: Lease<B>, existing: Existing<B>) -> Lease<B> {
+        let Existing { connection, born, served } = existing;
         lease.connection = connection;
         lease.reused = true;
+        (lease.born, lease.served) = (born, served);
         self.inner.reuses.set(self.inner.reuses.get() + 1);
-        Some(lease)
+        lease
     }
 
     /// A connection to the endpoint for one exchange: one that is there, one that is being made, or a new one.
     ///
     /// # Errors
     /// When none is there and none can be made.
-    pub async fn lease(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
+    pub async fn lease(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        stage: &Cell<Stage>,
+    ) -> Result<Lease<B>, ConnectError> {
         let waiting = self.empty_lease(endpoint.slot);
         // Another exchange may be dialing an HTTP/2 connection that has room for this one as well.
         while self.shares(endpoint.slot, &cluster.transport)
@@ -187,7 +226,11 @@ where
             return Ok(lease);
         }
         let mut lease = waiting;
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any).await?;
+        let permit = match self.place(cluster, endpoint, true).await? {
+            Place::New(permit) => permit,
+            Place::Existing(existing) => return Ok(self.reuse(lease, existing)),
+        };
+        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any, permit, stage).await?;
         Ok(lease)
     }
 
@@ -195,9 +238,15 @@ where
     ///
     /// # Errors
     /// When none can be made.
-    pub async fn lease_new(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
+    pub async fn lease_new(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        stage: &Cell<Stage>,
+    ) -> Result<Lease<B>, ConnectError> {
         let mut lease = self.empty_lease(endpoint.slot);
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any).await?;
+        let Place::New(permit) = self.place(cluster, endpoint, false).await? else { return Err(ConnectError::Full) };
+        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any, permit, stage).await?;
         Ok(lease)
     }
 
@@ -206,9 +255,15 @@ where
     ///
     /// # Errors
     /// When none can be made.
-    pub async fn lease_new_http1(&self, cluster: &Cluster, endpoint: &Endpoint) -> Result<Lease<B>, ConnectError> {
+    pub async fn lease_new_http1(
+        &self,
+        cluster: &Cluster,
+        endpoint: &Endpoint,
+        stage: &Cell<Stage>,
+    ) -> Result<Lease<B>, ConnectError> {
         let mut lease = self.empty_lease(endpoint.slot);
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::OnlyHttp1).await?;
+        let Place::New(permit) = self.place(cluster, endpoint, false).await? else { return Err(ConnectError::Full) };
+        lease.connection = self.dial(&cluster.transport, endpoint, Versions::OnlyHttp1, permit, stage).await?;
         Ok(lease)
     }
 
@@ -216,17 +271,18 @@ where
     /// are preferred.
     fn empty_lease(&self, endpoint: Slot) -> Lease<B> {
         self.inner.endpoints.borrow_mut().get_or_insert_with(endpoint, State::default).in_flight += 1;
-        Lease { pool: self.clone(), endpoint, reused: false, keep_for: None, connection: lease::Connection::Gone }
+        Lease::empty(self.clone(), endpoint)
     }
 
-    fn existing(&self, endpoint: Slot) -> Option<lease::Connection<B>> {
+    fn existing(&self, endpoint: Slot) -> Option<Existing<B>> {
         if let Some(Some(shared)) = self.with(endpoint, State::free_shared) {
             shared.streams.set(shared.streams.get() + 1);
-            return Some(lease::Connection::Http2(shared));
+            return Some(Existing { connection: lease::Connection::Http2(shared), born: 0, served: 0 });
         }
         while let Some(Some(mut idle)) = self.with(endpoint, |state| state.idle.pop()) {
             if idle.connection.is_usable() && idle.until > self.now() {
-                return Some(lease::Connection::Http1(idle.connection));
+                let Idle { connection, until: _, born, served } = idle;
+                return Some(Existing { connection: lease::Connection::Http1(connection), born, served });
             }
         }
         None
@@ -246,11 +302,14 @@ where
         transport: &Transport,
         endpoint: &Endpoint,
         versions: Versions,
+        permit: Option<Permit>,
+        stage: &Cell<Stage>,
     ) -> Result<lease::Connection<B>, ConnectError> {
         self.inner.connects.set(self.inner.connects.get() + 1);
         let shares = versions == Versions::Any && self.shares(endpoint.slot, transport);
         let _dialing = shares.then(|| Dialing::begin(self.clone(), endpoint.slot));
-        let (stream, http2) = connect::connect(transport, endpoint.address, versions).await?;
+        let (stream, http2) =
+            connect::connect(transport, endpoint.address, versions, permit, |reached| stage.set(reached)).await?;
         if !http2 {
             return Ok(lease::Connection::Http1(Box::new(Http1::new(stream))));
         }
@@ -307,7 +366,8 @@ where
         self.set_now(now);
         self.inner.endpoints.borrow_mut().retain(|serial, state| {
             let gone = !lives(serial);
-            state.idle.retain(|idle| !gone && idle.until > now);
+            let wanted = |idle: &Idle<B>| idle.permit().is_some_and(Permit::is_wanted);
+            state.idle.retain(|idle| !gone && idle.until > now && !wanted(idle));
             state.shared.retain(|shared| {
                 let idle_until = shared.idle_since.get().saturating_add(milliseconds(IDLE_HTTP2));
                 let resting = shared.streams.get() == 0 && (gone || idle_until <= now);
@@ -356,12 +416,30 @@ where
         self.inner.endpoints.borrow_mut().get_mut(endpoint).map(act)
     }
 
-    fn keep(&self, endpoint: Slot, connection: Box<Http1<Stream, B>>, keep_for: Option<Duration>) {
+    fn keep(
+        &self,
+        endpoint: Slot,
+        connection: Box<Http1<Stream, B>>,
+        keep_for: Option<Duration>,
+        born: u64,
+        served: u32,
+    ) {
         let limit = keep_for.map_or(IDLE_HTTP1, |said| (said - IDLE_MARGIN.min(said / 2)).min(IDLE_MOST));
-        let until = self.now().saturating_add(milliseconds(limit));
+        let now = self.now();
+        if served >= MAX_EXCHANGES || now.saturating_sub(born) >= milliseconds(MAX_AGE) {
+            return;
+        }
+        let idle = Idle { connection, until: now.saturating_add(milliseconds(limit)), born, served };
         self.with(endpoint, |state| {
+            // Somebody else may have a better use for its place.
+            if state.waiting == 0 && idle.permit().is_some_and(Permit::is_wanted) {
+                return;
+            }
             if state.idle.len() < MAX_IDLE {
-                state.idle.push(Idle { connection, until });
+                state.idle.push(idle);
+                if state.waiting > 0 {
+                    state.freed.notify_one();
+                }
             }
         });
     }

@@ -1,0 +1,163 @@
+//! What the control side does for endpoints while they serve: it asks those that are to be checked, and closes circuits.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::{AbortHandle, JoinSet};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::drain::{Drain, Phase};
+use crate::snapshot::Reader;
+use crate::table::Table;
+use crate::upstream::check::{Check, Course};
+use crate::upstream::{Health, Transport};
+
+/// How often circuits are looked at.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The checks that run. They end with this.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    tasks: JoinSet<()>,
+    running: HashMap<Key, AbortHandle>,
+}
+
+/// Which check: an endpoint, by its slot's serial, and what is asked of it. However many routes and workers want it, it
+/// runs once.
+type Key = (u64, Check);
+
+/// One check on one endpoint.
+struct Task {
+    check: Check,
+    transport: Transport,
+    address: SocketAddr,
+    host: String,
+    service: Arc<str>,
+    vote: Vote,
+}
+
+/// What a check has to say of an endpoint; nothing any more once it is dropped.
+struct Vote {
+    health: Arc<Health>,
+    course: Course,
+}
+
+impl Checks {
+    /// Starts and stops checks so that exactly those run that the table asks for.
+    pub(super) fn follow(&mut self, table: &Table) {
+        while self.tasks.try_join_next().is_some() {}
+        let mut wanted = HashMap::new();
+        for cluster in table.clusters.iter() {
+            let Some(check) = &cluster.policy.check else { continue };
+            let set = cluster.endpoints();
+            for (endpoint, health) in set.endpoints.iter().zip(&set.health) {
+                wanted
+                    .entry((endpoint.slot.serial(), check.clone()))
+                    .or_insert_with(|| (cluster.clone(), endpoint.address, health.clone()));
+            }
+        }
+        self.running.retain(|key, task| {
+            let stays = wanted.remove(key).is_some();
+            if !stays {
+                task.abort();
+            }
+            stays
+        });
+        for (key, (cluster, address, health)) in wanted {
+            let transport = cluster.transport.clone();
+            let host = match &transport {
+                Transport::Http1 | Transport::H2c => address.to_string(),
+                Transport::Tls(tls) => tls.server_name.to_str().into_owned(),
+            };
+            let vote = Vote { health, course: Course::default() };
+            let task = Task { check: key.1.clone(), transport, address, host, service: cluster.name.clone(), vote };
+            self.running.insert(key, self.tasks.spawn(task.run()));
+        }
+    }
+}
+
+impl Task {
+    async fn run(mut self) {
+        let interval = self.check.interval;
+        let text = format!("{} {} {}", self.service, self.address, self.check.path);
+        // Spread over the interval, so that a hundred endpoints are not asked at once, nor one by all replicas.
+        tokio::time::sleep(share(interval, started(&text))).await;
+        for number in 0u64.. {
+            let began = Instant::now();
+            let answer = self.check.ask(&self.transport, self.address, &self.host).await;
+            let failing = self.vote.take(&self.check, answer.is_ok());
+            let (service, endpoint) = (&self.service, self.address);
+            match (failing, answer) {
+                (Some(true), Err(error)) => {
+                    tracing::warn!(%service, %endpoint, %error, "endpoint is left out: checks on it fail");
+                }
+                (Some(_), _) => tracing::info!(%service, %endpoint, "endpoint is used again: checks on it pass"),
+                (None, Err(error)) => tracing::debug!(%service, %endpoint, %error, "a check failed"),
+                (None, Ok(())) => {}
+            }
+            // A tenth more or less, so that those that fell into step fall out of it.
+            let jitter = share(interval / 5, xxh3_64(format!("{text} {number}").as_bytes()));
+            let next = interval - interval / 10 + jitter;
+            tokio::time::sleep(next.saturating_sub(began.elapsed())).await;
+        }
+    }
+}
+
+impl Vote {
+    fn take(&mut self, check: &Check, good: bool) -> Option<bool> {
+        let failing = self.course.take(check, good)?;
+        if failing {
+            self.health.check_fails();
+        } else {
+            self.health.check_passes();
+        }
+        Some(failing)
+    }
+}
+
+impl Drop for Vote {
+    fn drop(&mut self) {
+        if self.course.is_failing() {
+            self.health.check_passes();
+        }
+    }
+}
+
+/// A number that differs from process to process.
+fn started(text: &str) -> u64 {
+    xxh3_64(format!("{} {text}", std::process::id()).as_bytes())
+}
+
+/// As much of a length of time as a random number says.
+fn share(of: Duration, random: u64) -> Duration {
+    of.mul_f64(f64::from((random >> 32) as u32) / f64::from(u32::MAX))
+}
+
+/// Closes circuits that have turned nothing away for a while, until the drain has ended.
+pub(super) async fn settle(tables: Reader<Table>, epoch: Instant, mut drain: Drain) {
+    let looking = async {
+        let mut interval = tokio::time::interval(LOOK);
+        loop {
+            interval.tick().await;
+            let now = u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+            for cluster in tables.load().clusters.iter() {
+                if let Some(breaker) = &cluster.breaker
+                    && breaker.settle(now)
+                {
+                    tracing::info!(
+                        service = %cluster.name,
+                        circuit = "closed",
+                        refused = breaker.refused(),
+                        "everything is let through to the service again"
+                    );
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = looking => {}
+        () = drain.reached(Phase::Ended) => {}
+    }
+}

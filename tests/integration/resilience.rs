@@ -1,0 +1,473 @@
+//! Backends in trouble: repeated attempts, endpoints that are left out, bounds on what is under way, checks.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::harness::backend::{service, service_speaking};
+use crate::harness::endpoint::{Bodied, Endpoint, Speaks, empty, full, piecewise, read_head, read_to_the_end};
+use crate::harness::gateway::Gateway;
+use crate::harness::objects::route;
+use crate::harness::traffic::{self, Answer, ask, request, soon, until};
+
+fn in_front_of(addresses: &[SocketAddr], more: &str) -> Gateway {
+    Gateway::start_with(&declared(addresses, more), &["--workers", "2"])
+}
+
+fn declared(addresses: &[SocketAddr], more: &str) -> String {
+    service("s", addresses) + &route("s", more)
+}
+
+/// An endpoint that counts its requests and answers with a status that can change, and the body that it was sent.
+struct Moody {
+    endpoint: Endpoint,
+    status: Arc<watch::Sender<u16>>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Moody {
+    async fn with(status: u16) -> Self {
+        let status = Arc::new(watch::Sender::new(status));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (told, count) = (status.clone(), asked.clone());
+        let endpoint = Endpoint::answering(Speaks::Http1, move |request| {
+            let (told, count) = (told.clone(), count.clone());
+            async move {
+                let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                count.fetch_add(1, Ordering::SeqCst);
+                let status = *told.borrow();
+                Response::builder().status(status).body(full(body)).unwrap()
+            }
+        })
+        .await;
+        Self { endpoint, status, asked }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.endpoint.address
+    }
+
+    fn becomes(&self, status: u16) {
+        self.status.send_replace(status);
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// The statuses of so many requests, one after the other on one connection.
+async fn statuses(gateway: &Gateway, count: usize, ask_for: impl Fn() -> Request<Bodied>) -> Vec<u16> {
+    let mut client = traffic::http1(gateway.http).await;
+    let mut statuses = Vec::new();
+    for _ in 0..count {
+        let answer: Answer = soon(ask(&mut client, ask_for())).await.unwrap();
+        statuses.push(answer.status.as_u16());
+    }
+    statuses
+}
+
+fn get() -> Request<Bodied> {
+    request(Method::GET, "/", empty())
+}
+
+/// The value of a series, whose labels are given as they are written.
+fn metric(gateway: &Gateway, series: &str) -> f64 {
+    let metrics = gateway.metrics();
+    let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    value.map_or(0.0, |value| value.parse().unwrap())
+}
+
+fn endpoints(gateway: &Gateway, state: &str) -> f64 {
+    metric(gateway, &format!("headgate_upstream_endpoints{{service=\"default/s:80\",state=\"{state}\"}}"))
+}
+
+fn repeated(gateway: &Gateway, reason: &str) -> f64 {
+    metric(gateway, &format!("headgate_upstream_retries_total{{service=\"default/s:80\",reason=\"{reason}\"}}"))
+}
+
+fn circuit(gateway: &Gateway) -> f64 {
+    metric(gateway, "headgate_upstream_circuit_open{service=\"default/s:80\"}")
+}
+
+fn logged(gateway: &Gateway, circuit: &str) -> usize {
+    let field = format!("\"circuit\":\"{circuit}\"");
+    gateway.log().iter().filter(|line| line.contains(&field)).count()
+}
+
+// === Repeated attempts ===
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_leads_to_another_endpoint_if_the_method_allows() {
+    let (bad, good) = (Moody::with(503).await, Moody::with(200).await);
+    let more = "loadBalancer: {type: RoundRobin}, retry: {attempts: 1, codes: [503], methods: [GET, PUT], backoff: 1ms, \
+                budget: {percent: 100}}";
+    let gateway = in_front_of(&[bad.address(), good.address()], more);
+    assert_eq!(statuses(&gateway, 20, get).await, [200; 20]);
+    assert!(bad.asked() >= 9, "{}", bad.asked());
+    // The body goes out again, whole.
+    let mut client = traffic::http1(gateway.http).await;
+    let body = "0123456789".repeat(5_000);
+    for _ in 0..6 {
+        let answer = soon(ask(&mut client, request(Method::PUT, "/", full(body.clone())))).await.unwrap();
+        assert_eq!((answer.status, answer.text() == body), (StatusCode::OK, true));
+    }
+    // What is over 64 KiB goes by, and what is not named is not repeated.
+    let large = "0123456789".repeat(8_000);
+    let of_large = statuses(&gateway, 6, || request(Method::PUT, "/", full(large.clone()))).await;
+    let of_post = statuses(&gateway, 6, || request(Method::POST, "/", full("x"))).await;
+    assert!(of_large.contains(&503) && of_post.contains(&503), "{of_large:?} {of_post:?}");
+    assert!(repeated(&gateway, "status") >= 12.0, "{}", gateway.metrics());
+}
+
+/// A body of unknown length is kept while it flows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_streamed_body_goes_out_again() {
+    let (bad, good) = (Moody::with(502).await, Moody::with(200).await);
+    let more = "loadBalancer: {type: RoundRobin}, retry: {codes: [502], methods: [POST], backoff: 1ms, budget: {percent: \
+                100}}";
+    let gateway = in_front_of(&[bad.address(), good.address()], more);
+    let mut client = traffic::http1(gateway.http).await;
+    for _ in 0..4 {
+        let (pieces, body) = piecewise();
+        let sending = tokio::spawn(async move {
+            for piece in ["one ", "two ", "three"] {
+                assert!(pieces.send(piece).await);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let answer = soon(ask(&mut client, request(Method::POST, "/", body))).await.unwrap();
+        assert_eq!((answer.status, answer.text()), (StatusCode::OK, "one two three"));
+        sending.await.unwrap();
+    }
+    assert!(bad.asked() > 0);
+}
+
+/// Every endpoint fails every request, and every request asks to be repeated: the load stays below 1.2 times of what was
+/// offered, a few for the first second aside.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_repetitions_stays_within_the_budget() {
+    let endpoints = [Moody::with(503).await, Moody::with(503).await, Moody::with(503).await];
+    let more = "retry: {attempts: 3, codes: [503], backoff: 1ms, maxBackoff: 2ms, budget: {minRetriesPerSecond: 0}}";
+    let gateway = in_front_of(&endpoints.each_ref().map(Moody::address), more);
+    let mut asking = JoinSet::new();
+    for _ in 0..8 {
+        let address = gateway.http;
+        asking.spawn(async move {
+            let mut client = traffic::http1(address).await;
+            for _ in 0..250 {
+                assert_eq!(soon(ask(&mut client, get())).await.unwrap().status, 503);
+            }
+        });
+    }
+    soon(asking.join_all()).await;
+    let asked: usize = endpoints.iter().map(Moody::asked).sum();
+    assert!((2_200..=2_400).contains(&asked), "{asked} for 2,000");
+}
+
+/// What the client has begun to read is not taken back.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_repeated_once_an_answer_has_begun() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let breaking = Endpoint::scripted(move |mut tcp, _| {
+        let count = count.clone();
+        async move {
+            if !read_head(&mut tcp).await.is_empty() {
+                count.fetch_add(1, Ordering::SeqCst);
+                tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").await.unwrap();
+            }
+        }
+    })
+    .await;
+    let more =
+        "retry: {attempts: 5, retryOn: [connect-failure, refused-stream, reset], backoff: 1ms, budget: {percent: 100}}";
+    let gateway = in_front_of(&[breaking.address], more);
+    let mut client = traffic::http1(gateway.http).await;
+    assert!(soon(ask(&mut client, get())).await.is_err());
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_connection_and_a_late_answer_are_repeated_where_that_is_asked() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    // Closes twice, is silent once, then answers.
+    let poor = Endpoint::scripted(move |mut tcp, _| {
+        let count = count.clone();
+        async move {
+            if read_head(&mut tcp).await.is_empty() {
+                return;
+            }
+            match count.fetch_add(1, Ordering::SeqCst) {
+                0 | 1 => {}
+                2 => drop(read_to_the_end(&mut tcp).await),
+                _ => tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap(),
+            }
+        }
+    })
+    .await;
+    let more = "timeouts: {backendRequest: 300ms}, retry: {attempts: 3, codes: [504], retryOn: [reset], methods: [POST], \
+                backoff: 1ms, budget: {percent: 100, minRetriesPerSecond: 100}}";
+    let gateway = in_front_of(&[poor.address], more);
+    let mut client = traffic::http1(gateway.http).await;
+    let answer = soon(ask(&mut client, request(Method::POST, "/", full("body")))).await.unwrap();
+    assert_eq!((answer.status, answer.text()), (StatusCode::OK, "ok"));
+    assert_eq!(asked.load(Ordering::SeqCst), 4);
+    assert_eq!((repeated(&gateway, "reset"), repeated(&gateway, "timeout")), (2.0, 1.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_grpc_are_repeated_by_their_status() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let busy = Endpoint::answering(Speaks::H2c, move |request: Request<Incoming>| {
+        let first = count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+        async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            let response = Response::builder().header("content-type", "application/grpc");
+            if first {
+                return response.header("grpc-status", "14").body(empty()).unwrap();
+            }
+            let (pieces, answer) = piecewise();
+            tokio::spawn(async move {
+                pieces.send(body).await;
+                pieces.trailers(HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())])).await;
+            });
+            response.body(answer).unwrap()
+        }
+    })
+    .await;
+    let more = "retry: {retryOn: [unavailable], backoff: 1ms, budget: {percent: 100}}";
+    let gateway =
+        Gateway::start_with(&(service_speaking("s", "grpc", &[busy.address]) + &route("s", more)), &["--workers", "1"]);
+    let mut client = traffic::http2(gateway.http).await;
+    let mut call = traffic::request2(Method::POST, "/a.B/C", full("message"));
+    call.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    let answer = soon(traffic::ask2(&mut client, call)).await.unwrap();
+    assert_eq!((answer.text(), answer.trailers.as_ref().unwrap()["grpc-status"].to_str().unwrap()), ("message", "0"));
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    // The same status of what is no call goes to the client.
+    let mut post = traffic::request2(Method::POST, "/a.B/C", full("message"));
+    post.headers_mut().insert("content-type", "text/plain".parse().unwrap());
+    assert_eq!(soon(traffic::ask2(&mut client, post)).await.unwrap().headers["grpc-status"], "14");
+}
+
+// === Endpoints that are left out ===
+
+/// One of four fails, in each of three ways: as many requests fail as it takes to notice, and then none.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_four_that_fails_is_left_out() {
+    let silent = Endpoint::scripted(|mut tcp, _| async move {
+        read_to_the_end(&mut tcp).await;
+    })
+    .await;
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let bad = Moody::with(503).await;
+    for (fault, failing) in [("503", bad.address()), ("silent", silent.address), ("refusing", closed)] {
+        let good = [Moody::with(200).await, Moody::with(200).await, Moody::with(200).await];
+        let addresses = [failing, good[0].address(), good[1].address(), good[2].address()];
+        let more = "loadBalancer: {type: RoundRobin}, timeouts: {backendRequest: 100ms, connect: 200ms}, \
+                    outlierDetection: {consecutiveFailures: 5, baseEjectionTime: 60s}";
+        let gateway = Gateway::start_with(&declared(&addresses, more), &["--workers", "1"]);
+        let seen = statuses(&gateway, 100, get).await;
+        let failed = seen.iter().filter(|status| **status != 200).count();
+        // One that cannot be reached costs nobody an answer.
+        assert_eq!(failed, if fault == "refusing" { 0 } else { 5 }, "{fault}: {seen:?}");
+        assert_eq!(seen[50..], [200; 50], "{fault}");
+        assert_eq!((endpoints(&gateway, "ejected"), endpoints(&gateway, "ready")), (1.0, 3.0));
+        assert_eq!(metric(&gateway, "headgate_upstream_ejections_total{service=\"default/s:80\"}"), 1.0);
+        assert_eq!(logged(&gateway, "open"), 1);
+        // Another rule for the same Service that declares nothing of it knows as well.
+        let plain = "backendRefs: [{name: s, port: 80}], matches: [{path: {value: /plain}}]";
+        gateway.apply(&(service("s", &addresses) + &route("s", &format!("{more}}}, {{name: plain, {plain}"))));
+        let of_plain = statuses(&gateway, 40, || request(Method::GET, "/plain", empty())).await;
+        assert_eq!(of_plain, [200; 40], "{fault}");
+        // It leaves and comes back: nothing of it is remembered.
+        gateway.apply(&declared(&addresses[1..], more));
+        gateway.apply(&declared(&addresses, more));
+        assert_eq!((endpoints(&gateway, "ejected"), endpoints(&gateway, "ready")), (0.0, 4.0));
+    }
+}
+
+/// The whole round of a circuit, with the exact number of requests that reach the backend in each state.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_circuit_opens_is_half_open_and_closes() {
+    let backend = Moody::with(500).await;
+    let more =
+        "outlierDetection: {consecutiveFailures: 3, interval: 100ms, baseEjectionTime: 1s, maxEjectionPercent: 100}";
+    let gateway = in_front_of(&[backend.address()], more);
+    assert_eq!(circuit(&gateway), 0.0);
+
+    // Three reach it, and then none for a second.
+    assert_eq!(statuses(&gateway, 3, get).await, [500; 3]);
+    let refused = traffic::get(gateway.http, "/").await;
+    assert_eq!(refused.refusal(), (503, "circuit_open".to_owned()));
+    let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=2).contains(&wait));
+    assert_eq!((backend.asked(), circuit(&gateway), logged(&gateway, "open")), (3, 1.0, 1));
+    assert_eq!(statuses(&gateway, 10, get).await, [503; 10]);
+    assert_eq!(backend.asked(), 3);
+    assert_eq!(gateway.api("backends")["backends"][0]["circuit"], "open");
+
+    // Half-open: one reaches it, fails, and the time is longer.
+    while statuses(&gateway, 1, get).await != [500] {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let again = std::time::Instant::now();
+    assert_eq!(backend.asked(), 4);
+    assert_eq!(statuses(&gateway, 10, get).await, [503; 10]);
+    assert_eq!((backend.asked(), logged(&gateway, "half-open"), logged(&gateway, "open")), (4, 1, 2));
+
+    // Half-open again: it is well, and all pass.
+    backend.becomes(200);
+    while statuses(&gateway, 1, get).await != [200] {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(again.elapsed() > Duration::from_millis(1_500), "{:?}", again.elapsed());
+    assert_eq!(backend.asked(), 5);
+    assert_eq!((circuit(&gateway), logged(&gateway, "half-open"), logged(&gateway, "closed")), (0.0, 2, 1));
+    assert_eq!(statuses(&gateway, 20, get).await, [200; 20]);
+    assert_eq!(backend.asked(), 25);
+    assert_eq!(gateway.api("backends")["backends"][0]["circuit"], "closed");
+}
+
+// === Bounds on what is under way ===
+
+/// An endpoint whose answers wait until they are let go.
+async fn waiting(asked: Arc<AtomicUsize>, go: watch::Receiver<bool>) -> Endpoint {
+    Endpoint::answering(Speaks::Http1, move |_| {
+        let (asked, mut go) = (asked.clone(), go.clone());
+        async move {
+            asked.fetch_add(1, Ordering::SeqCst);
+            let _ = go.wait_for(|go| *go).await;
+            Response::new(full("ok"))
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn exactly_as_many_requests_as_allowed_are_under_way() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let go = watch::Sender::new(false);
+    let endpoint = waiting(asked.clone(), go.subscribe()).await;
+    let gateway = in_front_of(&[endpoint.address], "circuitBreaker: {maxParallelRequests: 3}");
+    let mut asking = JoinSet::new();
+    for _ in 0..10 {
+        let address = gateway.http;
+        asking.spawn(async move { traffic::get(address, "/").await });
+    }
+    for _ in 0..7 {
+        let answer = soon(asking.join_next()).await.unwrap().unwrap();
+        assert_eq!(answer.refusal(), (503, "circuit_open".to_owned()));
+        assert_eq!(answer.headers["retry-after"], "1");
+    }
+    until("three are under way", || asked.load(Ordering::SeqCst) == 3).await;
+    let backends = gateway.api("backends");
+    assert_eq!(backends["backends"][0]["circuit"], "open");
+    assert_eq!(backends["backends"][0]["underWay"]["requests"], 3);
+    assert_eq!(circuit(&gateway), 1.0);
+    go.send_replace(true);
+    for answer in soon(asking.join_all()).await {
+        assert_eq!(answer.text(), "ok");
+    }
+    assert_eq!(statuses(&gateway, 5, get).await, [200; 5]);
+    until("it is closed again", || logged(&gateway, "closed") == 1).await;
+    assert_eq!((logged(&gateway, "open"), circuit(&gateway)), (1, 0.0));
+    let under_way = &gateway.api("backends")["backends"][0]["underWay"];
+    assert_eq!((&under_way["requests"], &under_way["refused"]), (&0.into(), &7.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_wait_for_one_of_few_connections() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let go = watch::Sender::new(false);
+    let endpoint = waiting(asked.clone(), go.subscribe()).await;
+    let more = "timeouts: {connect: 10s}, circuitBreaker: {maxConnections: 2, maxPendingRequests: 3}";
+    let gateway = in_front_of(&[endpoint.address], more);
+    let mut asking = JoinSet::new();
+    for _ in 0..9 {
+        let address = gateway.http;
+        asking.spawn(async move { traffic::get(address, "/").await });
+    }
+    for _ in 0..4 {
+        assert_eq!(soon(asking.join_next()).await.unwrap().unwrap().refusal(), (503, "circuit_open".to_owned()));
+    }
+    assert_eq!(gateway.api("backends")["backends"][0]["underWay"]["pendingRequests"], 3);
+    go.send_replace(true);
+    for answer in soon(asking.join_all()).await {
+        assert_eq!(answer.text(), "ok");
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 5);
+    assert!(endpoint.open() <= 2, "{}", endpoint.open());
+    // Whoever waits too long is told so.
+    go.send_replace(false);
+    let gateway = in_front_of(&[endpoint.address], "timeouts: {connect: 200ms}, circuitBreaker: {maxConnections: 1}");
+    let address = gateway.http;
+    let first = tokio::spawn(async move { traffic::get(address, "/").await });
+    until("one is under way", || asked.load(Ordering::SeqCst) == 6).await;
+    assert_eq!(traffic::get(gateway.http, "/").await.refusal(), (503, "pool_timeout".to_owned()));
+    go.send_replace(true);
+    assert_eq!(soon(first).await.unwrap().text(), "ok");
+}
+
+// === Checks ===
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_take_an_endpoint_out_and_bring_it_back() {
+    let ill = Arc::new(AtomicBool::new(false));
+    let checked = Arc::new(AtomicUsize::new(0));
+    let endpoint = |name: &'static str, may_be_ill: bool| {
+        let (ill, checked) = (ill.clone(), checked.clone());
+        Endpoint::answering(Speaks::Http1, move |request| {
+            let is_check = request.uri().path() == "/healthz";
+            let status = if is_check && may_be_ill && ill.load(Ordering::SeqCst) { 500 } else { 204 };
+            if is_check {
+                checked.fetch_add(1, Ordering::SeqCst);
+            }
+            async move {
+                match is_check {
+                    true => Response::builder().status(status).body(empty()).unwrap(),
+                    false => Response::new(full(name)),
+                }
+            }
+        })
+    };
+    let (weak, strong) = (endpoint("weak", true).await, endpoint("strong", false).await);
+    let more = "healthCheck: {path: /healthz, interval: 100ms, timeout: 100ms, unhealthyThreshold: 2}";
+    let gateway = in_front_of(&[weak.address, strong.address], more);
+    let failing = || endpoints(&gateway, "failing");
+    until("both are asked", || checked.load(Ordering::SeqCst) >= 4).await;
+    assert_eq!(failing(), 0.0);
+    ill.store(true, Ordering::SeqCst);
+    until("it is out", || failing() == 1.0).await;
+    let mut client = traffic::http1(gateway.http).await;
+    for _ in 0..20 {
+        assert_eq!(soon(ask(&mut client, get())).await.unwrap().body, Bytes::from("strong"));
+    }
+    ill.store(false, Ordering::SeqCst);
+    until("it is back", || failing() == 0.0).await;
+    let mut names = std::collections::BTreeSet::new();
+    for _ in 0..10 {
+        names.insert(soon(ask(&mut client, get())).await.unwrap().body);
+    }
+    assert_eq!(names.len(), 2);
+    // Nobody asks for checks any more, so there are none, and what they said is forgotten.
+    ill.store(true, Ordering::SeqCst);
+    until("it is out", || failing() == 1.0).await;
+    gateway.apply(&declared(&[weak.address, strong.address], ""));
+    until("it is back", || failing() == 0.0).await;
+    let before = checked.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(checked.load(Ordering::SeqCst) <= before + 1);
+}
