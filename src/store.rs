@@ -103,6 +103,10 @@ impl Store {
         let held = self.objects.entry(Kind::Secret).or_default();
         held.retain(|key, _| referenced.contains(key));
         let wanted = match &self.retained {
+            // Secrets that cannot be listed may well be got by their names.
+            None if matches!(self.watches.get(&Kind::Secret), Some(Watch::Unavailable(_))) => {
+                referenced.iter().filter(|key| !held.contains_key(key)).cloned().collect()
+            }
             // Until now everything was kept, so what is not held does not exist.
             None => Vec::new(),
             Some(retained) => referenced.difference(retained).filter(|key| !held.contains_key(key)).cloned().collect(),

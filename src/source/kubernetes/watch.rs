@@ -29,6 +29,10 @@ const TLS: &str = "kubernetes.io/tls";
 /// How long one GET of a wanted Secret may take.
 const GET_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often a Secret is got again that no watch speaks of, because Secrets may only be got by their names: a renewed
+/// certificate is noticed within this.
+const SECRET_AGAIN: Duration = Duration::from_secs(30);
+
 /// Nobody receives any more.
 struct Closed;
 
@@ -56,7 +60,7 @@ struct Health {
 /// overtake a newer event: whatever changed after the answer is still to come.
 struct Wanted {
     keys: Option<mpsc::Receiver<ObjectKey>>,
-    /// Those whose GET failed, and when to try again.
+    /// Those whose GET failed or that no watch speaks of, and when to get them again; the soonest first.
     again: VecDeque<(Instant, ObjectKey)>,
 }
 
@@ -82,7 +86,7 @@ impl Watch {
             let event = tokio::select! {
                 event = self.next(events.as_mut(), listing.is_some()) => event,
                 key = wanted.next() => {
-                    self.fetch(key, wanted).await?;
+                    self.fetch(key, wanted, health.listed).await?;
                     continue;
                 }
             };
@@ -109,7 +113,8 @@ impl Watch {
                     let stalled = matches!(failure, Failure::Stalled);
                     listing = listing.map(|_| Vec::new());
                     let out = self.tell(health, &failure).await?;
-                    self.wait(health.backoff.next(Instant::now()), wanted).await?;
+                    let time = health.backoff.next(Instant::now());
+                    self.wait(time, wanted, health.listed).await?;
                     // A watch that resumes says nothing until something changes. After an outage was told, only a
                     // list shows that it is over.
                     if out || stalled {
@@ -182,26 +187,31 @@ impl Watch {
 
     /// Waits before the next attempt. Secrets are fetched meanwhile: their watch may be forbidden or broken and a GET
     /// still succeed.
-    async fn wait(&self, time: Duration, wanted: &mut Wanted) -> Result<(), Closed> {
+    async fn wait(&self, time: Duration, wanted: &mut Wanted, listed: bool) -> Result<(), Closed> {
         let mut over = pin!(sleep(time));
         loop {
             tokio::select! {
                 () = &mut over => return Ok(()),
-                key = wanted.next() => self.fetch(key, wanted).await?,
+                key = wanted.next() => self.fetch(key, wanted, listed).await?,
             }
         }
     }
 
-    /// Answers for a wanted Secret.
-    async fn fetch(&self, key: ObjectKey, wanted: &mut Wanted) -> Result<(), Closed> {
+    /// Answers for a wanted Secret; again and again while Secrets were never `listed`, as then no watch speaks of it.
+    async fn fetch(&self, key: ObjectKey, wanted: &mut Wanted, listed: bool) -> Result<(), Closed> {
         let secrets: Api<Document> = Api::namespaced_with(self.client.clone(), &key.namespace, &resource(Kind::Secret));
-        let change = match timeout(GET_TIMEOUT, secrets.get_opt(&key.name)).await {
+        let answer = timeout(GET_TIMEOUT, secrets.get_opt(&key.name)).await;
+        if !listed && !matches!(answer, Err(_) | Ok(Err(_))) {
+            wanted.try_again(key.clone(), SECRET_AGAIN);
+        }
+        let change = match answer {
             Ok(Ok(Some(document))) if document.value.get("type").and_then(Value::as_str) == Some(TLS) => {
                 self.change(document)
             }
             Ok(Ok(Some(_) | None)) => Some(Change::Delete(key)),
             Ok(Err(kube::Error::Api(status))) if status.code == 403 => {
                 warn!(secret = %key, reason = status.message, "not allowed to get a Secret that is referred to");
+                wanted.try_again(key.clone(), SECRET_AGAIN);
                 Some(Change::Delete(key))
             }
             Ok(Err(error)) => {
@@ -266,6 +276,9 @@ impl Wanted {
     }
 
     fn try_again(&mut self, key: ObjectKey, after: Duration) {
-        self.again.push_back((Instant::now() + after, key));
+        self.again.retain(|(_, known)| *known != key);
+        let due = Instant::now() + after;
+        let place = self.again.partition_point(|(other, _)| *other <= due);
+        self.again.insert(place, (due, key));
     }
 }
