@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::pin::pin;
 
 use bytes::Bytes;
 use clap::Args;
@@ -13,6 +14,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::serving::control_runtime;
 use super::{CLEAN, Outcome};
@@ -36,10 +40,17 @@ impl Echo {
         control_runtime()?.block_on(async {
             let listener = listen(self.listen).await?;
             println!("echo listens on http://{}", listener.local_addr()?);
+            // The first process of a container is not ended by a signal that it does not listen to.
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut connections = JoinSet::new();
+            let (stop, stopped) = watch::channel(());
             tokio::select! {
-                result = serve(listener) => result?,
+                result = accept(listener, &mut connections, &stopped) => result?,
                 result = tokio::signal::ctrl_c() => result?,
+                _ = terminate.recv() => {}
             }
+            drop(stop);
+            while connections.join_next().await.is_some() {}
             Ok(CLEAN)
         })
     }
@@ -54,16 +65,33 @@ pub(super) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Answers until it is dropped.
 pub(super) async fn serve(listener: TcpListener) -> anyhow::Result<()> {
-    let mut connections = tokio::task::JoinSet::new();
+    let (_stop, stopped) = watch::channel(());
+    accept(listener, &mut JoinSet::new(), &stopped).await
+}
+
+/// Serves what comes. A connection finishes the request that it is in and closes when the other end of `stopped` goes.
+async fn accept(
+    listener: TcpListener,
+    connections: &mut JoinSet<()>,
+    stopped: &watch::Receiver<()>,
+) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 let Ok((tcp, client)) = accepted else { continue };
-                connections.spawn(
-                    http1::Builder::new()
-                        .timer(TokioTimer::new())
-                        .serve_connection(TokioIo::new(tcp), service_fn(move |request| answer(client, request))),
-                );
+                let mut stopped = stopped.clone();
+                connections.spawn(async move {
+                    let service = service_fn(move |request| answer(client, request));
+                    let mut connection = pin!(
+                        http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(tcp), service)
+                    );
+                    tokio::select! {
+                        _ = connection.as_mut() => return,
+                        _ = stopped.changed() => {}
+                    }
+                    connection.as_mut().graceful_shutdown();
+                    let _ = connection.await;
+                });
             }
             Some(_) = connections.join_next() => {}
         }
@@ -87,6 +115,8 @@ async fn answer(client: SocketAddr, request: Request<Incoming>) -> Result<Respon
         "headers": headers,
         "body_bytes": body.as_ref().ok(),
         "peer": client.to_string(),
+        // In a pod its name: which of several backends this was.
+        "server": std::env::var("HOSTNAME").ok(),
     });
     let mut text = serde_json::to_string_pretty(&seen).unwrap_or_default();
     text.push('\n');

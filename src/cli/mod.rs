@@ -7,10 +7,15 @@ mod demo;
 mod echo;
 mod explain;
 mod init;
+mod probe;
 mod run;
 mod serve;
 mod serving;
 mod version;
+
+/// What docs/reference.md says of the command line and of our kinds.
+#[cfg(test)]
+mod reference;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -53,6 +58,9 @@ enum Command {
     Check(check::Check),
     /// Say which rule a request meets, and why every other one does not.
     Explain(explain::Explain),
+    /// Ask for URLs, and fail unless each answers: for images that have no curl.
+    #[command(hide = true)]
+    Probe(probe::Probe),
     /// Print the custom resource definitions.
     Crds,
     /// Print version, commit and build.
@@ -71,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Echo(command) => command.run(),
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
+        Command::Probe(command) => command.run(),
         Command::Crds => print(&crate::api::crds_yaml().into_iter().map(|(_, yaml)| yaml).collect::<String>()),
         Command::Version => print(&format!("{}\n", version::LONG)),
     };
