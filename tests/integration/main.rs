@@ -50,6 +50,9 @@ mod limits;
 /// The real binary as the ingress of the real API server.
 mod kubernetes;
 
+/// The manifests that people apply, and the rights that they give.
+mod manifests;
+
 /// The dependency rule of the crate, and what else of the code can be counted.
 mod layering;
 
