@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 
 programs=(etcd kube-apiserver kube-controller-manager kubectl)
 # Whatever can change the outcome; the Go release is named by go.mod.
-key=$(cat go.mod go.sum build.sh | sha256sum | cut -d' ' -f1)
+key=$(cat go.mod go.sum build.sh version.sh | sha256sum | cut -d' ' -f1)
 
 built() {
   [[ -f bin/key && $(<bin/key) == "$key" ]] || return 1
@@ -28,20 +28,13 @@ exec 9>bin/lock
 flock 9
 if built; then exit 0; fi
 
-version=$(go list -m -f '{{.Version}}' k8s.io/kubernetes)
-minor=$(cut -d. -f2 <<<"$version")
+# shellcheck source=tests/cluster/version.sh
+source ./version.sh
 echo "test control plane: building etcd and Kubernetes $version from source, once (about 8 minutes on 2 cores; half a minute with a warm Go cache)"
 
-# Without these the API server calls itself v0.0.0 and kubectl warns of version skew.
-stamp=(
-  -X "k8s.io/component-base/version.gitVersion=$version"
-  -X "k8s.io/component-base/version.gitMajor=1"
-  -X "k8s.io/component-base/version.gitMinor=$minor"
-  -X "k8s.io/client-go/pkg/version.gitVersion=$version"
-)
 rm -rf bin/new
 mkdir bin/new
-go build -trimpath -buildvcs=false -ldflags "-s -w ${stamp[*]}" -o bin/new/ \
+go build -trimpath -buildvcs=false -ldflags "$ldflags" -o bin/new/ \
   go.etcd.io/etcd/server/v3 \
   k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kubectl}
 mv bin/new/server bin/new/etcd # Go names a program after its folder.
