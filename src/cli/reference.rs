@@ -35,8 +35,10 @@ fn reference() -> String {
     for command in program.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help") {
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
         write!(text, "\n## headgate {}\n\n{}\n", command.get_name(), sentence(&about)).unwrap();
-        let arguments: Vec<_> =
-            command.get_arguments().filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version")).collect();
+        let arguments: Vec<_> = command
+            .get_arguments()
+            .filter(|argument| !matches!(argument.get_id().as_str(), "help" | "version"))
+            .collect();
         if !arguments.is_empty() {
             text += "\n| flag | variable | default | |\n| --- | --- | --- | --- |\n";
             for argument in arguments {

@@ -135,6 +135,49 @@ fn demo_prints_what_works() {
     }
 }
 
+/// Every link between documents leads to a file, and to a heading of it.
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents: Vec<_> = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "charts/headgate/README.md"]
+        .map(|name| root.join(name))
+        .into_iter()
+        .chain(fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()))
+        .collect();
+    documents.sort();
+    let mut links = 0;
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for part in text.split("](").skip(1) {
+            let link = part.split(')').next().unwrap();
+            if link.contains("://") {
+                continue;
+            }
+            links += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { document.clone() } else { document.parent().unwrap().join(file) };
+            assert!(target.exists(), "{}: {link}", document.display());
+            let anchors = |text: &str| -> Vec<String> {
+                let kept = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+                let anchor = |line: &str| line.to_lowercase().replace(' ', "-").chars().filter(|c| kept(*c)).collect();
+                text.lines().filter_map(|line| Some(anchor(line.trim_start_matches('#').strip_prefix(' ')?))).collect()
+            };
+            if !heading.is_empty() {
+                let found = anchors(&fs::read_to_string(&target).unwrap());
+                assert!(found.iter().any(|anchor| anchor == heading), "{}: {link}", document.display());
+            }
+        }
+        // Paths that are named are there too.
+        for name in text.split('`').skip(1).step_by(2).filter(|name| {
+            ["docs/", "manifests/", "charts/", "tests/", "src/", "crds/"].iter().any(|folder| name.starts_with(folder))
+        }) {
+            let path = name.split([' ', '{']).next().unwrap();
+            assert!(root.join(path).exists(), "{}: `{name}`", document.display());
+        }
+    }
+    assert!(links >= 5, "{links}");
+}
+
 /// A command of a console and the lines that it prints.
 struct Step<'a> {
     line: &'a str,
