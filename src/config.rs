@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::drain::Grace;
+use crate::telemetry::{access_log, trace};
 
 /// An address to listen on: `:8080` for every address, or `127.0.0.1:8080`, or `[::1]:8080`. Port 0 lets the system
 /// choose.
@@ -84,6 +85,10 @@ pub struct Process {
     pub workers: usize,
     /// Where limits are counted that replicas share.
     pub redis: Option<Redis>,
+    /// What is logged of each request.
+    pub access_log: access_log::Setting,
+    /// How traces are exported, if they are.
+    pub traces: Option<trace::Setting>,
     /// How long stopping may take.
     pub grace: Grace,
 }

@@ -1,23 +1,46 @@
 //! From a request to its answer: the paths that exist, and what all answers have in common.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http_body_util::{BodyExt, Either, Full, Limited, StreamBody};
 use hyper::body::Incoming;
 use serde::Serialize;
 
-use super::{State, api, explain, page};
-use crate::telemetry;
+use super::tap::{self, Events};
+use super::{State, api, explain, page, profile};
+use crate::telemetry::{self, log};
 
-/// Answers one request. Its body, if it has one, is not looked at.
-pub(super) async fn answer(state: Arc<State>, request: Request<Incoming>) -> Response<Full<Bytes>> {
-    let (parts, _) = request.into_parts();
+/// The body of an answer: whole, or events as they come.
+pub(super) type Body = Either<Full<Bytes>, StreamBody<Events>>;
+
+/// The longest text that asks for a log level.
+const MAX_LEVEL: usize = 1024;
+
+/// Answers one request. `lasting` is told when the answer has no end of its own.
+pub(super) async fn answer(state: Arc<State>, request: Request<Incoming>, lasting: &AtomicBool) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let get = parts.method == Method::GET;
+    match parts.uri.path() {
+        "/api/v1/tap" if get => {
+            return match tap::Filter::read(parts.uri.query()) {
+                Ok(filter) => {
+                    lasting.store(true, Ordering::Relaxed);
+                    events(&state, filter)
+                }
+                Err(wrong) => Answer::problem(StatusCode::BAD_REQUEST, &wrong.to_string()).response(),
+            };
+        }
+        "/api/v1/log-level" if parts.method == Method::PUT => return set_log_level(&parts, body).await.response(),
+        "/debug/pprof/profile" if get => return profile(parts.uri.query()).await.response(),
+        _ => {}
+    }
     // Thousands of routes take many milliseconds to write down, which would hold up the publishing of tables.
     let made = tokio::task::spawn_blocking(move || {
         if parts.method != Method::GET && parts.method != Method::HEAD {
-            return Answer::not_allowed();
+            return Answer::not_allowed(parts.uri.path());
         }
         find(&state, parts.uri.path(), parts.uri.query())
     });
@@ -35,8 +58,17 @@ fn find(state: &State, path: &str, query: Option<&str>) -> Answer {
         "/metrics" => Answer::new(StatusCode::OK, telemetry::TEXT_FORMAT, state.metrics.encode()),
         "/api/v1/generation" => Answer::json(&api::generation(state)),
         "/api/v1/routes" => Answer::json(&api::routes(state)),
-        "/api/v1/backends" => Answer::json(&api::backends(state)),
         "/api/v1/problems" => Answer::json(&api::problems(state)),
+        "/api/v1/backends" => Answer::json(&api::backends(state)),
+        "/api/v1/certificates" => Answer::json(&api::certificates(state)),
+        "/api/v1/objects" => Answer::json(&api::objects(state)),
+        "/api/v1/policies" => Answer::json(&api::policies(state)),
+        "/api/v1/log-level" => Answer::json(&api::log_level()),
+        "/debug/pprof/heap" => Answer::problem(
+            StatusCode::NOT_IMPLEMENTED,
+            "the allocator (mimalloc) keeps no record of who allocated what; /debug/pprof/profile shows where time goes, \
+             and process_resident_memory_bytes in /metrics how much memory there is",
+        ),
         "/api/v1/explain" => match explain::explain(&state.tables.load(), query) {
             Ok(explanation) => Answer::json(&api::Versioned::new(explanation)),
             Err(wrong) => Answer::problem(StatusCode::BAD_REQUEST, &wrong.to_string()),
@@ -46,16 +78,58 @@ fn find(state: &State, path: &str, query: Option<&str>) -> Answer {
     }
 }
 
+/// Requests as they end.
+fn events(state: &State, filter: tap::Filter) -> Response<Body> {
+    let mut response = Response::new(Either::Right(StreamBody::new(tap::events(&state.tap, filter))));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Changes what is logged. A page in a browser has no business here: it would come with an `Origin`.
+async fn set_log_level(parts: &request::Parts, body: Incoming) -> Answer {
+    if parts.headers.contains_key(header::ORIGIN) {
+        return Answer::problem(StatusCode::FORBIDDEN, "pages in browsers may not change anything here");
+    }
+    let Ok(body) = Limited::new(body, MAX_LEVEL).collect().await else {
+        return Answer::problem(StatusCode::BAD_REQUEST, "the body must be a level such as `info`");
+    };
+    let body = body.to_bytes();
+    match log::set_level(String::from_utf8_lossy(&body).trim()) {
+        Ok(()) => Answer::json(&api::log_level()),
+        Err(wrong) => Answer::problem(StatusCode::BAD_REQUEST, &wrong),
+    }
+}
+
+async fn profile(query: Option<&str>) -> Answer {
+    let taken = match profile::seconds(query) {
+        Ok(time) => profile::take(time).await,
+        Err(wrong) => Err(wrong),
+    };
+    match taken {
+        Ok(bytes) => Answer::new(StatusCode::OK, "application/octet-stream", bytes),
+        Err(error @ profile::ProfileError::Query(_)) => Answer::problem(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error @ profile::ProfileError::Busy) => Answer::problem(StatusCode::CONFLICT, &error.to_string()),
+        Err(error @ profile::ProfileError::Failed(_)) => {
+            Answer::problem(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+        }
+    }
+}
+
 /// An answer before it is one of HTTP.
 struct Answer {
     status: StatusCode,
     content_type: &'static str,
     body: Bytes,
+    /// What may be asked of the path, when what was asked may not.
+    allow: &'static str,
 }
 
 impl Answer {
     fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status, content_type, body: body.into() }
+        Self { status, content_type, body: body.into(), allow: "" }
     }
 
     fn text(status: StatusCode, text: &str) -> Self {
@@ -76,13 +150,14 @@ impl Answer {
         Self::new(status, "application/problem+json", body.to_string())
     }
 
-    fn not_allowed() -> Self {
-        Self::problem(StatusCode::METHOD_NOT_ALLOWED, "this port only answers questions")
+    fn not_allowed(path: &str) -> Self {
+        let allow = if path == "/api/v1/log-level" { "GET, HEAD, PUT" } else { "GET, HEAD" };
+        Self { allow, ..Self::problem(StatusCode::METHOD_NOT_ALLOWED, "this port only answers questions") }
     }
 
-    fn response(self) -> Response<Full<Bytes>> {
-        let Self { status, content_type, body } = self;
-        let mut response = Response::new(Full::new(body));
+    fn response(self) -> Response<Body> {
+        let Self { status, content_type, body, allow } = self;
+        let mut response = Response::new(Either::Left(Full::new(body)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -90,7 +165,7 @@ impl Answer {
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
         if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
         }
         response
     }

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::State;
-use crate::compile::Listed;
+use crate::compile::{Listed, ListedObject};
 use crate::table::Description;
+use crate::telemetry::log;
 use crate::upstream::Bound;
 
 /// An answer with the version of its shape beside its fields.
@@ -29,6 +30,12 @@ pub(super) struct Generation {
     generation: u64,
     /// Grows with every change that was taken in, also with those that changed no table.
     batches: u64,
+    ready: bool,
+    /// What is waited for while it is not ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting: Option<String>,
+    /// The version of the program.
+    build: &'static str,
     listeners: Listeners,
 }
 
@@ -41,11 +48,14 @@ struct Listeners {
 
 pub(super) fn generation(state: &State) -> Versioned<Generation> {
     // In this order: a table may be newer than the number of batches says, and must not be older.
-    let batches = (state.readiness)().batches;
+    let super::Readiness { ready, batches } = (state.readiness)();
     let super::Addresses { http, https, admin } = state.addresses;
     Versioned::new(Generation {
         generation: state.tables.load().generation,
         batches,
+        ready: ready.is_ok(),
+        waiting: ready.err(),
+        build: env!("CARGO_PKG_VERSION"),
         listeners: Listeners { http, https, admin },
     })
 }
@@ -71,7 +81,53 @@ pub(super) struct Problems {
 
 pub(super) fn problems(state: &State) -> Versioned<Problems> {
     let report = state.reports.borrow().clone();
-    Versioned::new(Problems { problems: report.list() })
+    Versioned::new(Problems { problems: (state.locate)(&report) })
+}
+
+/// What is shown to clients that speak TLS.
+#[derive(Serialize)]
+pub(super) struct Certificates<T> {
+    generation: u64,
+    certificates: T,
+}
+
+pub(super) fn certificates(state: &State) -> Versioned<Certificates<impl Serialize + use<>>> {
+    let table = state.tables.load();
+    Versioned::new(Certificates { generation: table.generation, certificates: table.describe_certificates() })
+}
+
+/// How declared objects stand.
+#[derive(Serialize)]
+pub(super) struct Objects {
+    objects: Vec<ListedObject>,
+}
+
+pub(super) fn objects(state: &State) -> Versioned<Objects> {
+    Versioned::new(Objects { objects: state.reports.borrow().list_objects() })
+}
+
+/// How policies stand.
+#[derive(Serialize)]
+pub(super) struct Policies {
+    policies: Vec<ListedObject>,
+}
+
+pub(super) fn policies(state: &State) -> Versioned<Policies> {
+    let mut policies = state.reports.borrow().list_objects();
+    policies.retain(|object| object.kind.ends_with("Policy"));
+    Versioned::new(Policies { policies })
+}
+
+/// What is logged.
+#[derive(Serialize)]
+pub(super) struct LogLevel {
+    level: String,
+    /// The most that this build can log.
+    most: String,
+}
+
+pub(super) fn log_level() -> Versioned<LogLevel> {
+    Versioned::new(LogLevel { level: log::level(), most: log::most().to_string() })
 }
 
 /// The services that routes send requests to, and how their endpoints are.

@@ -5,13 +5,17 @@ mod answer;
 mod api;
 mod explain;
 mod page;
+mod profile;
+mod tap;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::server::conn::http1;
@@ -22,11 +26,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::compile::Report;
+use crate::compile::{Listed, Report};
 use crate::drain::{Drain, Phase};
 use crate::snapshot::Reader;
 use crate::table::Table;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Tap};
 
 /// Connections at a time. Beyond that the oldest is closed for the newest, so that nobody who holds connections open
 /// keeps the kubelet from asking whether we live.
@@ -75,7 +79,14 @@ pub struct State {
     pub readiness: Ready,
     /// Where it listens.
     pub addresses: Addresses,
+    /// Where live requests pass.
+    pub tap: Tap,
+    /// Lists problems, with where they stand if that is known.
+    pub locate: Locate,
 }
+
+/// Lists the problems of a report, with where they stand if that is known.
+pub type Locate = Box<dyn Fn(&Report) -> Vec<Listed> + Send + Sync>;
 
 impl fmt::Debug for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -135,17 +146,27 @@ async fn converse(
     state: Arc<State>,
     header_timeout: Duration,
 ) {
-    let service = service_fn(move |request| {
-        let state = state.clone();
-        async move { Ok::<_, Infallible>(answer::answer(state, request).await) }
+    let lasting = Arc::new(AtomicBool::new(false));
+    let service = service_fn({
+        let lasting = lasting.clone();
+        move |request| {
+            let (state, lasting) = (state.clone(), lasting.clone());
+            async move { Ok::<_, Infallible>(answer::answer(state, request, &lasting).await) }
+        }
     });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    // Whoever goes away in the middle, or takes too long, is no event worth a line.
-    let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
+    let mut connection = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_timeout)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    // Whoever goes away in the middle, or takes too long, is no event worth a line. Who watches requests may stay.
+    while tokio::time::timeout(CONNECTION_TIMEOUT, connection.as_mut()).await.is_err() {
+        if !lasting.load(Ordering::Relaxed) {
+            break;
+        }
+    }
 }
 
 #[cfg(test)]

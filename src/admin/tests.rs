@@ -36,6 +36,8 @@ fn state(address: SocketAddr, ready: Arc<AtomicBool>) -> State {
             batches: 3,
         }),
         addresses: Addresses { http: address, https: address, admin: address },
+        tap: Tap::default(),
+        locate: Box::new(Report::list),
     }
 }
 
@@ -117,6 +119,8 @@ async fn the_api_says_its_version() {
             "version": "v1",
             "generation": 7,
             "batches": 3,
+            "ready": true,
+            "build": env!("CARGO_PKG_VERSION"),
             "listeners": { "http": address, "https": address, "admin": address },
         })
     );

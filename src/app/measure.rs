@@ -4,12 +4,26 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::compile::{Report, State};
+use crate::source::Change;
 use crate::store::Watch;
 use crate::table::Table;
 use crate::telemetry::{
     CertificateExpiry, EndpointState, Metrics, ObjectCount, ObjectState, RouteLabels, ServiceSample,
 };
 use crate::upstream::Circuit;
+
+/// How much is taken in.
+pub(super) fn events(metrics: &Metrics, batch: &[Change]) {
+    for change in batch {
+        let (kind, count) = match change {
+            Change::Upsert(object, _) => (object.kind(), 1),
+            Change::Invalid(key, ..) | Change::Delete(key) => (key.kind, 1),
+            Change::Replace(kind, changes) => (*kind, changes.len() as u64),
+            Change::Synced(_) | Change::Unavailable(..) | Change::Place(..) => continue,
+        };
+        metrics.add_events(kind.as_str(), count);
+    }
+}
 
 /// Numbers that change with the table.
 pub(super) fn table(metrics: &Metrics, table: &Table) {

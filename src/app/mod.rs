@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::admin;
-use crate::compile::{self, Report};
+use crate::compile::{self, Listed, Report};
 use crate::config::{Listen, Process};
 use crate::drain::{self, Drain, Phase, Signal};
 use crate::limit::SharedStore;
@@ -29,7 +29,7 @@ use crate::snapshot::{Publisher, Reader};
 use crate::source::{Change, Kind, ObjectKey};
 use crate::store::Store;
 use crate::table::Table;
-use crate::telemetry::Metrics;
+use crate::telemetry::{AccessLog, Metrics, Tap, Tracer, access_log, trace};
 
 pub use reconcile::Readiness;
 use reconcile::Reconcile;
@@ -46,6 +46,8 @@ pub struct App {
     admin: TcpListener,
     addresses: admin::Addresses,
     metrics: Metrics,
+    log: Option<(AccessLog, access_log::Writing)>,
+    locate: admin::Locate,
     reconcile: Reconcile,
     shared_limits: Option<Arc<dyn SharedStore>>,
     tables: Reader<Table>,
@@ -97,6 +99,13 @@ impl App {
         if let Some(redis) = &process.redis {
             settings.externals.shared_limits = Some(shared_limits::open(redis, process.workers, &metrics)?);
         }
+        let log = match &process.access_log {
+            access_log::Setting::Off => None,
+            access_log::Setting::On(plan) => {
+                let log = AccessLog::open(plan.clone(), metrics.access_log_dropped());
+                Some(log.context("--access-log: its file cannot be opened")?)
+            }
+        };
         let tables = Publisher::new(Arc::new(Table::default()));
         let (reports, told) = watch::channel(Arc::new(Report::default()));
         let (changes, received) = mpsc::channel(CHANGES);
@@ -123,6 +132,8 @@ impl App {
             admin,
             addresses,
             metrics,
+            log,
+            locate: Box::new(Report::list),
             readiness: seen,
             changes,
             signal: Arc::new(signal),
@@ -136,6 +147,11 @@ impl App {
         self.changes.clone()
     }
 
+    /// Has problems listed with where they stand.
+    pub fn locate_by(&mut self, locate: impl Fn(&Report) -> Vec<Listed> + Send + Sync + 'static) {
+        self.locate = Box::new(locate);
+    }
+
     /// Starts everything. Workers begin to listen once the first table has been published.
     pub fn spawn(self) -> Running {
         let Self {
@@ -145,6 +161,8 @@ impl App {
             admin,
             addresses,
             metrics,
+            log,
+            locate,
             reconcile,
             shared_limits,
             tables,
@@ -155,6 +173,7 @@ impl App {
             signals,
             drain,
         } = self;
+        let tap = Tap::default();
         let mut tasks = JoinSet::new();
         tasks.spawn(reconcile.run(drain.clone()));
         let epoch = Instant::now();
@@ -175,13 +194,30 @@ impl App {
             metrics: metrics.clone(),
             readiness: admin_readiness(readiness.clone(), drain.clone()),
             addresses,
+            tap: tap.clone(),
+            locate,
         };
         tasks.spawn({
             let drain = drain.clone();
             async move { admin::serve(admin, state, drain).await.context("the admin port stopped") }
         });
+        let (log, writing) = log.unzip();
+        let tracer = process.traces.map(|setting| {
+            let (tracer, exporter) = trace::channel(setting, metrics.traces_dropped());
+            let mut drain = drain.clone();
+            tasks.spawn(async move {
+                exporter.run(async move { drain.reached(Phase::Ended).await }).await;
+                Ok(())
+            });
+            tracer
+        });
+        tasks.spawn(signal::reopen(log.clone(), drain.clone()));
         tasks.spawn(workers(
             WorkerParts {
+                log,
+                writing,
+                tracer,
+                tap,
                 http,
                 https,
                 metrics: metrics.clone(),
@@ -294,6 +330,10 @@ impl Running {
 }
 
 struct WorkerParts {
+    log: Option<AccessLog>,
+    writing: Option<access_log::Writing>,
+    tracer: Option<Tracer>,
+    tap: Tap,
     http: Bound,
     https: Bound,
     metrics: Metrics,
@@ -337,6 +377,9 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
                 capacity: capacity.clone(),
                 metrics: parts.metrics.worker(index),
                 epoch: parts.epoch,
+                log: parts.log.clone(),
+                tracer: parts.tracer.clone(),
+                tap: parts.tap.clone(),
             })
         })
         .collect::<io::Result<Vec<_>>>()
@@ -350,6 +393,10 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
     }
     // Nothing else has anything left to be there for.
     parts.signal.enter(Phase::Ended);
+    drop(parts.log);
+    if let Some(writing) = parts.writing {
+        tokio::task::spawn_blocking(|| writing.finish()).await?;
+    }
     Ok(())
 }
 

@@ -132,6 +132,7 @@ impl Reconcile {
     /// change no route and must not wait for any.
     fn apply(&mut self, batch: Vec<Change>) -> bool {
         self.batches += 1;
+        measure::events(&self.metrics, &batch);
         let mattered = self.store.apply_all(batch);
         let (slices, rest): (BTreeSet<_>, BTreeSet<_>) =
             self.store.take_dirty().into_iter().partition(|key| key.kind == Kind::EndpointSlice);

@@ -3,9 +3,27 @@
 use std::io;
 use std::sync::Arc;
 
+use anyhow::Context;
 use tokio::signal::unix::{self, SignalKind, signal};
 
-use crate::drain::{Phase, Signal};
+use crate::drain::{Drain, Phase, Signal};
+use crate::telemetry::AccessLog;
+
+/// Has the access log's file opened anew at every SIGUSR1, until the drain has ended: that is what log rotation asks. The
+/// signal is listened to in any case, since it would end the process.
+pub(super) async fn reopen(log: Option<AccessLog>, mut drain: Drain) -> anyhow::Result<()> {
+    let mut asked = signal(SignalKind::user_defined1()).context("SIGUSR1 cannot be listened to")?;
+    loop {
+        tokio::select! {
+            Some(()) = asked.recv() => {
+                if let Some(log) = &log {
+                    log.reopen();
+                }
+            }
+            () = drain.reached(Phase::Ended) => return Ok(()),
+        }
+    }
+}
 
 /// SIGTERM and SIGINT, noted from the moment this is made. That should be early: the first process of a container is
 /// not ended by a signal that it does not listen to.

@@ -7,7 +7,6 @@ use clap::{Args, ValueEnum};
 
 use super::serving::control_runtime;
 use super::{CLEAN, FINDINGS, Outcome, print, run};
-use crate::source::file::Spot;
 
 /// How to print.
 #[derive(Clone, Copy, ValueEnum)]
@@ -42,10 +41,7 @@ impl Check {
         let (compiled, problems) = match &self.folder {
             Some(folder) => {
                 let (compiled, folder) = run::compile_folder(folder)?;
-                let problems = compiled.report.list_at(|object, field| {
-                    let Spot { file, line, column, text: _ } = folder.spot(object, field)?;
-                    Some(format!("{}:{line}:{column}", file.display()))
-                });
+                let problems = compiled.report.list_at(|object, field| run::place(&folder, object, field));
                 (compiled, problems)
             }
             None if self.in_cluster => {

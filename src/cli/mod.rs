@@ -4,6 +4,7 @@ mod admin_client;
 mod check;
 mod cluster;
 mod demo;
+mod doctor;
 mod echo;
 mod explain;
 mod init;
@@ -11,6 +12,8 @@ mod probe;
 mod run;
 mod serve;
 mod serving;
+mod status;
+mod tap;
 mod version;
 
 /// What docs/reference.md says of the command line and of our kinds.
@@ -61,6 +64,12 @@ enum Command {
     /// Ask for URLs, and fail unless each answers: for images that have no curl.
     #[command(hide = true)]
     Probe(probe::Probe),
+    /// Say how a running Headgate stands: what is wrong first, then what is served.
+    Status(status::Status),
+    /// Show requests of a running Headgate as they end.
+    Tap(tap::Tap),
+    /// Check what Headgate needs: a checklist with a remedy for whatever is missing.
+    Doctor(doctor::Doctor),
     /// Print the custom resource definitions.
     Crds,
     /// Print version, commit and build.
@@ -80,6 +89,9 @@ pub fn main() -> ExitCode {
         Command::Check(command) => command.run(),
         Command::Explain(command) => command.run(),
         Command::Probe(command) => command.run(),
+        Command::Status(command) => command.run(),
+        Command::Tap(command) => command.run(),
+        Command::Doctor(command) => command.run(),
         Command::Crds => print(&crate::api::crds_yaml().into_iter().map(|(_, yaml)| yaml).collect::<String>()),
         Command::Version => print(&format!("{}\n", version::LONG)),
     };

@@ -12,7 +12,7 @@ use super::{CLEAN, Outcome, print};
 use crate::app::{App, Running, trust};
 use crate::compile::{self, ClassSelection, Externals};
 use crate::config::Listen;
-use crate::source::{Change, Kind, decode, file};
+use crate::source::{Change, Kind, ObjectKey, decode, file};
 use crate::telemetry::log;
 
 /// Serve the objects in a folder, again on every change; or one URL.
@@ -71,15 +71,34 @@ pub(super) async fn serve_folder(folder: &Path, serving: &Serving) -> anyhow::Re
     if !folder.is_dir() {
         bail!("{} is no folder; `headgate init {}` writes an example there", folder.display(), folder.display());
     }
-    let app = standalone(serving).await?;
+    let mut app = standalone(serving).await?;
     let changes = app.changes();
-    let mut running = app.spawn();
     let folder = folder.to_owned();
+    app.locate_by({
+        let folder = folder.clone();
+        move |report| located(&folder, report)
+    });
+    let mut running = app.spawn();
     running.essential(async move {
         let shown = folder.display().to_string();
         file::run(folder, changes).await.with_context(|| format!("the folder {shown} cannot be watched"))
     });
     Ok(running)
+}
+
+/// The problems of a report with the lines of the files they stand in. The folder is read for that: nobody asks often.
+fn located(folder: &Path, report: &compile::Report) -> Vec<compile::Listed> {
+    let mut read = file::Folder::new(folder);
+    match read.refresh() {
+        Ok(_) => report.list_at(|object, field| place(&read, object, field)),
+        Err(_) => report.list(),
+    }
+}
+
+/// Where a field of an object stands, `routes/shop.yaml:41:17`.
+pub(super) fn place(folder: &file::Folder, object: &ObjectKey, field: &str) -> Option<String> {
+    let file::Spot { file, line, column, text: _ } = folder.spot(object, field)?;
+    Some(format!("{}:{line}:{column}", file.display()))
 }
 
 fn settings() -> anyhow::Result<compile::Settings> {
@@ -91,7 +110,7 @@ fn settings() -> anyhow::Result<compile::Settings> {
 }
 
 async fn standalone(serving: &Serving) -> anyhow::Result<App> {
-    App::build(serving.process(false), settings()?, Kind::ALL, None).await
+    App::build(serving.process(false)?, settings()?, Kind::ALL, None).await
 }
 
 /// Says where to find it.

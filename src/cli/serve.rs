@@ -54,7 +54,7 @@ impl Serve {
         let lease_namespace = self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).context("the cluster cannot be spoken to")?;
         let (wanted, asked) = mpsc::channel(WANTED);
-        let app = App::build(self.serving.process(true), self.cluster.settings()?, Kind::ALL, Some(wanted)).await?;
+        let app = App::build(self.serving.process(true)?, self.cluster.settings()?, Kind::ALL, Some(wanted)).await?;
         let changes = app.changes();
         let mut running = app.spawn();
         tracing::info!(

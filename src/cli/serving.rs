@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::config::{self, Listen, Process, Redis};
 use crate::drain::Grace;
-use crate::telemetry::log;
+use crate::telemetry::{access_log, log, trace};
 
 /// Flags of `serve`, `run` and `demo`.
 #[derive(Args, Clone)]
@@ -43,6 +43,15 @@ pub(super) struct Serving {
     /// How long to wait for what is in flight after that.
     #[arg(long, value_name = "TIME", env = "HEADGATE_DRAIN_TIMEOUT", value_parser = config::duration, default_value = "60s")]
     pub(super) drain_timeout: Duration,
+    /// What to log of each request: off, json, combined, nginx or text:TEMPLATE, with any of file=PATH, status=5xx,
+    /// min-duration=500ms, sample=1% and query=keep|redact|drop, separated by commas [default: json for serve, off for
+    /// run and demo].
+    #[arg(long, value_name = "WHAT", env = "HEADGATE_ACCESS_LOG")]
+    pub(super) access_log: Option<access_log::Setting>,
+    /// Where to export traces by OTLP, http://collector:4318 say; OpenTelemetry's own variables (OTEL_…) say the rest, and
+    /// this as well.
+    #[arg(long, value_name = "URL", env = "HEADGATE_OTLP_ENDPOINT")]
+    pub(super) otlp_endpoint: Option<String>,
     /// How to write log lines [default: human on a terminal, json otherwise].
     #[arg(long, value_name = "FORMAT", env = "HEADGATE_LOG_FORMAT")]
     pub(super) log_format: Option<log::Format>,
@@ -50,10 +59,13 @@ pub(super) struct Serving {
 
 impl Serving {
     /// The settings, with what differs between a cluster and elsewhere.
-    pub(super) fn process(&self, in_cluster: bool) -> Process {
+    ///
+    /// # Errors
+    /// When one of OpenTelemetry's variables makes no sense.
+    pub(super) fn process(&self, in_cluster: bool) -> Result<Process, trace::SettingError> {
         let admin = if in_cluster { Listen::everywhere(8081) } else { Listen::loopback(8081) };
         let delay = if in_cluster { Duration::from_secs(10) } else { Duration::ZERO };
-        Process {
+        Ok(Process {
             http: self.http,
             https: self.https,
             admin: self.admin.unwrap_or(admin),
@@ -62,8 +74,15 @@ impl Serving {
                 .workers
                 .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from),
             redis: self.redis(),
+            // In a pod, what goes to standard output is collected; on a terminal it is in the way.
+            access_log: match &self.access_log {
+                Some(asked) => asked.clone(),
+                None if in_cluster => access_log::Setting::json(),
+                None => access_log::Setting::Off,
+            },
+            traces: trace::Setting::read(self.otlp_endpoint.as_deref(), &|name| std::env::var(name).ok())?,
             grace: Grace { delay: self.drain_delay.unwrap_or(delay), timeout: self.drain_timeout },
-        }
+        })
     }
 }
 

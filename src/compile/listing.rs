@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::code::{Code, Severity};
-use super::report::{Report, Told, in_two};
+use super::report::{Condition, Report, State, Told, in_two};
 use crate::source::ObjectKey;
 use crate::store::Watch;
 
@@ -35,7 +35,65 @@ pub struct Listed {
     pub place: Option<String>,
 }
 
+/// How one object of ours stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListedObject {
+    /// `GatewayRoute`.
+    pub kind: &'static str,
+    /// `namespace/name`.
+    pub name: String,
+    /// `accepted`, `invalid` or `unresolved`.
+    pub state: &'static str,
+    /// What its status says; none for kinds that have no conditions.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<ListedCondition>,
+    /// For a policy: what it attaches to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<String>,
+}
+
+/// One condition of an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListedCondition {
+    /// `Accepted`.
+    #[serde(rename = "type")]
+    pub type_: &'static str,
+    /// The answer.
+    pub status: bool,
+    /// Why.
+    pub reason: &'static str,
+    /// The same for people.
+    pub message: String,
+}
+
 impl Report {
+    /// Every object that is ours: those with something wrong first.
+    pub fn list_objects(&self) -> Vec<ListedObject> {
+        let mut objects: Vec<_> = self.objects.iter().filter(|(_, report)| report.ours).collect();
+        objects.sort_by_key(|(_, report)| report.state() == State::Accepted);
+        let shown = objects.into_iter().map(|(key, report)| ListedObject {
+            kind: key.kind.as_str(),
+            name: if key.namespace.is_empty() {
+                key.name.to_string()
+            } else {
+                format!("{}/{}", key.namespace, key.name)
+            },
+            state: report.state().as_str(),
+            conditions: report
+                .conditions
+                .iter()
+                .map(|Condition { type_, status, reason, message }| ListedCondition {
+                    type_: type_.as_str(),
+                    status: *status,
+                    reason: reason.as_str(),
+                    message: message.clone(),
+                })
+                .collect(),
+            targets: report.ancestors.iter().map(ToString::to_string).collect(),
+        });
+        shown.collect()
+    }
+
     /// Every problem: those of objects, then those of places, then kinds that cannot be watched.
     pub fn list(&self) -> Vec<Listed> {
         self.list_at(|_, _| None)

@@ -13,8 +13,8 @@ use super::report::Problem;
 use crate::filter::Filter;
 use crate::source::ObjectKey;
 use crate::table::{
-    Access, Certificate, HashOn, HostKey, Listeners, Matcher, PathMatch, Precedence, Retry, Timeouts, TlsVersion,
-    ValueMatch,
+    Access, Certificate, HashOn, HostKey, Listeners, Matcher, Observe, PathMatch, Precedence, Retry, Timeouts,
+    TlsVersion, ValueMatch,
 };
 
 /// One object, lowered.
@@ -58,6 +58,7 @@ pub(super) struct Draft {
     pub(super) hash_on: Option<HashOn>,
     pub(super) timeouts: Timeouts,
     pub(super) retry: Option<Retry>,
+    pub(super) observe: Observe,
 }
 
 /// A backend of a [`Draft`].
@@ -141,6 +142,7 @@ impl Draft {
             hash_on: None,
             timeouts: Timeouts::default(),
             retry: None,
+            observe: Observe::default(),
         }
     }
 

@@ -43,7 +43,7 @@ use std::sync::Arc;
 pub use class::{CONTROLLER, ClassSelection, DEFAULT_CLASS};
 pub use cluster::Move;
 pub use code::{Code, Reason, Severity};
-pub use listing::Listed;
+pub use listing::{Listed, ListedCondition, ListedObject};
 pub use report::{Condition, ConditionType, ObjectReport, Problem, Report, State, Told};
 
 use self::certificate::TlsHosts;

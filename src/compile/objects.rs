@@ -226,6 +226,7 @@ fn place(
             hash_on,
             timeouts,
             retry,
+            observe,
         } = draft;
         if is_refused {
             refused.push(rule.clone());
@@ -262,6 +263,7 @@ fn place(
             hash_on,
             timeouts,
             retry,
+            observe,
         }));
     }
     free.into_values().for_each(|slot| slots.release(slot));

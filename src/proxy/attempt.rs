@@ -94,12 +94,14 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
         };
         let reused = lease.reused();
         let was_empty = body.is_empty();
+        attempt.record.trying(&mut attempt.headers);
         let head = attempt.head(&body)?;
         let began = Instant::now();
         let (now, limit) = (worker.clock.now(), timeouts.backend_request);
         let sent = within(&mut deadline, now, limit, due, pin!(lease.send(&head, body))).await;
         let seconds = began.elapsed().as_secs_f64();
-        attempt.record.upstream(seconds);
+        let status = sent.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(Response::status);
+        attempt.record.tried(&endpoint, seconds, status);
         let (error, repeat) = match sent {
             Ok(Ok(response)) => {
                 worker.pool.observe(endpoint.slot, seconds);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use hyper::server::conn::{http1, http2};
@@ -17,10 +17,11 @@ use tokio::net::TcpStream;
 
 use super::framing::{Guard, MAX_HEAD, Peer};
 use super::rewind::Rewind;
-use super::tls::Session;
+use super::tls::{HandshakeError, Session};
 use super::upgrade::Tunnel;
 use super::{Worker, attempt, exchange, forward};
 use crate::drain::Phase;
+use crate::telemetry::HandshakeFailure;
 use crate::upstream::pool::LocalExecutor;
 
 /// What HTTP/2 by prior knowledge begins with (RFC 9113 3.4).
@@ -71,6 +72,11 @@ impl Client {
         self.address.ip()
     }
 
+    /// The address at the other end of the connection.
+    pub(super) fn peer_ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+
     /// Whether it speaks TLS.
     pub(super) fn secure(&self) -> bool {
         self.tls.is_some()
@@ -100,21 +106,27 @@ pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address:
 
 /// Serves a connection over TLS, with what ALPN has agreed on.
 pub(super) async fn serve_tls(worker: Rc<Worker>, tcp: TcpStream, address: SocketAddr, port: u16) {
+    let began = Instant::now();
     let handshake = in_time(&worker, super::tls::HANDSHAKE, worker.tls.accept(tcp)).await;
     let (stream, session) = match handshake {
         Some(Ok(accepted)) => accepted,
         Some(Err(error)) => {
-            worker.metrics.handshake_failed();
+            worker.metrics.handshake_failed(match error {
+                HandshakeError::NoCertificate => HandshakeFailure::NoCertificate,
+                HandshakeError::Hello(_) | HandshakeError::Handshake(_) => HandshakeFailure::Protocol,
+            });
             tracing::debug!(%error, client = %address, "TLS handshake failed");
             return;
         }
         None => {
-            worker.metrics.handshake_failed();
+            worker.metrics.handshake_failed(HandshakeFailure::Timeout);
             return;
         }
     };
+    worker.metrics.handshake_done(began.elapsed());
+    let http2 = session.http2;
     let client = Client::new(address, port, Some(session));
-    if session.http2 {
+    if http2 {
         serve_http2(worker, client, stream).await;
     } else {
         serve_http1(worker, client, stream, Vec::new()).await;

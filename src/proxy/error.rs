@@ -5,7 +5,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 
 use super::body::ResponseBody;
 use super::framing::Refusal;
-use crate::telemetry::Reason;
+use crate::telemetry::{Reason, TraceIds};
 
 /// Why a request got no answer from a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,16 +126,19 @@ impl Error {
     }
 
     /// The response: problem details (RFC 9457), short.
-    pub(super) fn response(self, request_id: Option<&HeaderValue>) -> Response<ResponseBody> {
+    pub(super) fn response(self, request_id: Option<&HeaderValue>, trace: Option<TraceIds>) -> Response<ResponseBody> {
         let status = self.status();
         let id = request_id.and_then(|id| id.to_str().ok()).unwrap_or_default();
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "title": status.canonical_reason().unwrap_or("Error"),
             "status": status.as_u16(),
             "detail": self.detail(),
             "reason": self.reason().as_str(),
             "request_id": id,
         });
+        if let (Some(fields), Some(TraceIds { trace, .. })) = (body.as_object_mut(), trace) {
+            fields.insert("trace_id".to_owned(), format!("{:032x}", u128::from_be_bytes(trace)).into());
+        }
         let mut response = Response::new(ResponseBody::full(Bytes::from(body.to_string())));
         *response.status_mut() = status;
         let headers = response.headers_mut();

@@ -43,6 +43,7 @@ pub(super) async fn answer(
     // looked at, so that routes, filters and the backend see the same head.
     forward::clean_request(&mut parts.headers, parts.version);
     let request_id = forward::request_id(&mut parts.headers, || worker.new_request_id());
+    record.note(&parts, &request_id);
     let table = worker.table();
 
     let mut marks = Marks::default();
@@ -52,7 +53,7 @@ pub(super) async fn answer(
         Ok(response) => response,
         Err(error) => {
             record.answered(error.status(), error.reason());
-            error.response(Some(&request_id))
+            error.response(Some(&request_id), record.trace())
         }
     };
     if received.upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -98,8 +99,8 @@ async fn exchange<'t>(
     let query = asked.target.query();
     let head =
         RequestHead { method: &parts.method, path: &path, query, headers: &parts.headers, secure: client.secure() };
-    let Match { route, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
-    record.route(route.slot);
+    let Match { route, path: pattern, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
+    record.route(route, pattern);
     if let Some(minimum) = table.certificates.find(asked.host()).map(|certificate| certificate.min_version)
         && client.tls.as_ref().is_some_and(|tls| tls.version < minimum)
     {
@@ -134,7 +135,7 @@ async fn exchange<'t>(
     // 9.
     let point = worker.random_below(route.backends.total_weight());
     let (number, backend) = route.backends.at(point).ok_or(Error::Unresolved(StatusCode::INTERNAL_SERVER_ERROR))?;
-    record.backend(number);
+    record.backend(number, &backend.name);
     if let Some(early) = filtering.request(&backend.filters, &mut parts.headers, &mut rewritten) {
         return early.map(|early| reply(early, record));
     }

@@ -17,10 +17,12 @@ pub mod framing;
 mod hash;
 mod listener;
 mod marks;
+mod noted;
 mod record;
 mod replay;
 mod rewind;
 mod tls;
+mod traces;
 mod upgrade;
 
 use std::cell::{Cell, RefCell};
@@ -42,7 +44,7 @@ use crate::drain::{Drain, Grace, Phase};
 use crate::limit::SharedStore;
 use crate::snapshot::{Held, LocalReader, Reader};
 use crate::table::Table;
-use crate::telemetry::WorkerMetrics;
+use crate::telemetry::{AccessLog, Tap, Tracer, WorkerLog, WorkerMetrics};
 use crate::upstream::pool::{ConnectError, Pool};
 use crate::upstream::{Cluster, Endpoint};
 use body::RequestBody;
@@ -50,12 +52,16 @@ use capacity::Place;
 use clock::Clock;
 use connections::Connections;
 use forward::RequestIds;
+use noted::Notes;
 use tls::Tls;
 
 /// How often idle connections to endpoints are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often a draining worker looks whether its last connection has ended.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// How old a line of the access log may become before it is handed on.
+const FLUSH: Duration = Duration::from_millis(100);
 
 /// What is told of a lack of room is told once in so many milliseconds.
 const COMPLAINT: u64 = 1_000;
@@ -83,6 +89,12 @@ pub struct Settings {
     pub metrics: WorkerMetrics,
     /// When time began, for all workers alike.
     pub epoch: Instant,
+    /// Where it logs, if exchanges are logged.
+    pub log: Option<AccessLog>,
+    /// Where spans go, if traces are exported.
+    pub tracer: Option<Tracer>,
+    /// Where live requests pass.
+    pub tap: Tap,
 }
 
 /// One core's copy of the data plane.
@@ -92,6 +104,10 @@ pub(crate) struct Worker {
     clock: Clock,
     tls: Tls,
     metrics: WorkerMetrics,
+    log: Option<WorkerLog>,
+    tracer: Option<Tracer>,
+    tap: Tap,
+    notes: Notes,
     capacity: Capacity,
     connections: Connections,
     phase: Cell<Phase>,
@@ -115,14 +131,31 @@ pub fn spawn(settings: Settings) -> io::Result<JoinHandle<io::Result<()>>> {
 }
 
 async fn run(settings: Settings) -> io::Result<()> {
-    let Settings { index: _, tables, shared_limits, mut drain, grace, http, https, capacity, metrics, epoch } =
-        settings;
+    let Settings {
+        index: _,
+        tables,
+        shared_limits,
+        mut drain,
+        grace,
+        http,
+        https,
+        capacity,
+        metrics,
+        epoch,
+        log,
+        tracer,
+        tap,
+    } = settings;
     let worker = Rc::new(Worker {
         tls: Tls::new(tables.clone()).map_err(io::Error::other)?,
         tables: LocalReader::new(tables),
         pool: Pool::default(),
         clock: Clock::since(epoch),
         metrics,
+        log: log.map(|log| log.worker()),
+        tracer,
+        tap,
+        notes: Notes::default(),
         capacity,
         connections: Connections::default(),
         phase: Cell::new(Phase::Serving),
@@ -135,6 +168,7 @@ async fn run(settings: Settings) -> io::Result<()> {
     let ticking = tokio::task::spawn_local(worker.clock.clone().run());
     let sweeping = tokio::task::spawn_local(sweep(worker.clone()));
     let attending = shared_limits.map(|store| tokio::task::spawn_local(async move { store.attend().await }));
+    let flushing = tokio::task::spawn_local(flush(worker.clone()));
     let accepting = [
         tokio::task::spawn_local(listener::accept(worker.clone(), http, false)),
         tokio::task::spawn_local(listener::accept(worker.clone(), https, true)),
@@ -166,14 +200,32 @@ async fn run(settings: Settings) -> io::Result<()> {
     if let Some(attending) = attending {
         attending.abort();
     }
+    flushing.abort();
     Ok(())
+}
+
+/// Hands the lines of the access log on before they are old.
+async fn flush(worker: Rc<Worker>) {
+    let Some(log) = &worker.log else { return };
+    let mut interval = tokio::time::interval(FLUSH);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        log.flush();
+    }
 }
 
 /// Closes what has been idle for too long, now and then.
 async fn sweep(worker: Rc<Worker>) {
     let mut interval = tokio::time::interval(SWEEP);
+    let runtime = tokio::runtime::Handle::current();
+    let (mut looked, mut busy) = (Instant::now(), Duration::ZERO);
     loop {
         interval.tick().await;
+        let total = runtime.metrics().worker_total_busy_duration(0);
+        let ratio = (total - busy).as_secs_f64() / looked.elapsed().as_secs_f64().max(f64::EPSILON);
+        worker.metrics.set_busy(ratio.min(1.0));
+        (looked, busy) = (Instant::now(), total);
         let table = worker.table();
         let mut living = HashSet::new();
         for cluster in table.clusters.iter() {
@@ -234,7 +286,10 @@ impl Worker {
 
     /// Counts a connection for as long as what is returned lives; `None` when there are too many already.
     fn hold_connection(self: &Rc<Self>, secure: bool) -> Option<Open> {
-        let place = self.capacity.take()?;
+        let Some(place) = self.capacity.take() else {
+            self.metrics.connection_rejected(secure);
+            return None;
+        };
         self.open.set(self.open.get() + 1);
         self.metrics.connection_opened(secure);
         Some(Open { worker: self.clone(), secure, _place: place })

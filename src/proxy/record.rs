@@ -1,15 +1,20 @@
 //! What is told of an exchange once it is over.
 
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::{Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
 
 use super::Worker;
 use super::body::Upload;
 use super::connection::Client;
+use super::noted::{self, Noted, Part};
+use super::traces;
 use crate::slot::Slot;
-use crate::telemetry::{Exchange, Reason};
+use crate::table::{PathMatch, Route};
+use crate::telemetry::trace::Finished;
+use crate::telemetry::{Entry, Exchange, Reason, TraceIds};
+use crate::upstream::Endpoint;
 
 /// One exchange from its head to the last byte of its response; told to the metrics when it is dropped, wherever that
 /// happens: a client that goes away drops everything.
@@ -25,6 +30,10 @@ pub(super) struct Record {
     upstream_seconds: f64,
     sent: u64,
     upload: Option<Rc<Upload>>,
+    /// What those who tell of single exchanges want to know; none when nobody does.
+    noted: Option<Box<Noted>>,
+    /// The trace it belongs to, if it belongs to one.
+    trace: Option<TraceIds>,
 }
 
 impl Record {
@@ -44,17 +53,60 @@ impl Record {
             upstream_seconds: 0.0,
             sent: 0,
             upload: None,
+            noted: None,
+            trace: None,
+        }
+    }
+
+    /// Its head is this.
+    pub(super) fn note(&mut self, parts: &request::Parts, request_id: &HeaderValue) {
+        let parent = noted::trace_parent(&parts.headers);
+        self.trace = parent.map(|(ids, _)| ids);
+        let worker = &self.worker;
+        if worker.log.is_none() && worker.tracer.is_none() && !worker.tap.is_watched() {
+            return;
+        }
+        let mut noted = worker.notes.begin(&self.method, parts, request_id);
+        if worker.tracer.is_some() {
+            let traced = traces::begin(parent, || worker.random());
+            self.trace = Some(traced.ids);
+            noted.traced = Some(traced);
+        }
+        self.noted = Some(noted);
+    }
+
+    /// The trace it belongs to, if it belongs to one.
+    pub(super) fn trace(&self) -> Option<TraceIds> {
+        self.trace
+    }
+
+    /// An endpoint is about to be asked: it is told its place in the trace.
+    pub(super) fn trying(&mut self, headers: &mut HeaderMap) {
+        if let Some(tracer) = &self.worker.tracer
+            && let Some(noted) = &mut self.noted
+            && let Some(traced) = &mut noted.traced
+        {
+            traces::call(traced, tracer.sampler(), || self.worker.random(), headers);
         }
     }
 
     /// It belongs to this route.
-    pub(super) fn route(&mut self, route: Slot) {
-        self.route = Some(route);
+    pub(super) fn route(&mut self, route: &Route, path: &PathMatch) {
+        self.route = Some(route.slot);
+        let Some(noted) = &mut self.noted else { return };
+        noted.route(route);
+        if let (Some(tracer), Some(traced)) = (&self.worker.tracer, &mut noted.traced) {
+            traces::decide(traced, tracer.sampler(), route.observe.trace_percent);
+            noted.template(path);
+        }
     }
 
-    /// It goes to the route's backend of this number.
-    pub(super) fn backend(&mut self, number: usize) {
+    /// It goes to the route's backend of this number and name.
+    pub(super) fn backend(&mut self, number: usize, name: &str) {
         self.backend = u16::try_from(number).ok();
+        if let Some(noted) = &mut self.noted {
+            noted.service(name);
+        }
     }
 
     /// It has a request body, of which this knows.
@@ -62,9 +114,16 @@ impl Record {
         self.upload = Some(upload);
     }
 
-    /// The endpoint's head took this long.
-    pub(super) fn upstream(&mut self, seconds: f64) {
+    /// This endpoint was asked: how long its head took, and the status in it if one came.
+    pub(super) fn tried(&mut self, endpoint: &Endpoint, seconds: f64, status: Option<StatusCode>) {
         self.upstream_seconds += seconds;
+        if let Some(noted) = &mut self.noted {
+            let (waited, status) = (Duration::from_secs_f64(seconds), status.map(|status| status.as_u16()));
+            noted.tried(endpoint.address, waited, status);
+            if let Some(call) = noted.traced.as_mut().and_then(|traced| traced.calls.last_mut()) {
+                (call.endpoint, call.waited, call.status) = (Some(endpoint.address), waited, status);
+            }
+        }
     }
 
     /// It is answered so, for this reason, if the client stays to hear it.
@@ -95,6 +154,53 @@ impl Record {
     pub(super) fn broke(&mut self, reason: Reason) {
         self.reason = reason;
     }
+
+    /// Tells those who tell of single exchanges.
+    fn tell(&self, noted: &mut Noted, duration: Duration, received: u64) {
+        let traced = noted.traced.take();
+        let text = |part| noted.part(part).unwrap_or_default();
+        let tls = self.client.tls.as_ref();
+        let entry = Entry {
+            began: noted.began,
+            secure: self.client.secure(),
+            method: self.method.as_str(),
+            version: noted.version,
+            host: text(Part::Host),
+            path: text(Part::Path),
+            query: noted.part(Part::Query),
+            status: self.status.as_u16(),
+            reason: self.reason,
+            duration,
+            upstream: Duration::from_secs_f64(self.upstream_seconds),
+            received,
+            sent: self.sent,
+            head: noted.head,
+            client_ip: self.client.ip_text.as_bytes(),
+            peer_ip: self.client.peer_ip(),
+            route: text(Part::Route),
+            rule: text(Part::Rule),
+            service: text(Part::Service),
+            tries: &noted.tries,
+            tls_version: tls.map(|tls| tls.version.as_str()),
+            sni: tls.and_then(|tls| tls.name.as_deref()).map(str::as_bytes),
+            request_id: text(Part::RequestId),
+            trace: self.trace,
+            user_agent: noted.part(Part::UserAgent),
+            referer: noted.part(Part::Referer),
+            wanted: noted.wanted,
+        };
+        if let Some(log) = &self.worker.log {
+            log.record(&entry, || self.worker.random());
+        }
+        if self.worker.tap.is_watched() {
+            self.worker.tap.show(&entry);
+        }
+        if let (Some(tracer), Some(mut traced)) = (&self.worker.tracer, traced)
+            && traces::decide(&mut traced, tracer.sampler(), None)
+        {
+            tracer.tell(Finished::new(&entry, traced, text(Part::Template)));
+        }
+    }
 }
 
 /// What the access log of every proxy calls a client that did not wait.
@@ -106,6 +212,8 @@ const CLIENT_CLOSED: StatusCode = match StatusCode::from_u16(499) {
 impl Drop for Record {
     fn drop(&mut self) {
         self.client.peer.end();
+        let duration = self.start.elapsed();
+        let received = self.upload.as_ref().map_or(0, |upload| upload.bytes.get());
         self.worker.metrics.record(&Exchange {
             secure: self.client.secure(),
             route: self.route,
@@ -113,10 +221,14 @@ impl Drop for Record {
             method: &self.method,
             status: self.status,
             reason: self.reason,
-            seconds: self.start.elapsed().as_secs_f64(),
+            seconds: duration.as_secs_f64(),
             upstream_seconds: self.upstream_seconds,
             sent: self.sent,
-            received: self.upload.as_ref().map_or(0, |upload| upload.bytes.get()),
+            received,
         });
+        if let Some(mut noted) = self.noted.take() {
+            self.tell(&mut noted, duration, received);
+            self.worker.notes.end(noted);
+        }
     }
 }

@@ -26,12 +26,14 @@ pub(super) struct Tls {
 }
 
 /// What is known of a connection's TLS.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Session {
     /// The version spoken.
     pub(super) version: TlsVersion,
     /// Whether HTTP/2 was agreed on.
     pub(super) http2: bool,
+    /// The name that the client asked for.
+    pub(super) name: Option<Box<str>>,
 }
 
 /// Why a handshake failed.
@@ -76,7 +78,8 @@ impl Tls {
     pub(super) async fn accept(&self, tcp: TcpStream) -> Result<(TlsStream<TcpStream>, Session), HandshakeError> {
         let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await.map_err(HandshakeError::Hello)?;
         let table = self.tables.load();
-        let certificate = start.client_hello().server_name().and_then(|name| table.certificates.find(name));
+        let name: Option<Box<str>> = start.client_hello().server_name().map(Into::into);
+        let certificate = name.as_deref().and_then(|name| table.certificates.find(name));
         let config = match certificate.map(|certificate| certificate.min_version) {
             Some(TlsVersion::Tls13) => &self.from_1_3,
             Some(TlsVersion::Tls12) | None => &self.from_1_2,
@@ -92,7 +95,7 @@ impl Tls {
             _ => TlsVersion::Tls12,
         };
         let http2 = connection.alpn_protocol() == Some(b"h2");
-        Ok((stream, Session { version, http2 }))
+        Ok((stream, Session { version, http2, name }))
     }
 }
 

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -49,9 +49,13 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     }
     attempt.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     attempt.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    attempt.record.trying(&mut attempt.headers);
     let head = attempt.head(&RequestBody::Empty)?;
     let (now, limit) = (worker.clock.now(), timeouts.backend_request);
+    let began = Instant::now();
     let sent = attempt::within(&mut deadline, now, limit, due, pin!(lease.send(&head, RequestBody::Empty))).await;
+    let status = sent.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(Response::status);
+    attempt.record.tried(&endpoint, began.elapsed().as_secs_f64(), status);
     let response = match sent {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {

@@ -22,13 +22,19 @@ pub enum TlsVersion {
     Tls13,
 }
 
-impl fmt::Display for TlsVersion {
+impl TlsVersion {
     /// `1.2`, in the words of a declaration.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Tls12 => "1.2",
             Self::Tls13 => "1.3",
-        })
+        }
+    }
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

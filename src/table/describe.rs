@@ -50,6 +50,10 @@ struct EntryDescription {
     timeouts: BTreeMap<&'static str, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_log: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_percent: Option<u8>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -95,15 +99,24 @@ impl Table {
             host: key.to_string(),
             routes: router.entries().iter().map(entry).collect(),
         });
+        Description { hosts: hosts.collect(), clusters: self.clusters(), certificates: self.described_certificates() }
+    }
+
+    /// Its certificates alone, in words.
+    pub fn describe_certificates(&self) -> impl Serialize + use<> {
+        self.described_certificates()
+    }
+
+    fn clusters(&self) -> Vec<ClusterDescription> {
         let mut clusters: Vec<_> = self.clusters.iter().map(|shared| cluster(shared)).collect();
         clusters.sort_by(|a, b| {
             (&a.name, &a.transport, &a.balancer, &a.policy).cmp(&(&b.name, &b.transport, &b.balancer, &b.policy))
         });
-        Description {
-            hosts: hosts.collect(),
-            clusters,
-            certificates: self.certificates.iter().map(|(key, shown)| certificate(&key, shown)).collect(),
-        }
+        clusters
+    }
+
+    fn described_certificates(&self) -> Vec<CertificateDescription> {
+        self.certificates.iter().map(|(key, shown)| certificate(&key, shown)).collect()
     }
 }
 
@@ -120,6 +133,8 @@ fn entry(entry: &Entry) -> EntryDescription {
         hash_on: route.hash_on.as_ref().map(hash_on),
         timeouts: timeouts(route.timeouts),
         retry: route.retry.as_ref().map(ToString::to_string),
+        access_log: route.observe.access_log,
+        trace_percent: route.observe.trace_percent,
     }
 }
 

@@ -105,6 +105,14 @@ fn steps(route: &Route) -> Vec<String> {
         steps.push(format!("{share} to {}: {behind}", backend.name));
         steps.extend(backend.filters.iter().map(|filter| format!("  {filter}")));
     }
+    match route.observe.access_log {
+        Some(true) => steps.push("always has a line in the access log, if that is on".to_owned()),
+        Some(false) => steps.push("has no line in the access log".to_owned()),
+        None => {}
+    }
+    if let Some(percent) = route.observe.trace_percent {
+        steps.push(format!("{percent} % of its requests are traced when the caller has not decided"));
+    }
     steps
 }
 

@@ -27,7 +27,7 @@ pub use host::{HostKey, HostKeyError, Hosts};
 pub use matcher::{HeaderMatch, Matcher, QueryMatch, RequestHead, ValueMatch};
 pub use path_match::PathMatch;
 pub use retry::{GrpcStatus, Retry};
-pub use route::{Backend, Backends, HashOn, Listeners, Route, RouteId, Target, Timeouts};
+pub use route::{Backend, Backends, HashOn, Listeners, Observe, Route, RouteId, Target, Timeouts};
 pub use router::{Entry, HostRouter};
 pub use specificity::{Precedence, Specificity};
 
@@ -57,6 +57,8 @@ pub struct Match<'t, 'r> {
     pub route: &'t Arc<Route>,
     /// The parameters of its path template.
     pub params: Params<'r>,
+    /// The condition on the path that was met.
+    pub path: &'t PathMatch,
     /// How many bytes of the path its prefix covers; 0 when it has none.
     pub prefix: usize,
 }

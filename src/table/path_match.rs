@@ -128,6 +128,18 @@ impl PathMatch {
         }
     }
 
+    /// The path as a template, `/orders/:id` or `/api/*`, appended to `out`: a name for all requests that meet it.
+    pub fn write_template(&self, out: &mut Vec<u8>) {
+        let (text, rest) = match &self.kind {
+            Kind::Exact(text) | Kind::Template { text, .. } => (&**text, ""),
+            Kind::Prefix { text, .. } => (&**text, "/*"),
+            Kind::RegularExpression(expression) => (expression.as_str(), ""),
+            Kind::Fallback => ("", "/*"),
+        };
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(rest.as_bytes());
+    }
+
     pub(super) fn kind(&self) -> &Kind {
         &self.kind
     }

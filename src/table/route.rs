@@ -54,6 +54,17 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// When a request is sent once more, beyond what is always safe.
     pub retry: Option<Retry>,
+    /// What is recorded of its requests.
+    pub observe: Observe,
+}
+
+/// What is recorded of a route's requests; `None` is whatever the gateway is set to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Observe {
+    /// Whether each gets a line in the access log.
+    pub access_log: Option<bool>,
+    /// How many of a hundred are traced when the caller has not decided.
+    pub trace_percent: Option<u8>,
 }
 
 /// The listeners a route answers on.

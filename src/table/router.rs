@@ -53,7 +53,12 @@ impl Entry {
             Kind::Prefix { text, .. } => text.len(),
             Kind::Exact(_) | Kind::Template { .. } | Kind::RegularExpression(_) | Kind::Fallback => 0,
         };
-        Match { route: &self.route, params: Params::new(self.path.params(), path, *visit.spans), prefix }
+        Match {
+            route: &self.route,
+            path: &self.path,
+            params: Params::new(self.path.params(), path, *visit.spans),
+            prefix,
+        }
     }
 }
 

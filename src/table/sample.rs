@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 
 use super::{
-    Access, Backends, Entry, Listeners, Matcher, PathMatch, Precedence, RequestHead, Route, RouteId, Timeouts,
+    Access, Backends, Entry, Listeners, Matcher, Observe, PathMatch, Precedence, RequestHead, Route, RouteId, Timeouts,
 };
 use crate::slot::Slots;
 
@@ -22,6 +22,7 @@ pub(crate) fn route(name: &str) -> Route {
         hash_on: None,
         timeouts: Timeouts::default(),
         retry: None,
+        observe: Observe::default(),
     }
 }
 

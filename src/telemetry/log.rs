@@ -4,11 +4,13 @@ use std::env::{self, VarError};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
-use tracing_subscriber::filter::{EnvFilter, ParseError};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter, ParseError};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Registry, reload};
 
 /// Where the level is asked for, the first that is set.
 const VARIABLES: [&str; 2] = ["HEADGATE_LOG", "RUST_LOG"];
@@ -58,7 +60,42 @@ pub fn init(format: Option<Format>) -> Result<(), LogError> {
     // https://no-color.org: present and not empty, whatever it says.
     let color = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let format = format.unwrap_or(if terminal { Format::Human } else { Format::Json });
+    let (filter, handle) = reload::Layer::new(filter);
     tracing_subscriber::registry().with(lines(format, color, io::stderr)).with(filter).try_init()?;
+    // The line above has succeeded, which it does once.
+    let _ = LEVEL.set(handle);
+    Ok(())
+}
+
+/// The hand on what is logged. Logging belongs to the process, and so does this.
+static LEVEL: OnceLock<reload::Handle<EnvFilter, Boxed>> = OnceLock::new();
+
+/// What the filter filters.
+type Boxed = tracing_subscriber::layer::Layered<Box<dyn Layer<Registry> + Send + Sync>, Registry>;
+
+/// What is logged now.
+pub fn level() -> String {
+    LEVEL.get().and_then(|handle| handle.with_current(ToString::to_string).ok()).unwrap_or_default()
+}
+
+/// The most that this build can log: what is finer is not compiled in.
+pub fn most() -> LevelFilter {
+    tracing::level_filters::STATIC_MAX_LEVEL
+}
+
+/// Changes what is logged, while running.
+///
+/// # Errors
+/// What is wrong with the level, and what would be right.
+pub fn set_level(asked: &str) -> Result<(), String> {
+    let advice = "write a level such as `info`, or `info,headgate::proxy=debug`";
+    if asked.is_empty() {
+        return Err(format!("the body is empty; {advice}"));
+    }
+    let filter = EnvFilter::builder().parse(asked).map_err(|error| format!("{error}; {advice}"))?;
+    let handle = LEVEL.get().ok_or("logging has not been set up")?;
+    handle.reload(filter).map_err(|error| error.to_string())?;
+    tracing::info!(level = asked, "log level changed");
     Ok(())
 }
 

@@ -1,11 +1,17 @@
-//! What Headgate tells about itself: logs and metrics.
+//! What Headgate tells about itself: logs, the access log, live requests, metrics and traces.
 
+pub mod access_log;
 pub mod log;
 mod metrics;
 mod reason;
+pub mod tap;
+pub mod trace;
 
+pub use access_log::{AccessLog, Entry, TraceIds, Try, WorkerLog};
 pub use metrics::{
-    CertificateExpiry, EndpointState, Exchange, Metrics, ObjectCount, ObjectState, RouteLabels, ServiceSample,
-    StoreMetrics, TEXT_FORMAT, WorkerMetrics,
+    CertificateExpiry, EndpointState, Exchange, HandshakeFailure, Metrics, ObjectCount, ObjectState, RouteLabels,
+    ServiceSample, StoreMetrics, TEXT_FORMAT, WorkerMetrics,
 };
 pub use reason::Reason;
+pub use tap::Tap;
+pub use trace::Tracer;

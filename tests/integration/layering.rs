@@ -69,6 +69,7 @@ const LAYERS: &[Layer] = &[
         name: "admin",
         uses: &[
             "compile::Listed",
+            "compile::ListedObject",
             "compile::Report",
             "drain",
             "path",
@@ -82,7 +83,11 @@ const LAYERS: &[Layer] = &[
     },
     Layer { name: "status", uses: &["api", "compile", "source"], shuns: &["hyper", "socket2", "prometheus", "anyhow"] },
     // Process settings hold lengths of time as people write them, and how long the drain may take.
-    Layer { name: "config", uses: &["api::Duration", "api::DurationError", "drain::Grace"], shuns: NETWORK },
+    Layer {
+        name: "config",
+        uses: &["api::Duration", "api::DurationError", "drain::Grace", "telemetry::access_log", "telemetry::trace"],
+        shuns: NETWORK,
+    },
     // What puts it together may use everything, and nothing may use it.
     Layer { name: "app", uses: &["*"], shuns: &[] },
     Layer { name: "cli", uses: &["*"], shuns: &[] },

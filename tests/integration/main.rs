@@ -88,3 +88,12 @@ mod docs;
 
 /// A folder that changes under load.
 mod hot_reload;
+
+/// One line per request.
+mod access_log;
+
+/// Spans of requests, as a receiver gets them.
+mod traces;
+
+/// The admin port, and the commands that ask it.
+mod admin;

@@ -13,9 +13,11 @@ use super::resilience::{self, Resilience};
 use super::unsupported::Unsupported;
 use super::{Common, backends, filters};
 use crate::api;
-use crate::api::gateway_route::{ConsistentHash, HashKeyType, LoadBalancer, LoadBalancerType, RouteRule};
+use crate::api::gateway_route::{
+    ConsistentHash, HashKeyType, LoadBalancer, LoadBalancerType, Observability, RouteRule,
+};
 use crate::source::ObjectKey;
-use crate::table::{HashOn, Timeouts};
+use crate::table::{HashOn, Observe, Timeouts};
 use crate::upstream::Balancer;
 
 /// "Without limit" where the table wants a length of time: longer than any exchange, and safe to add to any instant.
@@ -62,7 +64,22 @@ pub(super) fn lower(
     unsupported.refuse("sessionPersistence", session_persistence.as_ref());
     unsupported.refuse("request", request.as_ref());
     unsupported.refuse("compression", compression.as_ref());
-    unsupported.refuse("observability", observability.as_ref());
+    let mut observe = Observe::default();
+    if let Some(Observability { access_log, trace_sample_percent }) = observability {
+        observe.access_log = *access_log;
+        observe.trace_percent = trace_sample_percent.and_then(|percent| {
+            let valid = u8::try_from(percent).ok().filter(|percent| *percent <= 100);
+            if valid.is_none() {
+                problems.push(Problem::new(
+                    Code::Invalid,
+                    format!("{field}.observability.traceSamplePercent"),
+                    format!("{percent} is no percentage"),
+                    "write a number from 0 to 100",
+                ));
+            }
+            valid
+        });
+    }
 
     let matches = matches::lower(&field, matches, &mut problems);
     let parameters = Parameters::of(&matches);
@@ -74,6 +91,7 @@ pub(super) fn lower(
     draft.listeners = common.listeners;
     draft.https_redirect = common.https_redirect;
     draft.filters = filters::of_rule(&field, filters, &parameters, &mut draft.access, &mut problems);
+    draft.observe = observe;
     draft.timeouts = self::timeouts(&field, timeouts.as_ref(), &mut problems);
     let Resilience { policy, retry } = resilience::lower(&field, rule, &draft.timeouts, &mut problems);
     let balancing = Balancing { balancer, policy };

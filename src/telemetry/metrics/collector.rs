@@ -1,4 +1,5 @@
-//! The bridge to the `prometheus` crate: everything that is counted, as metric families.
+//! The bridge to the `prometheus` crate: everything that is counted, as metric families; but for what is counted by
+//! route, which is written as text.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -49,6 +50,14 @@ impl Everything {
         workers.get(index).cloned().unwrap_or_default()
     }
 
+    /// Writes what is counted by route.
+    pub(super) fn encode(&self, out: &mut String) {
+        let workers = self.workers();
+        // The lock is for summing only: a table that is to be published waits for it.
+        let totals = self.ledger().look(&workers);
+        show::exchanges(&totals, out);
+    }
+
     pub(super) fn workers(&self) -> Vec<Arc<WorkerCells>> {
         lock(&self.inner.workers).clone()
     }
@@ -73,12 +82,8 @@ impl Collector for Everything {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let workers = self.workers();
-        // The lock is for summing only: a table that is to be published waits for it.
-        let totals = self.ledger().look(&workers);
         let mut families = Vec::new();
-        families.extend(show::exchanges(&totals));
-        families.extend(show::workers(&workers));
+        families.extend(show::workers(&self.workers()));
         families.extend(show::control(&self.control()));
         if let Some(Services(ask)) = self.inner.services.get() {
             families.extend(service::families(&ask()));

@@ -1,6 +1,8 @@
 //! What the control side says of itself.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::histogram::{DURATION, DurationSample};
@@ -47,8 +49,11 @@ pub(super) struct Control {
     pub(super) applied: Option<Applied>,
     pub(super) objects: BTreeMap<(&'static str, String, ObjectState), u64>,
     pub(super) watches: BTreeMap<&'static str, bool>,
+    pub(super) events: BTreeMap<&'static str, u64>,
     pub(super) leader: Option<bool>,
     pub(super) certificates: BTreeMap<(String, String, String), i64>,
+    pub(super) access_log_dropped: Arc<AtomicU64>,
+    pub(super) traces_dropped: Arc<AtomicU64>,
 }
 
 /// What is known of published tables once there is one.

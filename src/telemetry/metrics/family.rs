@@ -11,10 +11,10 @@ use super::histogram::{Bounds, HistogramSample};
 /// A metric with `N` labels.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Family<const N: usize> {
-    name: &'static str,
-    kind: MetricType,
-    labels: [&'static str; N],
-    help: &'static str,
+    pub(super) name: &'static str,
+    pub(super) kind: MetricType,
+    pub(super) labels: [&'static str; N],
+    pub(super) help: &'static str,
 }
 
 /// One constant per metric, and the list of them all.
@@ -52,8 +52,19 @@ families! {
         "Connections of clients that are open.";
     CONNECTIONS_TOTAL: 1 = COUNTER "headgate_connections_total" ["listener"],
         "Connections of clients that were accepted.";
-    HANDSHAKE_ERRORS: 1 = COUNTER "headgate_tls_handshake_errors_total" ["listener"],
+    CONNECTIONS_REJECTED: 2 = COUNTER "headgate_connections_rejected_total" ["listener", "reason"],
+        "Connections of clients that were closed unserved because there were too many.";
+    HANDSHAKE_ERRORS: 2 = COUNTER "headgate_tls_handshake_errors_total" ["listener", "reason"],
         "TLS handshakes with clients that failed.";
+    HANDSHAKE_DURATION: 1 = HISTOGRAM "headgate_tls_handshake_duration_seconds" ["listener"],
+        "From a client's connection to the end of its TLS handshake.";
+    WORKER_BUSY: 1 = GAUGE "headgate_worker_busy_ratio" ["worker"],
+        "How much of the last second a worker was not waiting for anything.";
+
+    ACCESS_LOG_DROPPED: 0 = COUNTER "headgate_access_log_dropped_total" [],
+        "Lines of the access log that were lost because what they go to took them too slowly or not at all.";
+    TRACES_DROPPED: 0 = COUNTER "headgate_traces_dropped_total" [],
+        "Exchanges whose spans were lost because the collector took them too slowly or not at all.";
 
     // What is served, and what it is served from.
     CERTIFICATE_NOT_AFTER: 3 = GAUGE "headgate_tls_certificate_not_after_seconds" ["namespace", "secret", "host"],
@@ -88,6 +99,8 @@ families! {
         "Declared objects, by whether they are served as declared.";
     WATCH_CONNECTED: 1 = GAUGE "headgate_watch_connected" ["kind"],
         "Whether objects of a kind are being watched (1) or only remembered (0).";
+    WATCH_EVENTS: 1 = COUNTER "headgate_watch_events_total" ["kind"],
+        "Changes of objects of a kind that were taken in.";
     LEADER: 0 = GAUGE "headgate_leader" [],
         "Whether this replica writes status (1) or another does (0).";
     BUILD_INFO: 3 = GAUGE "headgate_build_info" ["version", "commit", "rustc"],
@@ -216,6 +229,6 @@ impl Value {
 }
 
 /// The division rounds to the nearest number, so that a bound prints as it is written in seconds.
-fn seconds(nanoseconds: u64) -> f64 {
+pub(super) fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / 1e9
 }

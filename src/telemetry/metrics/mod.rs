@@ -13,6 +13,7 @@ mod control;
 mod family;
 mod histogram;
 mod ledger;
+mod lines;
 mod process;
 mod route;
 mod service;
@@ -21,6 +22,7 @@ mod store;
 mod worker;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Registry, TextEncoder};
@@ -30,7 +32,7 @@ pub use control::{CertificateExpiry, ObjectCount, ObjectState};
 pub use ledger::RouteLabels;
 pub use service::{EndpointState, ServiceSample};
 pub use store::StoreMetrics;
-pub use worker::{Exchange, WorkerMetrics};
+pub use worker::{Exchange, HandshakeFailure, WorkerMetrics};
 
 /// The type of what [`Metrics::encode`] makes, for a response's `Content-Type`.
 pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
@@ -76,6 +78,7 @@ impl Metrics {
     /// last time.
     pub fn encode(&self) -> String {
         let mut text = String::new();
+        self.everything.encode(&mut text);
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics cannot be written");
         }
@@ -113,6 +116,21 @@ impl Metrics {
     /// Whether a kind is being watched.
     pub fn set_watch(&self, kind: &'static str, connected: bool) {
         self.everything.control().watches.insert(kind, connected);
+    }
+
+    /// So many changes of objects of a kind were taken in.
+    pub fn add_events(&self, kind: &'static str, count: u64) {
+        *self.everything.control().events.entry(kind).or_default() += count;
+    }
+
+    /// Where lines of the access log that are lost are counted.
+    pub fn access_log_dropped(&self) -> Arc<AtomicU64> {
+        self.everything.control().access_log_dropped.clone()
+    }
+
+    /// Where exchanges whose spans are lost are counted.
+    pub fn traces_dropped(&self) -> Arc<AtomicU64> {
+        self.everything.control().traces_dropped.clone()
     }
 
     /// Whether this replica writes status.

@@ -1,6 +1,7 @@
-//! What is counted, as metric families. A series is shown once there is something to show.
+//! What is counted, as metric families and lines of text. A series is shown once there is something to show.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use prometheus::proto::MetricFamily;
 
@@ -9,61 +10,63 @@ use super::control::{Applied, Control};
 use super::family::{self, Value};
 use super::histogram::{DURATION, HistogramSample, OVERHEAD};
 use super::ledger::Totals;
+use super::lines::Lines;
 use super::process::Process;
-use super::worker::{ListenerCells, PoolCells, WorkerCells};
+use super::route::BytesSample;
+use super::worker::{BUSY, HandshakeCells, ListenerCells, PoolCells, WorkerCells};
 
-/// What is counted by route, rule and service.
-pub(super) fn exchanges(totals: &Totals) -> [MetricFamily; 5] {
-    let mut requests = family::REQUESTS.shown();
-    let mut durations = family::REQUEST_DURATION.shown();
+/// Writes what is counted by route, rule and service.
+pub(super) fn exchanges(totals: &Totals, out: &mut String) {
+    let mut requests = Lines::new(&family::REQUESTS, out);
     for ((route, rule), totals) in &totals.rules {
         for (series, count) in totals.requests.iter().filter(|(_, count)| **count > 0) {
-            let value = Value::count(*count);
             match series {
                 Some(series) => {
                     let (listener, code) = (listener(series.labels.secure), series.labels.code.to_string());
                     let labels =
                         [listener, route, rule, &series.service, series.labels.method, &code, series.labels.reason];
-                    requests.push(labels, value);
+                    requests.count(labels, *count);
                 }
-                None => requests.push(["", route, rule, "", "", "", ""], value),
+                None => requests.count(["", route, rule, "", "", "", ""], *count),
             }
         }
+    }
+    let mut durations = Lines::histogram(&family::REQUEST_DURATION, &DURATION, out);
+    for ((route, rule), totals) in &totals.rules {
         for (series, times) in totals.durations.iter().filter(|(_, times)| times.count() > 0) {
-            let value = Value::histogram(&DURATION, times);
             match series {
                 Some(series) => {
                     let (listener, class) = (listener(series.labels.secure), format!("{}xx", series.labels.code));
-                    durations.push([listener, route, rule, &series.service, &class], value);
+                    durations.times([listener, route, rule, &series.service, &class], times);
                 }
-                None => durations.push(["", route, rule, "", ""], value),
+                None => durations.times(["", route, rule, "", ""], times),
             }
         }
     }
-    let mut upstream = family::UPSTREAM_DURATION.shown();
+    let mut upstream = Lines::histogram(&family::UPSTREAM_DURATION, &DURATION, out);
     for (service, times) in totals.upstream.iter().filter(|(_, times)| times.count() > 0) {
-        upstream.push([service], Value::histogram(&DURATION, times));
+        upstream.times([service], times);
     }
-    let mut received = family::REQUEST_BYTES.shown();
-    let mut sent = family::RESPONSE_BYTES.shown();
-    for (route, [clear, secure]) in &totals.bytes {
-        for (listener, bytes) in [(listener(false), clear), (listener(true), secure)] {
-            if bytes.received > 0 {
-                received.push([listener, route], Value::count(bytes.received));
-            }
-            if bytes.sent > 0 {
-                sent.push([listener, route], Value::count(bytes.sent));
+    let received: fn(&BytesSample) -> u64 = |bytes| bytes.received;
+    let sent: fn(&BytesSample) -> u64 = |bytes| bytes.sent;
+    for (family, field) in [(&family::REQUEST_BYTES, received), (&family::RESPONSE_BYTES, sent)] {
+        let mut lines = Lines::new(family, out);
+        for (route, [clear, secure]) in &totals.bytes {
+            for (listener, bytes) in [(listener(false), field(clear)), (listener(true), field(secure))] {
+                if bytes > 0 {
+                    lines.count([listener, route], bytes);
+                }
             }
         }
     }
-    [requests.into(), durations.into(), upstream.into(), received.into(), sent.into()]
 }
 
 /// What is counted by listener and by worker, for all workers together.
-pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 8] {
+pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 11] {
     let mut in_flight = family::IN_FLIGHT.shown();
     let mut connections = family::CONNECTIONS.shown();
     let mut accepted = family::CONNECTIONS_TOTAL.shown();
+    let mut rejected = family::CONNECTIONS_REJECTED.shown();
     let mut overhead = family::OVERHEAD.shown();
     for secure in [false, true] {
         let labels = [listener(secure)];
@@ -75,12 +78,26 @@ pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 8] {
         in_flight.push(labels, Value::gauge(began.saturating_sub(ended)));
         connections.push(labels, Value::gauge(opened.saturating_sub(closed)));
         accepted.push(labels, Value::count(opened));
+        rejected.push([listener(secure), "too_many"], Value::count(sum(|cells| &cells.rejected)));
         let mut times = HistogramSample::default();
         cells().for_each(|cells| times.add(&cells.overhead.sample()));
         overhead.push(labels, Value::histogram(&OVERHEAD, &times));
     }
-    let failed = workers.iter().map(|worker| worker.handshakes_failed.get()).sum();
-    let failed = family::HANDSHAKE_ERRORS.shown().with([listener(true)], Value::count(failed));
+    let failures = |counter: fn(&HandshakeCells) -> &Counter| {
+        Value::count(workers.iter().map(|worker| counter(&worker.handshakes_failed).get()).sum())
+    };
+    let failed = family::HANDSHAKE_ERRORS
+        .shown()
+        .with([listener(true), "no_certificate"], failures(|cells| &cells.no_certificate))
+        .with([listener(true), "timeout"], failures(|cells| &cells.timeout))
+        .with([listener(true), "protocol"], failures(|cells| &cells.protocol));
+    let mut times = HistogramSample::default();
+    workers.iter().for_each(|worker| times.add(&worker.handshakes.sample()));
+    let handshakes = family::HANDSHAKE_DURATION.shown().with([listener(true)], Value::histogram(&DURATION, &times));
+    let mut busy = family::WORKER_BUSY.shown();
+    for (number, worker) in workers.iter().enumerate() {
+        busy.push([&number.to_string()], Value::Gauge(worker.busy.get() as f64 / BUSY));
+    }
     let pool = |counter: fn(&PoolCells) -> &Counter| workers.iter().map(|worker| counter(&worker.pool).get()).sum();
     let idle = family::POOL_CONNECTIONS.shown().with(["idle"], Value::gauge(pool(|pool| &pool.idle)));
     let made = family::UPSTREAM_CONNECTIONS.shown().with([], Value::count(pool(|pool| &pool.connects)));
@@ -89,8 +106,11 @@ pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 8] {
         in_flight.into(),
         connections.into(),
         accepted.into(),
+        rejected.into(),
         overhead.into(),
+        handshakes.into(),
         failed.into(),
+        busy.into(),
         idle.into(),
         made.into(),
         reused.into(),
@@ -99,7 +119,8 @@ pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 8] {
 
 /// What the control side says of itself.
 pub(super) fn control(control: &Control) -> Vec<MetricFamily> {
-    let Control { applied, objects, watches, leader, certificates } = control;
+    let Control { applied, objects, watches, events, leader, certificates, access_log_dropped, traces_dropped } =
+        control;
     let mut counted = family::OBJECTS.shown();
     for ((kind, namespace, state), count) in objects {
         counted.push([kind, namespace, state.as_str()], Value::gauge(*count));
@@ -107,6 +128,10 @@ pub(super) fn control(control: &Control) -> Vec<MetricFamily> {
     let mut connected = family::WATCH_CONNECTED.shown();
     for (kind, is_connected) in watches {
         connected.push([kind], Value::gauge((*is_connected).into()));
+    }
+    let mut taken = family::WATCH_EVENTS.shown();
+    for (kind, count) in events {
+        taken.push([kind], Value::count(*count));
     }
     let mut leads = family::LEADER.shown();
     if let Some(leader) = leader {
@@ -120,8 +145,11 @@ pub(super) fn control(control: &Control) -> Vec<MetricFamily> {
     let mut families = vec![
         counted.into(),
         connected.into(),
+        taken.into(),
         leads.into(),
         expiry.into(),
+        family::ACCESS_LOG_DROPPED.shown().with([], Value::count(access_log_dropped.load(Ordering::Relaxed))).into(),
+        family::TRACES_DROPPED.shown().with([], Value::count(traces_dropped.load(Ordering::Relaxed))).into(),
         family::BUILD_INFO.shown().with(build, Value::gauge(1)).into(),
     ];
     families.extend(applied.iter().flat_map(tables));

@@ -78,7 +78,7 @@ fn numbers_of_all_workers_are_summed() {
                 }
                 worker.connection_closed(true);
                 worker.began(true);
-                worker.handshake_failed();
+                worker.handshake_failed(HandshakeFailure::Protocol);
                 worker.set_pool(5, 7, 2);
             });
         }

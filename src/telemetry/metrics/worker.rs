@@ -3,11 +3,12 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 
 use super::cells::Counter;
-use super::histogram::{OVERHEAD, OverheadHistogram, nanoseconds};
+use super::histogram::{DURATION, DurationHistogram, OVERHEAD, OverheadHistogram, nanoseconds};
 use super::route::{RouteCells, RouteSample};
 use crate::slot::Slot;
 use crate::telemetry::Reason;
@@ -69,9 +70,30 @@ impl WorkerMetrics {
         self.cells.listener(secure).closed.add(1);
     }
 
+    /// A client's connection was closed at once, since there are too many.
+    pub fn connection_rejected(&self, secure: bool) {
+        self.cells.listener(secure).rejected.add(1);
+    }
+
+    /// A client connected for TLS and came to terms with us after so long.
+    pub fn handshake_done(&self, took: Duration) {
+        self.cells.handshakes.observe(&DURATION, nanoseconds(took.as_secs_f64()));
+    }
+
     /// A client connected for TLS and came to no terms with us.
-    pub fn handshake_failed(&self) {
-        self.cells.handshakes_failed.add(1);
+    pub fn handshake_failed(&self, why: HandshakeFailure) {
+        let HandshakeCells { no_certificate, timeout, protocol } = &self.cells.handshakes_failed;
+        let counter = match why {
+            HandshakeFailure::NoCertificate => no_certificate,
+            HandshakeFailure::Timeout => timeout,
+            HandshakeFailure::Protocol => protocol,
+        };
+        counter.add(1);
+    }
+
+    /// How much of the last second the worker was not waiting for anything, from 0 to 1.
+    pub fn set_busy(&self, ratio: f64) {
+        self.cells.busy.set((ratio * BUSY) as u64);
     }
 
     /// What the worker's pool has done since it began (connections made, requests that went out on one that was
@@ -83,6 +105,20 @@ impl WorkerMetrics {
         resting.set(idle);
     }
 }
+
+/// Why a TLS handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeFailure {
+    /// Nothing is declared for the name that was asked for.
+    NoCertificate,
+    /// It took too long.
+    Timeout,
+    /// The client speaks no TLS, no version or cipher of ours, or does not trust us.
+    Protocol,
+}
+
+/// What stands for always busy.
+pub(super) const BUSY: f64 = 1e6;
 
 /// Routes per chunk of a worker's cells.
 const CHUNK: usize = 256;
@@ -96,7 +132,10 @@ const CHUNKS: usize = 1024;
 pub(super) struct WorkerCells {
     pub(super) http: ListenerCells,
     pub(super) https: ListenerCells,
-    pub(super) handshakes_failed: Counter,
+    pub(super) handshakes: DurationHistogram,
+    pub(super) handshakes_failed: HandshakeCells,
+    /// In parts of [`BUSY`].
+    pub(super) busy: Counter,
     pub(super) pool: PoolCells,
     /// Exchanges that no route took.
     unrouted: RouteCells,
@@ -112,7 +151,16 @@ pub(super) struct ListenerCells {
     pub(super) ended: Counter,
     pub(super) opened: Counter,
     pub(super) closed: Counter,
+    pub(super) rejected: Counter,
     pub(super) overhead: OverheadHistogram,
+}
+
+/// Handshakes that failed, by why.
+#[derive(Debug, Default)]
+pub(super) struct HandshakeCells {
+    pub(super) no_certificate: Counter,
+    pub(super) timeout: Counter,
+    pub(super) protocol: Counter,
 }
 
 /// What the pool says of itself.
@@ -130,7 +178,9 @@ impl Default for WorkerCells {
         Self {
             http: ListenerCells::default(),
             https: ListenerCells::default(),
-            handshakes_failed: Counter::default(),
+            handshakes: DurationHistogram::default(),
+            handshakes_failed: HandshakeCells::default(),
+            busy: Counter::default(),
             pool: PoolCells::default(),
             unrouted: RouteCells::default(),
             routes: (0..CHUNKS).map(|_| OnceLock::new()).collect(),

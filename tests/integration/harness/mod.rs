@@ -4,6 +4,7 @@ pub(crate) mod backend;
 pub(crate) mod certs;
 pub(crate) mod client;
 pub(crate) mod cluster;
+pub(crate) mod collector;
 pub(crate) mod endpoint;
 pub(crate) mod fickle;
 pub(crate) mod gateway;

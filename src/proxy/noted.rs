@@ -1,0 +1,188 @@
+//! What is remembered of an exchange for those who tell of it later: copied into memory that is used again. Keeping a
+//! piece of the request's head instead would keep the whole buffer that the head was read into.
+
+use std::cell::RefCell;
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use http::{HeaderMap, HeaderValue, Method, Version, header, request};
+
+use crate::table::{PathMatch, Route};
+use crate::telemetry::trace::Traced;
+use crate::telemetry::{TraceIds, Try};
+
+/// What is remembered of one exchange.
+#[derive(Debug)]
+pub(super) struct Noted {
+    text: Vec<u8>,
+    places: [Option<(u32, u32)>; PARTS],
+    pub(super) began: u64,
+    pub(super) version: Version,
+    /// Bytes of the head, as HTTP/1.1 would write it.
+    pub(super) head: u64,
+    pub(super) tries: Vec<Try>,
+    /// Its place in a trace, when traces are exported.
+    pub(super) traced: Option<Traced>,
+    /// What the rule says of its requests being logged.
+    pub(super) wanted: Option<bool>,
+}
+
+/// A piece of text that is remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    Host,
+    Path,
+    Query,
+    UserAgent,
+    Referer,
+    RequestId,
+    Route,
+    Rule,
+    Template,
+    Service,
+}
+
+const PARTS: usize = Part::Service as usize + 1;
+
+/// Memory of exchanges that are over, for those to come.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    #[expect(clippy::vec_box, reason = "an exchange moves about while it is under way, and carries a pointer only")]
+    free: RefCell<Vec<Box<Noted>>>,
+}
+
+/// Memory that is kept for later; more is there only while more exchanges are under way.
+const KEPT: usize = 256;
+/// What is longer was a head of unusual length.
+const USUAL: usize = 4096;
+
+impl Notes {
+    /// Begins to remember a request.
+    pub(super) fn begin(&self, method: &Method, parts: &request::Parts, request_id: &HeaderValue) -> Box<Noted> {
+        let mut noted = self.free.borrow_mut().pop().unwrap_or_default();
+        let headers = &parts.headers;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        noted.began = u64::try_from(now.as_micros()).unwrap_or(0);
+        noted.version = parts.version;
+        noted.head = head(method, parts);
+        let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
+        let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str().as_bytes()));
+        noted.note(Part::Host, host.unwrap_or_default());
+        noted.note(Part::Path, parts.uri.path().as_bytes());
+        for (part, text) in [
+            (Part::Query, parts.uri.query().map(str::as_bytes)),
+            (Part::UserAgent, headers.get(header::USER_AGENT).map(HeaderValue::as_bytes)),
+            (Part::Referer, headers.get(header::REFERER).map(HeaderValue::as_bytes)),
+        ] {
+            if let Some(text) = text {
+                noted.note(part, text);
+            }
+        }
+        noted.note(Part::RequestId, request_id.as_bytes());
+        noted
+    }
+
+    /// Takes the memory back.
+    pub(super) fn end(&self, mut noted: Box<Noted>) {
+        let mut free = self.free.borrow_mut();
+        if free.len() < KEPT && noted.text.capacity() <= USUAL {
+            noted.clear();
+            free.push(noted);
+        }
+    }
+}
+
+impl Default for Noted {
+    fn default() -> Self {
+        Self {
+            text: Vec::with_capacity(USUAL / 8),
+            places: [None; PARTS],
+            began: 0,
+            version: Version::HTTP_11,
+            head: 0,
+            tries: Vec::with_capacity(1),
+            traced: None,
+            wanted: None,
+        }
+    }
+}
+
+impl Noted {
+    fn clear(&mut self) {
+        let Self { text, places, began: _, version: _, head: _, tries, traced, wanted } = self;
+        text.clear();
+        *places = [None; PARTS];
+        tries.clear();
+        *traced = None;
+        *wanted = None;
+    }
+
+    fn note(&mut self, part: Part, bytes: &[u8]) {
+        let from = self.text.len();
+        self.text.extend_from_slice(bytes);
+        if let (Ok(from), Ok(to)) = (u32::try_from(from), u32::try_from(self.text.len()))
+            && let Some(place) = self.places.get_mut(part as usize)
+        {
+            *place = Some((from, to));
+        }
+    }
+
+    /// A piece of text, if there is one.
+    pub(super) fn part(&self, part: Part) -> Option<&[u8]> {
+        let (from, to) = (*self.places.get(part as usize)?)?;
+        self.text.get(from as usize..to as usize)
+    }
+
+    /// It belongs to this route.
+    pub(super) fn route(&mut self, route: &Route) {
+        let from = self.text.len();
+        self.text.extend_from_slice(route.id.namespace.as_bytes());
+        self.text.push(b'/');
+        self.note(Part::Route, route.id.name.as_bytes());
+        // The piece begins with the namespace.
+        if let (Ok(from), Some(Some(place))) = (u32::try_from(from), self.places.get_mut(Part::Route as usize)) {
+            place.0 = from;
+        }
+        self.note(Part::Rule, route.id.rule.as_bytes());
+        self.wanted = route.observe.access_log;
+    }
+
+    /// This condition on the path was met.
+    pub(super) fn template(&mut self, path: &PathMatch) {
+        let from = self.text.len();
+        path.write_template(&mut self.text);
+        if let (Ok(from), Ok(to)) = (u32::try_from(from), u32::try_from(self.text.len()))
+            && let Some(place) = self.places.get_mut(Part::Template as usize)
+        {
+            *place = Some((from, to));
+        }
+    }
+
+    /// It goes, or was to go, to this backend.
+    pub(super) fn service(&mut self, name: &str) {
+        self.note(Part::Service, name.as_bytes());
+    }
+
+    /// An endpoint was asked.
+    pub(super) fn tried(&mut self, endpoint: SocketAddr, waited: Duration, status: Option<u16>) {
+        self.tries.push(Try { endpoint, waited, status });
+    }
+}
+
+/// How long a request's head is as HTTP/1.1 writes it, give or take what was dropped from it.
+fn head(method: &Method, parts: &request::Parts) -> u64 {
+    let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
+    let fields: usize =
+        parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
+    (method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + fields) as u64
+}
+
+/// The trace that the caller says the request belongs to (W3C Trace Context 3.2), and whether the caller records it.
+pub(super) fn trace_parent(headers: &HeaderMap) -> Option<(TraceIds, bool)> {
+    let mut values = headers.get_all(TRACE_PARENT).iter();
+    let (ids, flags) = TraceIds::parse(values.next()?.as_bytes())?;
+    values.next().is_none().then_some((ids, flags & 1 == 1))
+}
+
+/// Names the trace that a request belongs to.
+pub(super) const TRACE_PARENT: http::HeaderName = http::HeaderName::from_static("traceparent");

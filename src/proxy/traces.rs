@@ -1,0 +1,74 @@
+//! An exchange's place in a trace, while it is under way.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
+
+use super::noted::TRACE_PARENT;
+use crate::telemetry::TraceIds;
+use crate::telemetry::trace::{Call, Sampler, Traced};
+
+/// `00-` and `-`, 32 and 16 digits, `-01`.
+const LENGTH: usize = 55;
+
+/// A place below the caller's, or in a trace of its own.
+pub(super) fn begin(parent: Option<(TraceIds, bool)>, random: impl Fn() -> u64) -> Traced {
+    let trace = match parent {
+        Some((ids, _)) => ids.trace,
+        None => (u128::from(random()) << 64 | u128::from(random()) | 1).to_be_bytes(),
+    };
+    Traced {
+        ids: TraceIds { trace, span: span(&random) },
+        parent: parent.map(|(ids, recorded)| (ids.span, recorded)),
+        sampled: None,
+        calls: Vec::new(),
+    }
+}
+
+/// Whether it is recorded. The first answer holds.
+pub(super) fn decide(traced: &mut Traced, sampler: Sampler, percent: Option<u8>) -> bool {
+    let caller = traced.parent.map(|(_, recorded)| recorded);
+    *traced.sampled.get_or_insert_with(|| sampler.decide(traced.ids.trace, caller, percent))
+}
+
+/// An endpoint is about to be asked: it goes on from the span of that, or from ours where nothing is recorded.
+pub(super) fn call(traced: &mut Traced, sampler: Sampler, random: impl Fn() -> u64, headers: &mut HeaderMap) {
+    let sampled = decide(traced, sampler, None);
+    let mut below = traced.ids.span;
+    if sampled {
+        below = span(&random);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        traced.calls.push(Call {
+            span: below,
+            began: u64::try_from(now.as_micros()).unwrap_or(0),
+            endpoint: None,
+            waited: Duration::ZERO,
+            status: None,
+        });
+    }
+    headers.insert(TRACE_PARENT, header(&traced.ids.trace, &below, sampled));
+}
+
+/// An id of a span; zeros stand for none.
+fn span(random: &impl Fn() -> u64) -> [u8; 8] {
+    random().max(1).to_be_bytes()
+}
+
+fn header(trace: &[u8; 16], span: &[u8; 8], sampled: bool) -> HeaderValue {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = Vec::with_capacity(LENGTH);
+    text.extend_from_slice(b"00-");
+    let mut hex = |bytes: &[u8]| {
+        for byte in bytes {
+            for nibble in [byte >> 4, byte & 0xf] {
+                text.push(DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0'));
+            }
+        }
+        text.push(b'-');
+    };
+    hex(trace);
+    hex(span);
+    text.extend_from_slice(if sampled { b"01" } else { b"00" });
+    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
+}

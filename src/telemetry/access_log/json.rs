@@ -1,0 +1,84 @@
+//! A line as one JSON object. What an exchange does not have is left out.
+
+use super::entry::Entry;
+use super::query::QueryShown;
+use super::stamp::{self, Stamp};
+use super::{escape, field};
+
+/// Appends the object, without the end of the line.
+pub(in crate::telemetry) fn encode(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut Stamp) {
+    out.extend_from_slice(b"{\"time\":\"");
+    stamp.iso(out, entry.began);
+    out.extend_from_slice(b"\",\"method\":\"");
+    escape::json(out, entry.method.as_bytes());
+    out.extend_from_slice(b"\",\"scheme\":\"");
+    out.extend_from_slice(entry.scheme().as_bytes());
+    out.extend_from_slice(b"\",\"host\":\"");
+    escape::json(out, entry.host);
+    out.extend_from_slice(b"\",\"path\":\"");
+    escape::json(out, entry.path);
+    if let Some(text) = entry.query
+        && query != QueryShown::Dropped
+    {
+        out.extend_from_slice(b"\",\"query\":\"");
+        query.pieces(text, |piece| escape::json(out, piece));
+    }
+    out.extend_from_slice(b"\",\"protocol\":\"");
+    out.extend_from_slice(entry.protocol().as_bytes());
+    out.extend_from_slice(b"\",\"status\":");
+    stamp::number(out, entry.status.into());
+    out.extend_from_slice(b",\"reason\":\"");
+    out.extend_from_slice(entry.reason.as_str().as_bytes());
+    out.extend_from_slice(b"\",\"duration_ms\":");
+    stamp::milliseconds(out, entry.duration);
+    if !entry.tries.is_empty() {
+        out.extend_from_slice(b",\"upstream_ms\":");
+        stamp::milliseconds(out, entry.upstream);
+    }
+    out.extend_from_slice(b",\"overhead_us\":");
+    stamp::number(out, u64::try_from(entry.overhead().as_micros()).unwrap_or(u64::MAX));
+    out.extend_from_slice(b",\"bytes_in\":");
+    stamp::number(out, entry.received);
+    out.extend_from_slice(b",\"bytes_out\":");
+    stamp::number(out, entry.sent);
+    out.extend_from_slice(b",\"client_ip\":\"");
+    escape::json(out, entry.client_ip);
+    out.extend_from_slice(b"\",\"peer_ip\":\"");
+    field::ip(out, entry.peer_ip);
+    text(out, b"route", Some(entry.route));
+    text(out, b"rule", Some(entry.rule));
+    text(out, b"service", Some(entry.service));
+    if let Some(endpoint) = entry.endpoint() {
+        out.extend_from_slice(b"\",\"endpoint\":\"");
+        field::address(out, endpoint);
+        out.extend_from_slice(b"\",\"attempts\":");
+        stamp::number(out, entry.tries.len() as u64);
+        out.extend_from_slice(b",\"request_id\":\"");
+    } else {
+        out.extend_from_slice(b"\",\"request_id\":\"");
+    }
+    escape::json(out, entry.request_id);
+    if let Some(ids) = entry.trace {
+        out.extend_from_slice(b"\",\"trace_id\":\"");
+        stamp::hex(out, &ids.trace);
+        out.extend_from_slice(b"\",\"span_id\":\"");
+        stamp::hex(out, &ids.span);
+    }
+    text(out, b"tls_version", entry.tls_version.map(str::as_bytes));
+    text(out, b"sni", entry.sni);
+    text(out, b"user_agent", entry.user_agent);
+    if let Some(referer) = entry.referer {
+        out.extend_from_slice(b"\",\"referer\":\"");
+        query.pieces_of_url(referer, |piece| escape::json(out, piece));
+    }
+    out.extend_from_slice(b"\"}");
+}
+
+/// Ends the string before it and begins this one, unless there is nothing to say.
+fn text(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return };
+    out.extend_from_slice(b"\",\"");
+    out.extend_from_slice(key);
+    out.extend_from_slice(b"\":\"");
+    escape::json(out, value);
+}

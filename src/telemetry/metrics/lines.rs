@@ -1,0 +1,106 @@
+//! Metrics with very many series, written as Prometheus' text at once: thousands of routes with a histogram each are
+//! more than a hundred thousand lines, and a value of the `prometheus` crate for each would cost several times the text.
+
+use std::fmt::Write as _;
+
+use super::family::{Family, seconds};
+use super::histogram::{Bounds, HistogramSample};
+
+/// The lines of one metric; its head is written before its first series.
+pub(super) struct Lines<'a, const N: usize> {
+    family: &'a Family<N>,
+    out: &'a mut String,
+    headed: bool,
+    /// The labels of the series that is being written, without brackets.
+    labels: String,
+    /// The `le` labels of the histogram's bounds.
+    bounds: Vec<String>,
+}
+
+impl<'a, const N: usize> Lines<'a, N> {
+    /// Of a metric without bounds.
+    pub(super) fn new(family: &'a Family<N>, out: &'a mut String) -> Self {
+        Self { family, out, headed: false, labels: String::new(), bounds: Vec::new() }
+    }
+
+    /// Of a histogram.
+    pub(super) fn histogram<const B: usize>(family: &'a Family<N>, bounds: &Bounds<B>, out: &'a mut String) -> Self {
+        let bounds = bounds.iter().map(|bound| format!("le=\"{}\"", seconds(bound))).chain(["le=\"+Inf\"".to_owned()]);
+        Self { bounds: bounds.collect(), ..Self::new(family, out) }
+    }
+
+    /// Writes a series of a counter.
+    pub(super) fn count(&mut self, labels: [&str; N], count: u64) {
+        self.begin(labels);
+        self.line("", "", |out| out.push_str(itoa::Buffer::new().format(count)));
+    }
+
+    /// Writes a series of a histogram.
+    pub(super) fn times<const B: usize>(&mut self, labels: [&str; N], sample: &HistogramSample<B>) {
+        self.begin(labels);
+        let bounds = std::mem::take(&mut self.bounds);
+        let count = sample.count();
+        for (bound, count) in bounds.iter().zip(sample.cumulative().chain([count])) {
+            self.line("_bucket", bound, |out| out.push_str(itoa::Buffer::new().format(count)));
+        }
+        self.bounds = bounds;
+        // Writing to a string does not fail.
+        self.line("_sum", "", |out| {
+            let _ = write!(out, "{}", seconds(sample.sum()));
+        });
+        self.line("_count", "", |out| out.push_str(itoa::Buffer::new().format(count)));
+    }
+
+    fn begin(&mut self, labels: [&str; N]) {
+        let Family { name, kind, labels: names, help } = self.family;
+        if !self.headed {
+            self.headed = true;
+            let kind = format!("{kind:?}").to_ascii_lowercase();
+            let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        }
+        self.labels.clear();
+        for (name, value) in names.iter().zip(labels) {
+            if !self.labels.is_empty() {
+                self.labels.push(',');
+            }
+            self.labels.push_str(name);
+            self.labels.push_str("=\"");
+            escape(&mut self.labels, value);
+            self.labels.push('"');
+        }
+    }
+
+    fn line(&mut self, suffix: &str, label: &str, value: impl FnOnce(&mut String)) {
+        let out = &mut *self.out;
+        out.push_str(self.family.name);
+        out.push_str(suffix);
+        if !self.labels.is_empty() || !label.is_empty() {
+            out.push('{');
+            out.push_str(&self.labels);
+            if !self.labels.is_empty() && !label.is_empty() {
+                out.push(',');
+            }
+            out.push_str(label);
+            out.push('}');
+        }
+        out.push(' ');
+        value(out);
+        out.push('\n');
+    }
+}
+
+/// Appends a label's value; a name that somebody declared may hold anything.
+fn escape(out: &mut String, value: &str) {
+    if !value.contains(['\\', '"', '\n']) {
+        out.push_str(value);
+        return;
+    }
+    for character in value.chars() {
+        match character {
+            '\\' => out.push_str("\\\\"),
+            '"' => out.push_str("\\\""),
+            '\n' => out.push_str("\\n"),
+            _ => out.push(character),
+        }
+    }
+}
