@@ -97,3 +97,6 @@ mod traces;
 
 /// The admin port, and the commands that ask it.
 mod admin;
+
+/// A real Prometheus that scrapes us.
+mod prometheus;

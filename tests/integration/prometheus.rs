@@ -133,7 +133,7 @@ fn alerts_fire_when_they_should() {
         let said = Command::new("promtool").args(arguments).output().expect("promtool; tests/run installs it");
         assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stdout));
     }
-    let rules: serde_json::Value = serde_yaml::from_str(&fs::read_to_string(ALERTS).unwrap()).unwrap();
+    let rules: Value = serde_yaml::from_str(&fs::read_to_string(ALERTS).unwrap()).unwrap();
     let documented = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/alerts.md")).unwrap();
     let cases = fs::read_to_string(CASES).unwrap();
     for rule in rules["groups"][0]["rules"].as_array().unwrap() {
