@@ -263,6 +263,15 @@ def test_every_value_is_used():
     assert not unused
 
 
+def test_alerts_and_dashboard_are_the_files():
+    rule = find("alerts-and-dashboard", "PrometheusRule")[0]
+    groups = yaml.safe_load((CHART / "files/alerts.yaml").read_text())["groups"]
+    assert rule["spec"]["groups"][:-1] == groups and rule["spec"]["groups"][-1]["name"] == "headgate-extra"
+    board = find("alerts-and-dashboard", "ConfigMap")[0]
+    assert json.loads(board["data"]["headgate.json"]) == json.loads((CHART / "files/dashboard.json").read_text())
+    assert board["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
 def test_values_are_few():
     assert len((CHART / "values.yaml").read_text().splitlines()) < 250
 

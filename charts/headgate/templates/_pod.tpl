@@ -163,6 +163,10 @@ spec:
 - --workers={{ . }}
 {{- end }}
 - --log-format={{ .Values.logs.format }}
+{{- with .Values.tracing.otlpEndpoint }}
+- --otlp-endpoint={{ . }}
+{{- end }}
+- --access-log={{ .Values.accessLog }}
 {{- with .Values.redis }}
 {{- if .endpoints }}
 - --redis-url={{ join "," .endpoints }}
@@ -185,6 +189,18 @@ spec:
     fieldRef: {fieldPath: metadata.name}
 - name: HEADGATE_LOG
   value: {{ .Values.logs.level | quote }}
+{{- if .Values.tracing.otlpEndpoint }}
+{{- with .Values.tracing.protocol }}
+- name: OTEL_EXPORTER_OTLP_PROTOCOL
+  value: {{ . }}
+{{- end }}
+{{- if not (kindIs "invalid" .Values.tracing.sampleRatio) }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .Values.tracing.sampleRatio | quote }}
+{{- end }}
+{{- end }}
 {{- if and .Values.redis.endpoints .Values.redis.existingSecret }}
 {{- range $key, $optional := dict "username" true "password" false }}
 - name: HEADGATE_REDIS_{{ upper $key }}
