@@ -228,3 +228,14 @@ fn dots_stand_for_lines_and_rests() {
     assert!(!agrees(&["a"], &["a", "b"]));
     assert_eq!(difference(&["a", "b"], &["a", "c"]), "  a\n- b\n+ c\n");
 }
+
+#[test]
+fn every_code_has_its_entry() {
+    let text = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md")).unwrap();
+    let documented: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    assert!(documented.is_sorted(), "in the order of the codes: {documented:#?}");
+    for code in headgate::compile::Code::ALL {
+        let entry = format!("{code}: {}", code.title());
+        assert!(documented.contains(&entry.as_str()), "docs/errors.md has no entry `## {entry}`");
+    }
+}
