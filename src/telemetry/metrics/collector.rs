@@ -1,6 +1,7 @@
 //! The bridge to the `prometheus` crate: everything that is counted, as metric families; but for what is counted by
 //! route, which is written as text.
 
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use prometheus::core::{Collector, Desc};
@@ -26,6 +27,8 @@ struct Inner {
     ledger: Mutex<Ledger>,
     control: Mutex<Control>,
     services: OnceLock<Services>,
+    /// How long the last text was.
+    written: AtomicUsize,
 }
 
 impl Everything {
@@ -37,6 +40,7 @@ impl Everything {
                 ledger: Mutex::default(),
                 control: Mutex::default(),
                 services: OnceLock::new(),
+                written: AtomicUsize::new(0),
             }),
         }
     }
@@ -56,6 +60,11 @@ impl Everything {
         // The lock is for summing only: a table that is to be published waits for it.
         let totals = self.ledger().look(&workers);
         show::exchanges(&totals, out);
+    }
+
+    /// How long the last text was.
+    pub(super) fn written(&self) -> &AtomicUsize {
+        &self.inner.written
     }
 
     pub(super) fn workers(&self) -> Vec<Arc<WorkerCells>> {

@@ -13,26 +13,29 @@ pub(super) struct Lines<'a, const N: usize> {
     headed: bool,
     /// The labels of the series that is being written, without brackets.
     labels: String,
-    /// The `le` labels of the histogram's bounds.
+    /// The ends of a histogram's lines, from their `le` labels on.
     bounds: Vec<String>,
+    /// What the lines of a histogram's buckets begin with.
+    beginning: String,
 }
 
 impl<'a, const N: usize> Lines<'a, N> {
     /// Of a metric without bounds.
     pub(super) fn new(family: &'a Family<N>, out: &'a mut String) -> Self {
-        Self { family, out, headed: false, labels: String::new(), bounds: Vec::new() }
+        Self { family, out, headed: false, labels: String::new(), bounds: Vec::new(), beginning: String::new() }
     }
 
     /// Of a histogram.
     pub(super) fn histogram<const B: usize>(family: &'a Family<N>, bounds: &Bounds<B>, out: &'a mut String) -> Self {
-        let bounds = bounds.iter().map(|bound| format!("le=\"{}\"", seconds(bound))).chain(["le=\"+Inf\"".to_owned()]);
+        let bounds = bounds.iter().map(|bound| seconds(bound).to_string()).chain(["+Inf".to_owned()]);
+        let bounds = bounds.map(|bound| format!("le=\"{bound}\"}} "));
         Self { bounds: bounds.collect(), ..Self::new(family, out) }
     }
 
     /// Writes a series of a counter.
     pub(super) fn count(&mut self, labels: [&str; N], count: u64) {
         self.begin(labels);
-        self.line("", "", |out| out.push_str(itoa::Buffer::new().format(count)));
+        self.line("", |out| out.push_str(itoa::Buffer::new().format(count)));
     }
 
     /// Writes a series of a histogram.
@@ -40,15 +43,24 @@ impl<'a, const N: usize> Lines<'a, N> {
         self.begin(labels);
         let bounds = std::mem::take(&mut self.bounds);
         let count = sample.count();
-        for (bound, count) in bounds.iter().zip(sample.cumulative().chain([count])) {
-            self.line("_bucket", bound, |out| out.push_str(itoa::Buffer::new().format(count)));
+        // What all lines of a series begin with is put together once.
+        let mut beginning = std::mem::take(&mut self.beginning);
+        beginning.clear();
+        for part in [self.family.name, "_bucket{", &self.labels, if self.labels.is_empty() { "" } else { "," }] {
+            beginning.push_str(part);
         }
-        self.bounds = bounds;
+        for (bound, count) in bounds.iter().zip(sample.cumulative().chain([count])) {
+            self.out.push_str(&beginning);
+            self.out.push_str(bound);
+            self.out.push_str(itoa::Buffer::new().format(count));
+            self.out.push('\n');
+        }
+        (self.bounds, self.beginning) = (bounds, beginning);
         // Writing to a string does not fail.
-        self.line("_sum", "", |out| {
+        self.line("_sum", |out| {
             let _ = write!(out, "{}", seconds(sample.sum()));
         });
-        self.line("_count", "", |out| out.push_str(itoa::Buffer::new().format(count)));
+        self.line("_count", |out| out.push_str(itoa::Buffer::new().format(count)));
     }
 
     fn begin(&mut self, labels: [&str; N]) {
@@ -70,17 +82,13 @@ impl<'a, const N: usize> Lines<'a, N> {
         }
     }
 
-    fn line(&mut self, suffix: &str, label: &str, value: impl FnOnce(&mut String)) {
+    fn line(&mut self, suffix: &str, value: impl FnOnce(&mut String)) {
         let out = &mut *self.out;
         out.push_str(self.family.name);
         out.push_str(suffix);
-        if !self.labels.is_empty() || !label.is_empty() {
+        if !self.labels.is_empty() {
             out.push('{');
             out.push_str(&self.labels);
-            if !self.labels.is_empty() && !label.is_empty() {
-                out.push(',');
-            }
-            out.push_str(label);
             out.push('}');
         }
         out.push(' ');

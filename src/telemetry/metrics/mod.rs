@@ -22,7 +22,7 @@ mod store;
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Registry, TextEncoder};
@@ -77,11 +77,15 @@ impl Metrics {
     /// Everything in Prometheus' text format. Series of names that have left since the last time are in it for the
     /// last time.
     pub fn encode(&self) -> String {
-        let mut text = String::new();
+        let written = self.everything.written();
+        // As long as the last time, and a little more: growing would copy many megabytes several times.
+        let last = written.load(Ordering::Relaxed);
+        let mut text = String::with_capacity(last + last / 16);
         self.everything.encode(&mut text);
         if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
             tracing::error!(%error, "metrics cannot be written");
         }
+        written.store(text.len(), Ordering::Relaxed);
         text
     }
 
