@@ -89,6 +89,8 @@ pub struct Process {
     pub access_log: access_log::Setting,
     /// How traces are exported, if they are.
     pub traces: Option<trace::Setting>,
+    /// The zone of the cluster that this runs in.
+    pub zone: Option<String>,
     /// How long stopping may take.
     pub grace: Grace,
 }

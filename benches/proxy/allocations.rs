@@ -8,6 +8,7 @@ use headgate::compile::{ClassSelection, Externals, Settings};
 use headgate::config::{Listen, Process};
 use headgate::drain::{Grace, Phase};
 use headgate::source::{Change, Kind, decode};
+use headgate::telemetry::access_log;
 use serde_json::json;
 use stats_alloc::Region;
 
@@ -26,6 +27,9 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             admin: Listen::loopback(0),
             workers: 1,
             redis: None,
+            access_log: access_log::Setting::Off,
+            traces: None,
+            zone: None,
             grace: Grace { delay: Duration::ZERO, timeout: Duration::ZERO },
         };
         let settings = Settings {

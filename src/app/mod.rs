@@ -96,6 +96,7 @@ impl App {
             TcpListener::bind(resolve(process.admin)).await.with_context(|| format!("--admin {}", process.admin))?;
         let addresses = admin::Addresses { http: http.address, https: https.address, admin: admin.local_addr()? };
         let metrics = Metrics::new(process.workers);
+        settings.externals.zone = process.zone.as_deref().map(Arc::from);
         if let Some(redis) = &process.redis {
             settings.externals.shared_limits = Some(shared_limits::open(redis, process.workers, &metrics)?);
         }

@@ -37,6 +37,10 @@ pub(super) struct Serving {
     /// What every key in Redis begins with: those who share a prefix share counts.
     #[arg(long, value_name = "TEXT", env = "HEADGATE_REDIS_PREFIX", default_value = "headgate", value_parser = config::redis_prefix)]
     pub(super) redis_prefix: String,
+    /// The zone this replica runs in: endpoints meant for it are preferred where a Service's trafficDistribution asks for
+    /// that.
+    #[arg(long, value_name = "NAME", env = "HEADGATE_ZONE")]
+    pub(super) zone: Option<String>,
     /// How long to go on accepting after a signal to stop, while load balancers notice.
     #[arg(long, value_name = "TIME", env = "HEADGATE_DRAIN_DELAY", value_parser = config::duration)]
     pub(super) drain_delay: Option<Duration>,
@@ -81,6 +85,7 @@ impl Serving {
                 None => access_log::Setting::Off,
             },
             traces: trace::Setting::read(self.otlp_endpoint.as_deref(), &|name| std::env::var(name).ok())?,
+            zone: self.zone.clone().filter(|zone| !zone.is_empty()),
             grace: Grace { delay: self.drain_delay.unwrap_or(delay), timeout: self.drain_timeout },
         })
     }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use k8s_openapi::api::core::v1::ServicePort;
+use k8s_openapi::api::core::v1::{Service, ServicePort};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::cluster::{ClusterKey, GroupKey, Protocol, TlsName};
 use super::code::Code;
@@ -11,6 +12,7 @@ use super::endpoint::ServiceKey;
 use super::lookup::Lookup;
 use super::report::Problem;
 use crate::source::ObjectKey;
+use crate::upstream::session::Secret;
 use crate::upstream::{Balancer, Policy};
 
 /// A reference to a port of a Service.
@@ -52,11 +54,13 @@ pub(super) enum Speak {
 pub(super) struct Balancing {
     pub(super) balancer: Balancer,
     pub(super) policy: Arc<Policy>,
+    /// Clients stay with their endpoint.
+    pub(super) sessions: bool,
 }
 
 impl Default for Balancing {
     fn default() -> Self {
-        Self { balancer: Balancer::LeastRequest, policy: Arc::default() }
+        Self { balancer: Balancer::LeastRequest, policy: Arc::default(), sessions: false }
     }
 }
 
@@ -126,8 +130,17 @@ pub(super) fn resolve(lookup: &mut Lookup<'_>, reference: BackendRef<'_>, proble
         protocol,
     };
     let name = format!("{}/{}:{number}", key.namespace, key.name).into();
-    let Balancing { balancer, policy } = balancing;
+    let Balancing { balancer, policy, sessions } = balancing;
+    let policy = if sessions { Arc::new(with_secret(&policy, service)) } else { policy };
     Resolved { name, target: Ok(ClusterKey { group, port: number, balancer, policy }) }
+}
+
+/// The policy with what the tickets of a Service's clients are signed with. The Service's UID is the same on every replica,
+/// and no client knows it. Without a cluster there is none, and its name has to do.
+fn with_secret(policy: &Policy, service: &Service) -> Policy {
+    let ObjectMeta { uid, namespace, name, .. } = &service.metadata;
+    let text = [uid, namespace, name].map(|part| part.as_deref().unwrap_or_default()).join("/");
+    Policy { session_secret: Some(Secret::new(&format!("session {text}"))), ..policy.clone() }
 }
 
 /// TLS with the name that a Service's certificate is expected to have when nothing else is said.

@@ -55,6 +55,8 @@ pub type Move = (Arc<Cluster>, EndpointSet);
 #[derive(Debug, Default)]
 pub(super) struct Clusters {
     slices: Slices,
+    /// The zone whose endpoints are preferred where slices say which they are.
+    zone: Option<Arc<str>>,
     groups: BTreeMap<GroupKey, Group>,
     /// What is counted of a service, by the name of its clusters.
     tallies: BTreeMap<Arc<str>, Arc<Tally>>,
@@ -84,6 +86,11 @@ struct Member {
 }
 
 impl Clusters {
+    /// Prefers the endpoints that are meant for this zone from now on.
+    pub(super) fn in_zone(&mut self, zone: Option<&Arc<str>>) {
+        self.zone = zone.cloned();
+    }
+
     /// Takes note of slices that changed; the Services whose endpoints may have.
     pub(super) fn note_slices<'k>(
         &mut self,
@@ -99,7 +106,8 @@ impl Clusters {
         for service in services {
             self.notice(store, service);
             for (key, group) in groups_of(&mut self.groups, service) {
-                let addresses = endpoint::addresses(self.slices.of(store, service), &key.port_name);
+                let addresses =
+                    endpoint::addresses(self.slices.of(store, service), &key.port_name, self.zone.as_deref());
                 if !group.endpoints.keys().eq(&addresses) {
                     group.put(&addresses, &mut self.endpoint_slots);
                     moves.extend(
@@ -126,7 +134,8 @@ impl Clusters {
         let is_first = groups_of(&mut self.groups, service).next().is_none();
         let group = self.groups.entry(group_key.clone()).or_insert_with(|| {
             let mut group = Group::default();
-            let addresses = endpoint::addresses(self.slices.of(store, service), &group_key.port_name);
+            let addresses =
+                endpoint::addresses(self.slices.of(store, service), &group_key.port_name, self.zone.as_deref());
             group.put(&addresses, &mut self.endpoint_slots);
             group
         });

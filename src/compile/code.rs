@@ -146,6 +146,8 @@ codes! {
     InvalidHealth = "HG1803", Error, Invalid, "invalid health setting";
     /// A setting that comes to nothing beside the others.
     NoEffect = "HG1804", Warning, Invalid, "setting without effect";
+    /// A session persistence that cannot be applied.
+    InvalidSession = "HG1805", Error, Invalid, "invalid session persistence";
 
     // Policies.
     /// What a policy attaches to does not exist.

@@ -73,11 +73,18 @@ impl Slices {
 ///
 /// Ready ones; when there is none, those that still serve while they terminate, which is what kube-proxy does and what
 /// keeps a rolling update without errors. The port's number is each slice's own: pods of one Service may differ in it.
+///
+/// A Service whose `trafficDistribution` asks for it has a hint on every endpoint, for which zones it is meant. Of those
+/// that are ready the ones meant for `zone` are taken, unless one has no hint or none is meant for it: then the hints are
+/// not to be relied on, and all are taken, as kube-proxy does.
 pub(super) fn addresses<'a>(
     slices: impl Iterator<Item = (&'a ObjectKey, &'a EndpointSlice)>,
     port: &str,
+    zone: Option<&str>,
 ) -> BTreeSet<SocketAddr> {
     let mut ready = BTreeSet::new();
+    let mut near = BTreeSet::new();
+    let mut all_hinted = true;
     let mut leaving = BTreeSet::new();
     for (_, slice) in slices {
         let Some(port) = port_number(slice, port) else { continue };
@@ -92,12 +99,23 @@ pub(super) fn addresses<'a>(
             let is_leaving = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
             if is_ready {
                 ready.insert(SocketAddr::new(ip, port));
+                let zones = endpoint.hints.as_ref().and_then(|hints| hints.for_zones.as_deref()).unwrap_or_default();
+                all_hinted &= !zones.is_empty();
+                if zones.iter().any(|hint| Some(hint.name.as_str()) == zone) {
+                    near.insert(SocketAddr::new(ip, port));
+                }
             } else if is_serving && is_leaving {
                 leaving.insert(SocketAddr::new(ip, port));
             }
         }
     }
-    if ready.is_empty() { leaving } else { ready }
+    if all_hinted && !near.is_empty() {
+        near
+    } else if ready.is_empty() {
+        leaving
+    } else {
+        ready
+    }
 }
 
 /// What is wrong with a slice.

@@ -7,6 +7,7 @@ mod matches;
 mod parameters;
 mod resilience;
 mod rule;
+mod session;
 mod tls;
 mod unsupported;
 

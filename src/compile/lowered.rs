@@ -13,7 +13,7 @@ use super::report::Problem;
 use crate::filter::Filter;
 use crate::source::ObjectKey;
 use crate::table::{
-    Access, Certificate, HashOn, HostKey, Listeners, Matcher, Observe, PathMatch, Precedence, Retry, Timeouts,
+    Access, Certificate, HashOn, HostKey, Listeners, Matcher, Observe, PathMatch, Precedence, Retry, Session, Timeouts,
     TlsVersion, ValueMatch,
 };
 
@@ -59,6 +59,7 @@ pub(super) struct Draft {
     pub(super) timeouts: Timeouts,
     pub(super) retry: Option<Retry>,
     pub(super) observe: Observe,
+    pub(super) session: Option<Session>,
 }
 
 /// A backend of a [`Draft`].
@@ -143,6 +144,7 @@ impl Draft {
             timeouts: Timeouts::default(),
             retry: None,
             observe: Observe::default(),
+            session: None,
         }
     }
 

@@ -72,6 +72,8 @@ pub struct Settings {
 pub struct Externals {
     /// Counts that all replicas share, if there are any.
     pub shared_limits: Option<Arc<dyn SharedStore>>,
+    /// The zone of the cluster that this replica runs in, if that is known.
+    pub zone: Option<Arc<str>>,
 }
 
 /// What the declared resources come to as of one compilation.
@@ -102,6 +104,7 @@ pub fn compile(store: &Store, settings: &Settings, previous: Compiled, dirty: &B
     let mut next = previous;
     let is_first = next.table.generation == 0;
     next.standalone = settings.class.standalone;
+    next.clusters.in_zone(settings.externals.zone.as_ref());
     let everything;
     let dirty = if is_first {
         everything = Kind::ALL.into_iter().flat_map(|kind| store.all(kind)).map(|(key, _)| key.clone()).collect();

@@ -227,6 +227,7 @@ fn place(
             timeouts,
             retry,
             observe,
+            session,
         } = draft;
         if is_refused {
             refused.push(rule.clone());
@@ -264,6 +265,7 @@ fn place(
             timeouts,
             retry,
             observe,
+            session,
         }));
     }
     free.into_values().for_each(|slot| slots.release(slot));

@@ -1,8 +1,12 @@
 //! Sending a request once more because its route asks for that, and telling an endpoint's health how it went.
 
+use std::cell::Cell;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body::Body;
 
@@ -24,6 +28,8 @@ pub(super) struct Again {
     /// Its place among the repetitions under way.
     permit: Option<Permit>,
     body: Held,
+    /// It tries an endpoint that was left out, and must tell how that went.
+    pub(super) on_trial: Cell<bool>,
 }
 
 /// What is left of the request's body once it has been sent.
@@ -143,13 +149,30 @@ impl Attempt<'_> {
         }
     }
 
+    /// The client broke off, so a trial has shown nothing.
+    pub(super) fn no_verdict(&self, endpoint: &Endpoint) {
+        if self.again.on_trial.take()
+            && let Some(health) = self.cluster.endpoints().health_of(endpoint)
+        {
+            health.abandon_trial(self.worker.clock.now());
+        }
+    }
+
     /// Tells the endpoint's health how an attempt went.
     pub(super) fn report(&self, endpoint: &Endpoint, well: bool) {
-        let Some(outlier) = &self.cluster.policy.outlier else { return };
+        let own = self.cluster.policy.outlier.as_ref();
+        if own.is_none() && !self.again.on_trial.take() {
+            return;
+        }
         let set = self.cluster.endpoints();
         let Some(health) = set.health_of(endpoint) else { return };
         let now = self.worker.clock.now();
-        let change = if well { health.succeeded(now) } else { health.failed(outlier, set.endpoints.len(), now) };
+        let change = match own {
+            _ if well => health.succeeded(now),
+            Some(outlier) => health.failed(outlier, set.endpoints.len(), now),
+            // By the settings of whoever left it out.
+            None => health.failed(&health.left_out_by(), set.endpoints.len(), now),
+        };
         let service = &self.cluster.name;
         match change {
             None => {}
@@ -170,8 +193,17 @@ impl Attempt<'_> {
     }
 }
 
+/// The most that is read of an answer that nobody wants.
+const DISCARDED: usize = 64 * 1024;
+
 /// Reads what has come already of an answer that nobody wants, so that its connection can be used again.
 pub(super) fn discard(mut body: UpstreamBody<RequestBody>) {
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    while let std::task::Poll::Ready(Some(Ok(_))) = std::pin::Pin::new(&mut body).poll_frame(&mut cx) {}
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut read = 0;
+    while read < DISCARDED
+        && let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx)
+    {
+        // Trailers count for something too, or an endpoint that sends nothing else would not end.
+        read += frame.data_ref().map_or(1, Bytes::len).max(1);
+    }
 }

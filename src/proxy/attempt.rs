@@ -19,6 +19,7 @@ use super::clock::Deadline;
 use super::connection::Client;
 use super::error::Error;
 use super::record::Record;
+use super::session::{self, Pinned};
 use super::{Worker, forward};
 use crate::table::Route;
 use crate::upstream::balance::Choice;
@@ -37,6 +38,8 @@ pub(super) struct Attempt<'a> {
     pub(super) target: PathAndQuery,
     pub(super) headers: HeaderMap,
     pub(super) record: &'a mut Record,
+    /// The endpoint that the client is to stay with.
+    pub(super) pinned: Option<Pinned>,
     /// What it takes to send it once more.
     pub(super) again: Again,
 }
@@ -105,7 +108,7 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
         let (error, repeat) = match sent {
             Ok(Ok(response)) => {
                 worker.pool.observe(endpoint.slot, seconds);
-                let (parts, mut answer) = response.into_parts();
+                let (mut parts, mut answer) = response.into_parts();
                 if parts.status == StatusCode::SWITCHING_PROTOCOLS {
                     // Whatever else is on that connection, nobody else may get it.
                     drop(answer.into_lease());
@@ -121,6 +124,7 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
                     (body, how, again) = (next, How::Pooled, RETRIES);
                     continue;
                 }
+                attempt.keep_client(&endpoint, &mut parts.headers);
                 attempt.record.streaming(parts.status);
                 deadline.clear();
                 answer.hold(permit);
@@ -162,11 +166,16 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
                 let (malformed, failure) = (error.is_malformed(), attempt.failure(&error, upload.as_deref()));
                 if matches!(failure, Error::UpstreamReset | Error::UpstreamProtocol) {
                     attempt.report(&endpoint, false);
+                } else {
+                    attempt.no_verdict(&endpoint);
                 }
                 (failure, (!malformed && failure == Error::UpstreamReset).then_some(why))
             }
             Err(elapsed) => {
-                attempt.report(&endpoint, false);
+                // An endpoint that still waits for the client's body is not late.
+                if upload.as_ref().is_none_or(|upload| upload.ended.get()) {
+                    attempt.report(&endpoint, false);
+                }
                 match elapsed {
                     Elapsed::Step => (Error::UpstreamTimeout, Some(Repeat::Timeout)),
                     Elapsed::Exchange => (Error::RequestTimeout, None),
@@ -266,6 +275,9 @@ impl<'a> Attempt<'a> {
         let pool = &self.worker.pool;
         let set = self.cluster.endpoints();
         let policy = &*self.cluster.policy;
+        if let Some(pinned) = self.pinned.as_ref().filter(|_| self.again.tried.is_empty()) {
+            return Ok(pinned.endpoint);
+        }
         let now = self.worker.clock.now();
         let fit = set.group.fit(&set.health, policy.outlier.as_ref(), now, |number| self.may_try(&set, number));
         let choice = Choice {
@@ -282,6 +294,7 @@ impl<'a> Attempt<'a> {
             (Fit::None(wait), _) => Err(Error::CircuitOpen(wait)),
             (_, None) => Err(Error::NoEndpoint),
             (Fit::Trial(_), Some(endpoint)) => {
+                self.again.on_trial.set(true);
                 let service = &self.cluster.name;
                 tracing::info!(%service, endpoint = %endpoint.address, circuit = "half-open", "endpoint is tried");
                 Ok(endpoint)
@@ -290,14 +303,14 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// Whether the request may try an endpoint that was left out: its outcome must be told, it must not have failed
-    /// already, and with a key it must belong there.
+    /// Whether the request may try an endpoint that was left out: it must not have failed already, and with a key it must
+    /// belong there.
     fn may_try(&self, set: &EndpointSet, number: usize) -> bool {
         let at_home = match (&set.ring, self.key) {
             (Some(ring), Some(key)) => ring.owner(key) == Some(number),
             (None, _) | (_, None) => true,
         };
-        self.cluster.policy.outlier.is_some() && self.again.tried.is_empty() && at_home
+        self.again.tried.is_empty() && at_home
     }
 
     /// A connection to the endpoint, within the time for that.
@@ -337,6 +350,14 @@ impl<'a> Attempt<'a> {
                 Stage::Tls => Error::TlsTimeout,
             }),
             Err(Elapsed::Exchange) => Err(Error::RequestTimeout),
+        }
+    }
+
+    /// Has the client stay with the endpoint that has served it, if the route wants that.
+    pub(super) fn keep_client(&self, endpoint: &Endpoint, headers: &mut HeaderMap) {
+        if let Some(session) = &self.route.session {
+            let (secure, now) = (self.client.secure(), self.worker.clock.wall());
+            session::give(session, self.cluster, self.pinned.as_ref(), endpoint, secure, now, headers);
         }
     }
 

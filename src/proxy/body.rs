@@ -42,6 +42,8 @@ pub(super) struct Upload {
     pub(super) broken: Cell<bool>,
     /// Bytes handed on.
     pub(super) bytes: Cell<u64>,
+    /// It has come in whole.
+    pub(super) ended: Cell<bool>,
 }
 
 /// A request's body on its way to the backend.
@@ -99,9 +101,15 @@ impl Body for RequestBody {
                 streaming.upload.broken.set(true);
                 Poll::Ready(Some(Err(BodyError::Idle.into())))
             }
-            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(None) => {
+                streaming.upload.ended.set(true);
+                Poll::Ready(None)
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 streaming.deadline.clear();
+                if streaming.incoming.is_end_stream() {
+                    streaming.upload.ended.set(true);
+                }
                 if let Some(data) = frame.data_ref() {
                     let bytes = &streaming.upload.bytes;
                     bytes.set(bytes.get() + data.remaining() as u64);

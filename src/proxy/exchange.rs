@@ -20,7 +20,7 @@ use super::forward::{self, Origin};
 use super::framing::{Authority, REFUSED_TARGET};
 use super::marks::Marks;
 use super::record::Record;
-use super::{Worker, hash, upgrade};
+use super::{Worker, hash, session, upgrade};
 use crate::filter::{self, Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
 use crate::path::normalise;
 use crate::table::{Match, RequestHead, Route, Table, Target};
@@ -133,8 +133,17 @@ async fn exchange<'t>(
         return early.map(|early| reply(early, record));
     }
     // 9.
-    let point = worker.random_below(route.backends.total_weight());
-    let (number, backend) = route.backends.at(point).ok_or(Error::Unresolved(StatusCode::INTERNAL_SERVER_ERROR))?;
+    let pinned =
+        route.session.as_ref().and_then(|session| session::find(session, route, &parts.headers, worker.clock.wall()));
+    let (number, backend, pinned) = match pinned {
+        Some((number, backend, pinned)) => (number, backend, Some(pinned)),
+        None => {
+            let point = worker.random_below(route.backends.total_weight());
+            let (number, backend) =
+                route.backends.at(point).ok_or(Error::Unresolved(StatusCode::INTERNAL_SERVER_ERROR))?;
+            (number, backend, None)
+        }
+    };
     record.backend(number, &backend.name);
     if let Some(early) = filtering.request(&backend.filters, &mut parts.headers, &mut rewritten) {
         return early.map(|early| reply(early, record));
@@ -158,6 +167,7 @@ async fn exchange<'t>(
         target,
         headers: parts.headers,
         record,
+        pinned,
         again: Again::default(),
     };
     if received.upgrade {

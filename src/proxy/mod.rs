@@ -21,6 +21,7 @@ mod noted;
 mod record;
 mod replay;
 mod rewind;
+mod session;
 mod tls;
 mod traces;
 mod upgrade;

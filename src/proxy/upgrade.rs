@@ -73,6 +73,7 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     let (mut parts, mut body) = response.into_parts();
     attempt.report(&endpoint, !parts.status.is_server_error());
     body.hold(permit);
+    attempt.keep_client(&endpoint, &mut parts.headers);
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {
         forward::clean_response(&mut parts.headers);
         attempt.record.streaming(parts.status);

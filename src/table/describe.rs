@@ -54,6 +54,8 @@ struct EntryDescription {
     access_log: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_percent: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -135,6 +137,7 @@ fn entry(entry: &Entry) -> EntryDescription {
         retry: route.retry.as_ref().map(ToString::to_string),
         access_log: route.observe.access_log,
         trace_percent: route.observe.trace_percent,
+        session: route.session.as_ref().map(ToString::to_string),
     }
 }
 

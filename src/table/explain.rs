@@ -87,6 +87,7 @@ fn steps(route: &Route) -> Vec<String> {
     steps.extend(route.access.steps());
     steps.extend(route.filters.iter().map(ToString::to_string));
     steps.extend(route.retry.as_ref().map(ToString::to_string));
+    steps.extend(route.session.as_ref().map(ToString::to_string));
     for backend in route.backends.iter() {
         let share = match route.backends.total_weight() {
             0 => "nothing".to_owned(),

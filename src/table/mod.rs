@@ -14,6 +14,7 @@ mod route;
 mod router;
 #[cfg(test)]
 pub(crate) mod sample;
+mod session;
 mod specificity;
 mod trie;
 
@@ -29,6 +30,7 @@ pub use path_match::PathMatch;
 pub use retry::{GrpcStatus, Retry};
 pub use route::{Backend, Backends, HashOn, Listeners, Observe, Route, RouteId, Target, Timeouts};
 pub use router::{Entry, HostRouter};
+pub use session::{Carrier, Session};
 pub use specificity::{Precedence, Specificity};
 
 use crate::filter;

@@ -119,12 +119,8 @@ impl fmt::Display for Retry {
             .chain(statuses.iter().map(|status| status.as_str().to_owned()))
             .collect();
         let methods: Vec<_> = methods.iter().map(Method::as_str).collect();
-        write!(
-            f,
-            "repeat up to {attempts} times on {}; after {backoff:?} to {max_backoff:?}; {}",
-            on.join(", "),
-            methods.join(", ")
-        )
+        let times = if *attempts == 1 { "once".to_owned() } else { format!("up to {attempts} times") };
+        write!(f, "repeat {times} on {}; after {backoff:?} to {max_backoff:?}; {}", on.join(", "), methods.join(", "))
     }
 }
 

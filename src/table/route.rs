@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{Access, Retry};
+use super::{Access, Retry, Session};
 use crate::filter::Filter;
 use crate::slot::Slot;
 use crate::upstream::Cluster;
@@ -54,6 +54,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// When a request is sent once more, beyond what is always safe.
     pub retry: Option<Retry>,
+    /// How a client stays with its endpoint, if it is to.
+    pub session: Option<Session>,
     /// What is recorded of its requests.
     pub observe: Observe,
 }

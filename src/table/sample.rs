@@ -23,6 +23,7 @@ pub(crate) fn route(name: &str) -> Route {
         timeouts: Timeouts::default(),
         retry: None,
         observe: Observe::default(),
+        session: None,
     }
 }
 

@@ -63,6 +63,9 @@ pub struct Health {
     until: AtomicU64,
     /// How often it has been ejected lately.
     times: AtomicU32,
+    /// The times by which it was ejected last: its base and the interval.
+    base: AtomicU64,
+    interval: AtomicU64,
     /// When it came back last.
     returned: AtomicU64,
     /// How many checks fail on it.
@@ -132,9 +135,8 @@ impl GroupHealth {
             return Fit::All;
         }
         if self.due.load(Ordering::Relaxed) <= now {
-            let length = outlier.map_or(1_000, |outlier| milliseconds(outlier.base_ejection_time));
             let due = |number: &usize| {
-                may_try(*number) && endpoints.get(*number).is_some_and(|health| health.begin_trial(now, length))
+                may_try(*number) && endpoints.get(*number).is_some_and(|health| health.begin_trial(now))
             };
             let trial = (0..endpoints.len()).find(due);
             let next = endpoints.iter().filter_map(|health| health.due()).min();
@@ -185,6 +187,8 @@ impl Health {
             failures: AtomicU32::new(0),
             until: AtomicU64::new(0),
             times: AtomicU32::new(0),
+            base: AtomicU64::new(1_000),
+            interval: AtomicU64::new(1),
             returned: AtomicU64::new(0),
             failing: AtomicU32::new(0),
             seen: AtomicU64::new(0),
@@ -266,6 +270,16 @@ impl Health {
         Some(self.leave_out(outlier, now))
     }
 
+    /// The settings by which it was left out last, for a cluster that has none of its own and makes the trial.
+    pub fn left_out_by(&self) -> Outlier {
+        Outlier {
+            consecutive_failures: 1,
+            interval: Duration::from_millis(self.interval.load(Ordering::Relaxed)),
+            base_ejection_time: Duration::from_millis(self.base.load(Ordering::Relaxed)),
+            max_ejection_percent: 0,
+        }
+    }
+
     /// What was to be learnt by a trial will not be: whoever comes next may try.
     pub fn abandon_trial(&self, now: u64) {
         if self.flags.fetch_and(!TRIAL, Ordering::Relaxed) & TRIAL != 0 {
@@ -277,6 +291,8 @@ impl Health {
     fn leave_out(&self, outlier: &Outlier, now: u64) -> Change {
         self.failures.store(0, Ordering::Relaxed);
         let base = milliseconds(outlier.base_ejection_time);
+        self.base.store(base, Ordering::Relaxed);
+        self.interval.store(milliseconds(outlier.interval), Ordering::Relaxed);
         let times = u64::from(self.times.fetch_add(1, Ordering::Relaxed)) + 1;
         let length = base.saturating_mul(times).min(LONGEST_EJECTION.max(base));
         let until = now.saturating_add(length).next_multiple_of(milliseconds(outlier.interval).max(1));
@@ -292,10 +308,10 @@ impl Health {
     }
 
     /// Takes the trial, unless it is too early or somebody else has it. A trial whose outcome nobody tells is over after
-    /// `length`.
-    fn begin_trial(&self, now: u64, length: u64) -> bool {
+    /// as long as the first ejection.
+    fn begin_trial(&self, now: u64) -> bool {
         let Some(until) = self.due().filter(|until| *until <= now) else { return false };
-        let next = now.saturating_add(length.max(1));
+        let next = now.saturating_add(self.base.load(Ordering::Relaxed).max(1));
         let took = self.until.compare_exchange(until, next, Ordering::Relaxed, Ordering::Relaxed).is_ok();
         if took {
             self.flags.fetch_or(TRIAL, Ordering::Relaxed);

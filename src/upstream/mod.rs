@@ -9,10 +9,11 @@ mod http1;
 mod policy;
 pub mod pool;
 pub mod ring;
+pub mod session;
 mod tally;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
@@ -24,6 +25,7 @@ pub use health::{Circuit, Fit, GroupHealth, Health};
 pub use http1::{Head, content_length};
 pub use policy::Policy;
 pub use ring::Ring;
+pub use session::SessionKey;
 pub use tally::{Repeat, Tally};
 
 use crate::slot::Slot;
@@ -48,6 +50,8 @@ pub struct Cluster {
     pub budget: Option<Budget>,
     /// What is under way, where that is bounded.
     pub breaker: Option<Arc<Breaker>>,
+    /// The key of the tickets by which clients find their endpoint again, where they are to.
+    pub session_key: Option<SessionKey>,
     /// What is counted of its service.
     pub tally: Arc<Tally>,
     endpoints: ArcSwap<EndpointSet>,
@@ -64,6 +68,7 @@ impl Cluster {
             policy: Arc::default(),
             budget: None,
             breaker: None,
+            session_key: None,
             tally: Arc::default(),
             endpoints: ArcSwap::from_pointee(endpoints),
         }
@@ -73,7 +78,8 @@ impl Cluster {
     pub fn governed(self, policy: Arc<Policy>, tally: Arc<Tally>) -> Self {
         let budget = policy.budget.map(Budget::new);
         let breaker = policy.limits.map(|limits| Arc::new(Breaker::new(limits)));
-        Self { policy, budget, breaker, tally, ..self }
+        let session_key = policy.session_secret.as_ref().map(SessionKey::new);
+        Self { policy, budget, breaker, session_key, tally, ..self }
     }
 
     /// The state of the circuit, if the policy makes it one: open while nothing is let through because every endpoint is
@@ -88,6 +94,15 @@ impl Cluster {
         }
         let set = self.endpoints();
         Some(outlier.as_ref().map_or(Circuit::Closed, |outlier| set.group.circuit(&set.health, outlier)))
+    }
+
+    /// The endpoint that a ticket names, unless it has left or is left out.
+    pub fn endpoint_of(&self, ticket: u64) -> Option<Endpoint> {
+        let key = self.session_key.as_ref()?;
+        let set = self.endpoints();
+        let number = set.tickets(key).iter().position(|named| *named == ticket)?;
+        let is_out = set.health.get(number).is_some_and(|health| health.is_out());
+        set.endpoints.get(number).filter(|_| !is_out).map(|endpoint| **endpoint)
     }
 
     /// The endpoints as of now; one exchange asks once per attempt.
@@ -114,6 +129,8 @@ pub struct EndpointSet {
     pub shares: Shares,
     /// The ring over them, when the cluster balances by consistent hashing.
     pub ring: Option<Ring>,
+    /// What each is called in tickets, made when first asked for.
+    tickets: OnceLock<Box<[u64]>>,
 }
 
 impl EndpointSet {
@@ -137,7 +154,19 @@ impl EndpointSet {
             Balancer::ConsistentHash { .. } => Some(Ring::new(&endpoints)),
             Balancer::RoundRobin | Balancer::LeastRequest | Balancer::Random | Balancer::PeakEwma => None,
         };
-        Self { shares: Shares::new(&endpoints), ring, endpoints: endpoints.into(), health: health.into(), group }
+        Self {
+            shares: Shares::new(&endpoints),
+            ring,
+            endpoints: endpoints.into(),
+            health: health.into(),
+            group,
+            tickets: OnceLock::new(),
+        }
+    }
+
+    /// What each is called in tickets of this key, which is always the cluster's.
+    fn tickets(&self, key: &SessionKey) -> &[u64] {
+        self.tickets.get_or_init(|| self.endpoints.iter().map(|endpoint| key.id(endpoint.address)).collect())
     }
 
     /// The health of an endpoint, if it is one of them.

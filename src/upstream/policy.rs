@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::breaker::Limits;
 use super::budget::BudgetLimits;
 use super::health::Outlier;
+use super::session::Secret;
 
 /// What is asked of a cluster beyond reaching its endpoints. Clusters that differ in it share their endpoints, and with
 /// them what is known of their health.
@@ -21,6 +22,8 @@ pub struct Policy {
     pub check: Option<super::check::Check>,
     /// How long a new endpoint takes to get its full share.
     pub slow_start: Option<Duration>,
+    /// What tickets are signed with, when clients stay with their endpoint.
+    pub session_secret: Option<Secret>,
 }
 
 impl Policy {
@@ -33,13 +36,14 @@ impl Policy {
 impl fmt::Display for Policy {
     /// One phrase per part, in the order of the fields.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { budget, outlier, limits, check, slow_start } = self;
+        let Self { budget, outlier, limits, check, slow_start, session_secret } = self;
         let parts = [
             budget.as_ref().map(ToString::to_string),
             outlier.as_ref().map(ToString::to_string),
             limits.as_ref().map(ToString::to_string),
             check.as_ref().map(ToString::to_string),
             slow_start.map(|window| format!("slow start over {window:?}")),
+            session_secret.as_ref().map(|_| "keeps clients".to_owned()),
         ];
         for (number, part) in parts.iter().flatten().enumerate() {
             write!(f, "{}{part}", if number == 0 { "" } else { "; " })?;

@@ -3,7 +3,7 @@
 //! Every `tests/fixtures/<topic>/<case>.in.yaml` has a `<case>.out.yaml` beside it; the first line of the input says what
 //! the case proves. `UPDATE_GOLDEN=1` writes the outputs anew, for review. Each case also sees the Services of
 //! `tests/fixtures/backends.yaml`. A line `# class: NAME` makes it a case of a cluster that serves this class; without it
-//! the case is one of a folder. `@certificate a.example b.example` stands for a certificate for these names, and
+//! the case is one of a folder. A line `# zone: NAME` is the zone it runs in. `@certificate a.example b.example` stands for a certificate for these names, and
 //! `@key a.example b.example` for the key that goes with it.
 
 use std::collections::{BTreeMap, HashMap};
@@ -85,7 +85,9 @@ fn run(input: &str, backends: &str) -> String {
     let mut store = Store::awaiting(Kind::ALL);
     store.apply_all(changes(backends, origin).chain(changes(input, origin)));
     let dirty = store.take_dirty();
-    let compiled = compile(&store, &settings(class), Compiled::empty(), &dirty);
+    let mut settings = settings(class);
+    settings.externals.zone = input.lines().find_map(|line| line.strip_prefix("# zone: ")).map(Arc::from);
+    let compiled = compile(&store, &settings, Compiled::empty(), &dirty);
     let objects = compiled.report.objects.iter().map(|(key, report)| {
         let conditions = report.conditions.iter().map(|condition| {
             let status = if condition.status { "True" } else { "False" };

@@ -35,6 +35,9 @@ mod upstream;
 /// Backends in trouble: repeated attempts, endpoints that are left out, bounds, checks.
 mod resilience;
 
+/// Clients that stay with the endpoint that served them first.
+mod sessions;
+
 /// Bodies and protocols that flow.
 mod streaming;
 

@@ -28,6 +28,9 @@ pub struct SessionPersistence {
     /// Time after which a session ends, however busy it is; never when omitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub absolute_timeout: Option<Duration>,
+    /// Time without a request after which a session ends; never when omitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idle_timeout: Option<Duration>,
     /// Settings of the cookie.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie_config: Option<CookieConfig>,

@@ -60,6 +60,8 @@ pub(super) fn lower(field: &str, rule: &RouteRule, timeouts: &Timeouts, problems
         limits,
         check: rule.health_check.as_ref().map(|declared| check(declared, &mut complaints)),
         slow_start: rule.load_balancer.as_ref().and_then(|declared| slow_start(declared, &mut complaints)),
+        // The Services give it.
+        session_secret: None,
     };
     // Without an attempt there is nothing to keep a body for.
     Resilience { policy: Arc::new(policy), retry: retry.filter(|retry| retry.attempts > 0) }

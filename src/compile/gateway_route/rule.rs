@@ -10,6 +10,7 @@ use super::super::report::Problem;
 use super::matches::{self, RuleMatch};
 use super::parameters::Parameters;
 use super::resilience::{self, Resilience};
+use super::session;
 use super::unsupported::Unsupported;
 use super::{Common, backends, filters};
 use crate::api;
@@ -61,7 +62,6 @@ pub(super) fn lower(
 
     let mut unsupported = Unsupported::new(&field, &mut problems);
     unsupported.refuse("jwt", jwt.as_ref());
-    unsupported.refuse("sessionPersistence", session_persistence.as_ref());
     unsupported.refuse("request", request.as_ref());
     unsupported.refuse("compression", compression.as_ref());
     let mut observe = Observe::default();
@@ -94,7 +94,10 @@ pub(super) fn lower(
     draft.observe = observe;
     draft.timeouts = self::timeouts(&field, timeouts.as_ref(), &mut problems);
     let Resilience { policy, retry } = resilience::lower(&field, rule, &draft.timeouts, &mut problems);
-    let balancing = Balancing { balancer, policy };
+    draft.session = session_persistence
+        .as_ref()
+        .and_then(|declared| session::lower(&field, key, &draft.rule, declared, &mut problems));
+    let balancing = Balancing { balancer, policy, sessions: draft.session.is_some() };
     draft.backends = backends::lower(lookup, key, &field, backend_refs, &balancing, &parameters, &mut problems);
     draft.hash_on = hash_on;
     draft.retry = retry;

@@ -145,3 +145,19 @@ fn a_new_endpoint_gets_a_growing_share() {
     let window = Duration::from_secs(10);
     assert_eq!([5_000, 5_500, 10_000, 15_000, 50_000].map(|now| health.share(window, now)), [26, 26, 128, 256, 256]);
 }
+
+/// Whoever comes first makes the trial, also a cluster that would leave out nobody.
+#[test]
+fn a_cluster_without_settings_tries_by_those_that_left_it_out() {
+    let set = Set::of(2, 50);
+    set.eject(0, 0);
+    let fit = |now| set.group.fit(&set.endpoints, None, now, |_| true);
+    assert!(
+        matches!(fit(999), Fit::Some(_)) && matches!(fit(1_000), Fit::Trial(0)) && matches!(fit(1_999), Fit::Some(_))
+    );
+    let health = &set.endpoints[0];
+    assert_eq!(health.failed(&health.left_out_by(), 2, 1_500), Some(Change::Ejected(2_000)));
+    assert!(matches!(fit(3_500), Fit::Trial(0)));
+    assert_eq!(health.succeeded(3_500), Some(Change::Returned));
+    assert!(matches!(fit(3_500), Fit::All));
+}

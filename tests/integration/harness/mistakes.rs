@@ -234,7 +234,7 @@ const IN_A_ROUTE: &[(&str, &str, &str)] = &[
     ("spec/rules/0/timeouts", "{response: 1s}", "spec.rules[0].timeouts.response"),
     ("spec/rules/0/jwt", "{providers: [nobody]}", "spec"),
     ("spec/rules/0/retry", "{backoff: 1s, maxBackoff: 100ms}", "spec.rules[0].retry.maxBackoff"),
-    ("spec/rules/0/sessionPersistence", "{type: Cookie, sessionName: s}", "spec.rules[0].sessionPersistence"),
+    ("spec/rules/0/sessionPersistence", "{idleTimeout: 10ms}", "spec.rules[0].sessionPersistence.idleTimeout"),
     ("spec/rules/0/circuitBreaker", "{maxPendingRequests: 1}", "spec.rules[0].circuitBreaker.maxPendingRequests"),
     ("spec/rules/0/outlierDetection", "{interval: 0s}", "spec.rules[0].outlierDetection.interval"),
     ("spec/rules/0/healthCheck", "{path: /healthz, timeout: 0s}", "spec.rules[0].healthCheck.timeout"),
