@@ -21,6 +21,15 @@ pub struct Networks {
     ranges: Box<[(IpAddr, IpAddr)]>,
 }
 
+/// Whose word about where a connection or a request comes from is taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trust {
+    /// Proxies whose `X-Forwarded-For`, `-Proto`, `-Host` and `-Port` are believed.
+    pub proxies: Networks,
+    /// Load balancers that begin every connection with the PROXY protocol.
+    pub proxy_protocol: Networks,
+}
+
 /// Why a text is no [`Network`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NetworkError {

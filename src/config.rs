@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::address::{Network, NetworkError, Trust};
 use crate::drain::Grace;
 use crate::telemetry::{access_log, trace};
 
@@ -72,6 +73,14 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     crate::api::Duration::from_str(text).map(|duration| duration.as_std()).map_err(|error| error.to_string())
 }
 
+/// A network as people write it, or a single address.
+///
+/// # Errors
+/// What is wrong and what would be right.
+pub fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|error: NetworkError| format!("{error}; {}", error.remedy()))
+}
+
 /// What every way of serving shares.
 #[derive(Clone, Debug)]
 pub struct Process {
@@ -93,6 +102,8 @@ pub struct Process {
     pub zone: Option<String>,
     /// How long stopping may take.
     pub grace: Grace,
+    /// Whose word about a client's address is taken.
+    pub trust: Trust,
 }
 
 /// Where Redis is, and how to be let in.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use headgate::address::Trust;
 use headgate::app::{App, trust};
 use headgate::compile::{ClassSelection, Externals, Settings};
 use headgate::config::{Listen, Process};
@@ -31,6 +32,9 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             traces: None,
             zone: None,
             grace: Grace { delay: Duration::ZERO, timeout: Duration::ZERO },
+            access_log: access_log::Setting::Off,
+            traces: None,
+            trust: Trust::default(),
         };
         let settings = Settings {
             class: ClassSelection::standalone(),

@@ -19,12 +19,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::address::Trust;
 use crate::admin;
 use crate::compile::{self, Listed, Report};
 use crate::config::{Listen, Process};
 use crate::drain::{self, Drain, Phase, Signal};
 use crate::limit::SharedStore;
-use crate::proxy::{self, Bound, Capacity};
+use crate::proxy::{self, Bound, Capacity, Memory};
 use crate::snapshot::{Publisher, Reader};
 use crate::source::{Change, Kind, ObjectKey};
 use crate::store::Store;
@@ -228,6 +229,7 @@ impl App {
                 drain: drain.clone(),
                 grace: process.grace,
                 epoch,
+                trust: process.trust,
             },
             readiness.clone(),
         ));
@@ -345,6 +347,7 @@ struct WorkerParts {
     grace: drain::Grace,
     /// When time began, for workers and for those who look at what they did.
     epoch: Instant,
+    trust: Trust,
 }
 
 /// Starts the workers once there is something to serve, and waits for their threads.
@@ -362,6 +365,7 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
     let http = parts.http.listen().context("cannot listen for HTTP")?;
     let https = parts.https.listen().context("cannot listen for HTTPS")?;
     let capacity = Capacity::of_process();
+    let memory = Memory::default();
     let threads = http
         .into_iter()
         .zip(https)
@@ -376,6 +380,8 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
                 http,
                 https,
                 capacity: capacity.clone(),
+                memory: memory.clone(),
+                trust: parts.trust.clone(),
                 metrics: parts.metrics.worker(index),
                 epoch: parts.epoch,
                 log: parts.log.clone(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::address::{Network, Trust};
 use crate::config::{self, Listen, Process, Redis};
 use crate::drain::Grace;
 use crate::telemetry::{access_log, log, trace};
@@ -56,6 +57,12 @@ pub(super) struct Serving {
     /// this as well.
     #[arg(long, value_name = "URL", env = "HEADGATE_OTLP_ENDPOINT")]
     pub(super) otlp_endpoint: Option<String>,
+    /// Proxies whose X-Forwarded-For, -Proto, -Host and -Port are believed; none when omitted.
+    #[arg(long, value_name = "CIDR,...", env = "HEADGATE_TRUSTED_PROXIES", value_delimiter = ',', value_parser = config::network)]
+    pub(super) trusted_proxies: Vec<Network>,
+    /// Load balancers that begin every connection with the PROXY protocol, version 1 or 2; none when omitted.
+    #[arg(long, value_name = "CIDR,...", env = "HEADGATE_PROXY_PROTOCOL_FROM", value_delimiter = ',', value_parser = config::network)]
+    pub(super) proxy_protocol_from: Vec<Network>,
     /// How to write log lines [default: human on a terminal, json otherwise].
     #[arg(long, value_name = "FORMAT", env = "HEADGATE_LOG_FORMAT")]
     pub(super) log_format: Option<log::Format>,
@@ -87,6 +94,10 @@ impl Serving {
             traces: trace::Setting::read(self.otlp_endpoint.as_deref(), &|name| std::env::var(name).ok())?,
             zone: self.zone.clone().filter(|zone| !zone.is_empty()),
             grace: Grace { delay: self.drain_delay.unwrap_or(delay), timeout: self.drain_timeout },
+            trust: Trust {
+                proxies: self.trusted_proxies.iter().copied().collect(),
+                proxy_protocol: self.proxy_protocol_from.iter().copied().collect(),
+            },
         })
     }
 }

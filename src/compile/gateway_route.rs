@@ -4,6 +4,7 @@ mod access;
 mod backends;
 mod filters;
 mod matches;
+mod mirrors;
 mod parameters;
 mod resilience;
 mod rule;

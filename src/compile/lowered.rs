@@ -10,7 +10,7 @@ use super::class::Owner;
 use super::cluster::ClusterKey;
 use super::lookup::Dependency;
 use super::report::Problem;
-use crate::filter::Filter;
+use crate::filter::{ExternalAuth, Filter};
 use crate::source::ObjectKey;
 use crate::table::{
     Access, Certificate, HashOn, HostKey, Listeners, Matcher, Observe, PathMatch, Precedence, Retry, Session, Timeouts,
@@ -52,7 +52,10 @@ pub(super) struct Draft {
     pub(super) refused: bool,
     pub(super) listeners: Listeners,
     pub(super) https_redirect: bool,
+    /// All of it but the service to ask.
     pub(super) access: Access,
+    pub(super) auth_service: Option<DraftAuthService>,
+    pub(super) mirrors: Vec<DraftMirror>,
     pub(super) filters: Vec<Filter>,
     pub(super) backends: Vec<DraftBackend>,
     pub(super) hash_on: Option<HashOn>,
@@ -60,6 +63,22 @@ pub(super) struct Draft {
     pub(super) retry: Option<Retry>,
     pub(super) observe: Observe,
     pub(super) session: Option<Session>,
+}
+
+/// A service that is asked whether requests of a [`Draft`] may pass.
+#[derive(Debug)]
+pub(super) struct DraftAuthService {
+    pub(super) auth: ExternalAuth,
+    pub(super) name: Arc<str>,
+    pub(super) target: Result<ClusterKey, StatusCode>,
+}
+
+/// A backend that gets copies of a [`Draft`]'s requests.
+#[derive(Debug)]
+pub(super) struct DraftMirror {
+    pub(super) percent: u32,
+    pub(super) name: Arc<str>,
+    pub(super) target: Result<ClusterKey, StatusCode>,
 }
 
 /// A backend of a [`Draft`].
@@ -138,6 +157,8 @@ impl Draft {
             listeners: Listeners::ALL,
             https_redirect: false,
             access: Access::default(),
+            auth_service: None,
+            mirrors: Vec::new(),
             filters: Vec::new(),
             backends: Vec::new(),
             hash_on: None,

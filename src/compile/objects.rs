@@ -8,12 +8,12 @@ use super::cluster::{ClusterKey, Clusters};
 use super::findings::Findings;
 use super::keyring::Keyring;
 use super::lookup::{Dependency, Lookup};
-use super::lowered::{Draft, DraftBackend, Lowered, TlsClaim};
+use super::lowered::{Draft, DraftAuthService, DraftBackend, DraftMirror, Lowered, TlsClaim};
 use super::{gateway_route, ingress, policy};
 use crate::slot::{Slot, Slots};
 use crate::source::{Kind, Object, ObjectKey};
 use crate::store::Store;
-use crate::table::{Backend, Backends, HostKey, Route, RouteId, Target};
+use crate::table::{AuthService, Backend, Backends, HostKey, Mirror, Route, RouteId, Target};
 
 /// Every object that is compiled.
 #[derive(Debug, Default)]
@@ -220,7 +220,9 @@ fn place(
             refused: is_refused,
             listeners,
             https_redirect,
-            access,
+            mut access,
+            auth_service,
+            mirrors,
             filters,
             backends,
             hash_on,
@@ -238,17 +240,26 @@ fn place(
             name: lowered.object.name.clone(),
             rule,
         };
+        let mut resolve = |target| match target {
+            Ok(key) => {
+                let cluster = clusters.acquire(store, &key, &settings.backend_tls);
+                used.push(key);
+                Target::Cluster(cluster)
+            }
+            Err(status) => Target::Unresolved(status),
+        };
+        access.external_auth = auth_service.map(|service| {
+            let DraftAuthService { auth, name, target } = service;
+            Box::new(AuthService { auth, name, target: resolve(target) })
+        });
+        let mirrors = mirrors.into_iter().map(|mirror| {
+            let DraftMirror { percent, name, target } = mirror;
+            Mirror { percent, name, target: resolve(target) }
+        });
+        let mirrors = mirrors.collect();
         let backends = backends.into_iter().map(|backend| {
             let DraftBackend { name, weight, filters, target } = backend;
-            let target = match target {
-                Ok(key) => {
-                    let cluster = clusters.acquire(store, &key, &settings.backend_tls);
-                    used.push(key);
-                    Target::Cluster(cluster)
-                }
-                Err(status) => Target::Unresolved(status),
-            };
-            Backend { name, weight, filters: filters.into(), target }
+            Backend { name, weight, filters: filters.into(), target: resolve(target) }
         });
         let backends = Backends::new(backends.collect());
         let slot = free.remove(&id).unwrap_or_else(|| slots.allocate());
@@ -260,6 +271,7 @@ fn place(
             https_redirect,
             access,
             filters,
+            mirrors,
             backends,
             hash_on,
             timeouts,

@@ -9,8 +9,8 @@
 //! 5. authentication: the token, then basic authentication, then external authorization;
 //! 6. rate limits that need an identity;
 //! 7. bounds on the request's body are armed, and a body that is to be held is read;
-//! 8. the rule's filters on the request, in their declared order: headers, rewrite, mirror; a redirect or a fixed
-//!    response ends the chain;
+//! 8. the rule's filters on the request, in their declared order: headers, rewrite; a redirect or a fixed response ends
+//!    the chain; then, of what they have left, copies for mirrors;
 //! 9. the choice of a backend, its filters on the request in their declared order, and the exchange with an endpoint;
 //! 10. the backend's filters on the response, then the rule's, both in their declared order, then compression.
 //!
@@ -19,6 +19,7 @@
 //! the request is tried again, or because it changes protocols.
 
 mod cors;
+mod external_auth;
 mod headers;
 mod ip_access;
 mod redirect;
@@ -32,6 +33,7 @@ use std::fmt;
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub use cors::{Cors, Listed, Origin, OriginError, Origins, preflight};
+pub use external_auth::{ExternalAuth, Ruling};
 pub(crate) use headers::Title;
 pub use headers::{HeaderRules, HeaderTemplate};
 pub use ip_access::IpAccess;

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 use http::header::{self, HeaderMap};
 use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode};
-use hyper::body::{Body, Incoming};
 
 use super::again::{Again, discard};
 use super::body::{RequestBody, ResponseBody, Upload};
@@ -70,8 +69,12 @@ const RETRIES: u8 = 2;
 /// When to come again where there was no room, in milliseconds.
 pub(super) const FULL: u64 = 1_000;
 
-/// Sends the request with its body and gives the answer, its body still to come.
-pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<Response<ResponseBody>, Error> {
+/// Sends the request with its body, of which `upload` knows, and gives the answer, its body still to come.
+pub(super) async fn forward(
+    mut attempt: Attempt<'_>,
+    mut body: RequestBody,
+    upload: Option<Rc<Upload>>,
+) -> Result<Response<ResponseBody>, Error> {
     let worker = attempt.worker;
     let timeouts = attempt.route.timeouts;
     let due = timeouts.request.map(|limit| after(worker.clock.now(), limit));
@@ -80,7 +83,9 @@ pub(super) async fn forward(mut attempt: Attempt<'_>, body: Incoming) -> Result<
     if let Some(budget) = &attempt.cluster.budget {
         budget.request(worker.clock.now());
     }
-    let (mut body, upload) = attempt.body(body);
+    if !body.is_empty() {
+        body = attempt.hold(body);
+    }
     let mut how = How::Pooled;
     let mut again = RETRIES;
     loop {
@@ -195,18 +200,6 @@ async fn rest(pause: Duration) {
 }
 
 impl<'a> Attempt<'a> {
-    /// The client's body, and what it will be known by once it has gone.
-    fn body(&mut self, incoming: Incoming) -> (RequestBody, Option<Rc<Upload>>) {
-        if incoming.is_end_stream() {
-            return (RequestBody::Empty, None);
-        }
-        let upload = Rc::new(Upload::default());
-        self.record.uploads(upload.clone());
-        let deadline = self.worker.clock.deadline();
-        let body = RequestBody::new(incoming, upload.clone(), self.route.clone(), deadline);
-        (self.hold(body), Some(upload))
-    }
-
     /// A connection to an endpoint, or to another one if there is none to be had: nothing has been sent yet, so any
     /// method may.
     pub(super) async fn connect(
@@ -372,8 +365,8 @@ impl<'a> Attempt<'a> {
 
     /// What the exchange makes of a failure to send or to be answered.
     pub(super) fn failure(&self, error: &ExchangeError, upload: Option<&Upload>) -> Error {
-        if upload.is_some_and(|upload| upload.broken.get()) {
-            return self.client.peer.refusal().map_or(Error::ClientClosed, Error::Framing);
+        if let Some(upload) = upload.filter(|upload| upload.broken.get() || upload.too_large.get()) {
+            return upload.error(self.client);
         }
         if error.is_malformed() { Error::UpstreamProtocol } else { Error::UpstreamReset }
     }

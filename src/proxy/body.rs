@@ -11,8 +11,13 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::Worker;
 use super::clock::Deadline;
+use super::connection::Client;
+use super::error::Error;
 use super::forward;
+use super::hold::Held;
+use super::mirror::Mirrored;
 use super::record::Record;
 use super::replay::Reading;
 use crate::table::Route;
@@ -33,6 +38,9 @@ pub(super) enum BodyError {
     /// The side that sends it broke off.
     #[error("ended early")]
     Broken,
+    /// It is larger than its route allows.
+    #[error("too large")]
+    TooLarge,
 }
 
 /// What the exchange can see of a request's body that has gone upstream.
@@ -40,6 +48,8 @@ pub(super) enum BodyError {
 pub(super) struct Upload {
     /// The client broke off or sent nonsense.
     pub(super) broken: Cell<bool>,
+    /// It is larger than its route allows.
+    pub(super) too_large: Cell<bool>,
     /// Bytes handed on.
     pub(super) bytes: Cell<u64>,
     /// It has come in whole.
@@ -55,6 +65,8 @@ pub(super) enum RequestBody {
     Streaming(Box<Streaming>),
     /// The same, kept for a repetition.
     Kept(Box<Reading>),
+    /// It is there already.
+    Held(Box<Held>),
 }
 
 /// The moving part of a request's body.
@@ -63,15 +75,44 @@ pub(super) struct Streaming {
     incoming: Incoming,
     upload: Rc<Upload>,
     route: Arc<Route>,
+    /// A copy that goes out when this has come in whole.
+    copy: Option<Box<Mirrored>>,
     idle: Duration,
     deadline: Deadline,
 }
 
 impl RequestBody {
-    /// The client's body on its way by a route; `upload` tells the exchange what becomes of it.
-    pub(super) fn new(incoming: Incoming, upload: Rc<Upload>, route: Arc<Route>, deadline: Deadline) -> Self {
-        let idle = route.timeouts.idle;
-        Self::Streaming(Box::new(Streaming { incoming, upload, route, idle, deadline }))
+    /// The client's body on its way by a route, and what it will be known by once it has gone.
+    pub(super) fn begin(
+        incoming: Incoming,
+        worker: &Worker,
+        route: &Arc<Route>,
+        record: &mut Record,
+    ) -> (Self, Option<Rc<Upload>>) {
+        if incoming.is_end_stream() {
+            return (Self::Empty, None);
+        }
+        let upload = Rc::new(Upload::default());
+        record.uploads(upload.clone());
+        let (idle, deadline) = (route.timeouts.idle, worker.clock.deadline());
+        let streaming =
+            Streaming { incoming, upload: upload.clone(), route: route.clone(), copy: None, idle, deadline };
+        (Self::Streaming(Box::new(streaming)), Some(upload))
+    }
+
+    /// Has the copy sent, now or once the body has come in whole.
+    pub(super) fn mirror(&mut self, mut copy: Box<Mirrored>) {
+        match self {
+            Self::Empty => copy.send(),
+            Self::Held(held) => {
+                if copy.take(&held.data) {
+                    copy.send();
+                }
+            }
+            Self::Streaming(streaming) => streaming.copy = Some(copy),
+            // That is what others become once they are sent.
+            Self::Kept(_) => {}
+        }
     }
 
     /// Whether it can be sent again because there is none.
@@ -88,6 +129,7 @@ impl Body for RequestBody {
         let streaming = match self.get_mut() {
             Self::Empty => return Poll::Ready(None),
             Self::Kept(reading) => return Pin::new(&mut **reading).poll_frame(cx),
+            Self::Held(held) => return Poll::Ready(held.next().map(Ok)),
             Self::Streaming(streaming) => &mut **streaming,
         };
         match Pin::new(&mut streaming.incoming).poll_frame(cx) {
@@ -103,6 +145,7 @@ impl Body for RequestBody {
             }
             Poll::Ready(None) => {
                 streaming.upload.ended.set(true);
+                streaming.send_copy();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Ok(frame))) => {
@@ -111,13 +154,22 @@ impl Body for RequestBody {
                     streaming.upload.ended.set(true);
                 }
                 if let Some(data) = frame.data_ref() {
-                    let bytes = &streaming.upload.bytes;
-                    bytes.set(bytes.get() + data.remaining() as u64);
+                    let bytes = streaming.upload.bytes.get() + data.remaining() as u64;
+                    streaming.upload.bytes.set(bytes);
+                    if streaming.route.access.body.most.is_some_and(|most| bytes > most) {
+                        streaming.upload.too_large.set(true);
+                        return Poll::Ready(Some(Err(BodyError::TooLarge.into())));
+                    }
+                    streaming.copy.take_if(|copy| !copy.take(data));
+                }
+                // Nobody asks a body for its end who knows its length.
+                if frame.is_trailers() || streaming.incoming.is_end_stream() {
+                    streaming.send_copy();
                 }
                 Poll::Ready(Some(Ok(match frame.into_trailers() {
                     Ok(mut trailers) => {
                         forward::clean_trailers(&mut trailers);
-                        forward::drop_vouched(&mut trailers, &streaming.route);
+                        forward::drop_unforgeable(&mut trailers, &streaming.route);
                         Frame::trailers(trailers)
                     }
                     Err(frame) => frame,
@@ -135,6 +187,7 @@ impl Body for RequestBody {
             Self::Empty => true,
             Self::Streaming(streaming) => streaming.incoming.is_end_stream(),
             Self::Kept(reading) => reading.is_end_stream(),
+            Self::Held(held) => held.is_end(),
         }
     }
 
@@ -143,7 +196,26 @@ impl Body for RequestBody {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streaming(streaming) => streaming.incoming.size_hint(),
             Self::Kept(reading) => reading.size_hint(),
+            Self::Held(held) => SizeHint::with_exact(held.data.len() as u64),
         }
+    }
+}
+
+impl Streaming {
+    fn send_copy(&mut self) {
+        if let Some(copy) = self.copy.take() {
+            copy.send();
+        }
+    }
+}
+
+impl Upload {
+    /// What the exchange makes of a body that broke off.
+    pub(super) fn error(&self, client: &Client) -> Error {
+        if self.too_large.get() {
+            return Error::BodyTooLarge;
+        }
+        client.peer.refusal().map_or(Error::ClientClosed, Error::Framing)
     }
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -18,8 +18,10 @@ use tokio::net::TcpStream;
 use super::framing::{Guard, MAX_HEAD, Peer};
 use super::rewind::Rewind;
 use super::tls::{HandshakeError, Session};
+use super::told::Told;
 use super::upgrade::Tunnel;
-use super::{Worker, attempt, exchange, forward};
+use super::{Worker, attempt, exchange, forward, proxy_protocol};
+use crate::address::Trust;
 use crate::drain::Phase;
 use crate::telemetry::HandshakeFailure;
 use crate::upstream::pool::LocalExecutor;
@@ -28,6 +30,8 @@ use crate::upstream::pool::LocalExecutor;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The first bytes of a connection must tell the protocol within this time.
 const FIRST_BYTES: Duration = Duration::from_secs(60);
+/// A load balancer says within this time whom it has connected for.
+const ANNOUNCEMENT: Duration = Duration::from_secs(5);
 /// A connection that nothing has been asked on has this long once the process drains: what it was opened for may be on
 /// its way.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
@@ -36,16 +40,29 @@ const LAST_CHANCE: Duration = Duration::from_millis(500);
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 << 20;
 
-/// The client at the other end of a connection.
+/// The client at the other end of a connection, or the one that a proxy we trust has told of.
 pub(super) struct Client {
     /// What the guard and the exchanges tell each other.
     pub(super) peer: Rc<Peer>,
     /// Its address, as headers carry it.
     pub(super) ip_text: HeaderValue,
+    /// Its address and those of the proxies after it.
+    pub(super) chain: HeaderValue,
+    /// The host that it asked for, if that is not the one of the request.
+    pub(super) host: Option<HeaderValue>,
     /// The port it came to, as headers carry it.
     pub(super) port_text: HeaderValue,
-    /// Its TLS, if it speaks that.
+    /// The connection's TLS, if it has that.
     pub(super) tls: Option<Session>,
+    ip: IpAddr,
+    secure: bool,
+    /// It is a proxy whose word is taken.
+    trusted: bool,
+    connection: Rc<Connection>,
+}
+
+/// What requests of one connection share.
+struct Connection {
     address: SocketAddr,
     http1: Cell<bool>,
     /// Something has been asked on the connection.
@@ -54,49 +71,97 @@ pub(super) struct Client {
 }
 
 impl Client {
-    fn new(address: SocketAddr, port: u16, tls: Option<Session>) -> Rc<Self> {
+    fn new(trust: &Trust, address: SocketAddr, port: u16, tls: Option<Session>) -> Rc<Self> {
+        let ip_text = forward::ip_value(address.ip());
+        let secure = tls.is_some();
         Rc::new(Self {
             peer: Rc::default(),
-            ip_text: forward::ip_value(address.ip()),
+            chain: ip_text.clone(),
+            ip_text,
+            host: None,
             port_text: HeaderValue::from(port),
             tls,
-            address,
-            http1: Cell::new(true),
-            asked: Cell::new(false),
-            tunnel: RefCell::new(None),
+            ip: address.ip(),
+            secure,
+            trusted: trust.proxies.contains(address.ip()),
+            connection: Rc::new(Connection {
+                address,
+                http1: Cell::new(true),
+                asked: Cell::new(false),
+                tunnel: RefCell::new(None),
+            }),
+        })
+    }
+
+    /// The client of a request with these headers: this one, unless it is a proxy that speaks for another.
+    pub(super) fn as_told(self: Rc<Self>, trust: &Trust, headers: &HeaderMap) -> Rc<Self> {
+        if !self.trusted {
+            return self;
+        }
+        let Told { client, chain, secure, host, port } = Told::read(headers, self.ip, &trust.proxies);
+        Rc::new(Self {
+            peer: self.peer.clone(),
+            ip_text: forward::ip_value(client),
+            chain,
+            host,
+            port_text: port.unwrap_or_else(|| self.port_text.clone()),
+            tls: self.tls.clone(),
+            ip: client,
+            secure: secure.unwrap_or(self.secure),
+            trusted: true,
+            connection: self.connection.clone(),
         })
     }
 
     /// Its address.
     pub(super) fn ip(&self) -> IpAddr {
-        self.address.ip()
+        self.ip
     }
 
     /// The address at the other end of the connection.
     pub(super) fn peer_ip(&self) -> IpAddr {
-        self.address.ip()
+        self.connection.address.ip()
     }
 
-    /// Whether it speaks TLS.
+    /// Whether it speaks TLS, to us or to a proxy that we trust.
     pub(super) fn secure(&self) -> bool {
-        self.tls.is_some()
+        self.secure
     }
 
     /// Whether it speaks HTTP/1.
     pub(super) fn is_http1(&self) -> bool {
-        self.http1.get()
+        self.connection.http1.get()
     }
 
     /// The connection becomes a tunnel as soon as the response to the upgrade has gone out.
     pub(super) fn open_tunnel(&self, tunnel: Tunnel) {
-        *self.tunnel.borrow_mut() = Some(tunnel);
+        *self.connection.tunnel.borrow_mut() = Some(tunnel);
+    }
+}
+
+/// Whom a connection is for: its other end, unless that is a load balancer that says so first. `None` when one that is to
+/// say so does not.
+async fn announced(worker: &Worker, tcp: &mut TcpStream, address: SocketAddr) -> Option<SocketAddr> {
+    if !worker.trust.proxy_protocol.contains(address.ip()) {
+        return Some(address);
+    }
+    match in_time(worker, ANNOUNCEMENT, proxy_protocol::read(tcp)).await? {
+        Ok(announced) => Some(announced.unwrap_or(address)),
+        Err(error) => {
+            // Those that only look whether the port is open are no mistake.
+            if error.kind() == std::io::ErrorKind::InvalidData {
+                worker.complain(|| tracing::warn!(%error, from = %address, "connection refused: no PROXY protocol"));
+            }
+            None
+        }
     }
 }
 
 /// Serves a connection in clear: HTTP/1.1, or HTTP/2 by prior knowledge.
 pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address: SocketAddr, port: u16) {
+    let Some(address) = announced(&worker, &mut tcp, address).await else { return };
     let Some(Ok((already, http2))) = in_time(&worker, FIRST_BYTES, sniff(&mut tcp)).await else { return };
-    let client = Client::new(address, port, None);
+    let client = Client::new(&worker.trust, address, port, None);
     if http2 {
         serve_http2(worker, client, Rewind::new(tcp, already)).await;
     } else {
@@ -105,7 +170,8 @@ pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address:
 }
 
 /// Serves a connection over TLS, with what ALPN has agreed on.
-pub(super) async fn serve_tls(worker: Rc<Worker>, tcp: TcpStream, address: SocketAddr, port: u16) {
+pub(super) async fn serve_tls(worker: Rc<Worker>, mut tcp: TcpStream, address: SocketAddr, port: u16) {
+    let Some(address) = announced(&worker, &mut tcp, address).await else { return };
     let began = Instant::now();
     let handshake = in_time(&worker, super::tls::HANDSHAKE, worker.tls.accept(tcp)).await;
     let (stream, session) = match handshake {
@@ -125,7 +191,7 @@ pub(super) async fn serve_tls(worker: Rc<Worker>, tcp: TcpStream, address: Socke
     };
     worker.metrics.handshake_done(began.elapsed());
     let http2 = session.http2;
-    let client = Client::new(address, port, Some(session));
+    let client = Client::new(&worker.trust, address, port, Some(session));
     if http2 {
         serve_http2(worker, client, stream).await;
     } else {
@@ -179,7 +245,7 @@ where
     let service = {
         let (worker, client) = (worker.clone(), client.clone());
         service_fn(move |request| {
-            client.asked.set(true);
+            client.connection.asked.set(true);
             exchange::answer(worker.clone(), client.clone(), request)
         })
     };
@@ -200,7 +266,7 @@ where
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(result);
         }
-        if client.asked.get() {
+        if client.connection.asked.get() {
             unasked.clear();
         }
         unasked.poll(cx).map(Ok)
@@ -209,7 +275,7 @@ where
     drop(unasked);
     let refused = client.peer.refusal().is_some();
     if let Err(error) = result {
-        tracing::debug!(%error, client = %client.address, "client connection ended");
+        tracing::debug!(%error, client = %client.connection.address, "client connection ended");
         if !refused {
             return;
         }
@@ -218,7 +284,7 @@ where
     let guard = parts.io.into_inner();
     let unread = refused || guard.is_mid_body();
     let (mut io, mut rest) = guard.into_inner();
-    let tunnel = client.tunnel.borrow_mut().take();
+    let tunnel = client.connection.tunnel.borrow_mut().take();
     match tunnel {
         Some(tunnel) => {
             let mut early = parts.read_buf.to_vec();
@@ -259,11 +325,11 @@ async fn serve_http2<S>(worker: Rc<Worker>, client: Rc<Client>, io: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    client.http1.set(false);
+    client.connection.http1.set(false);
     let service = {
         let (worker, client) = (worker.clone(), client.clone());
         service_fn(move |request| {
-            client.asked.set(true);
+            client.connection.asked.set(true);
             exchange::answer(worker.clone(), client.clone(), request)
         })
     };
@@ -286,7 +352,7 @@ where
         // A graceful GOAWAY loses nothing that was asked before it, so it goes out as soon as clients should look
         // elsewhere; but a connection that was opened just now gets to ask something first.
         let phase = worker.phase();
-        if !told && (phase >= Phase::Draining || phase >= Phase::Leaving && client.asked.get()) {
+        if !told && (phase >= Phase::Draining || phase >= Phase::Leaving && client.connection.asked.get()) {
             told = true;
             connection.as_mut().graceful_shutdown();
         }
@@ -294,6 +360,6 @@ where
     })
     .await;
     if let Err(error) = result {
-        tracing::debug!(%error, client = %client.address, "client connection ended");
+        tracing::debug!(%error, client = %client.connection.address, "client connection ended");
     }
 }

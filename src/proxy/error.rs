@@ -20,6 +20,12 @@ pub(super) enum Error {
     NoRoute,
     /// The route is not for the client's address.
     IpDenied,
+    /// The service that is asked for leave cannot be reached.
+    ExternalAuthFailed,
+    /// The request's body is larger than the route allows.
+    BodyTooLarge,
+    /// There is no memory left to hold the request's body in.
+    NoMemory,
     /// The rule was refused when it was compiled.
     RouteRefused(StatusCode),
     /// The backend's reference does not resolve.
@@ -57,13 +63,16 @@ impl Error {
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::IpDenied => StatusCode::FORBIDDEN,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RouteRefused(status) | Self::Unresolved(status) => status,
             Self::NoEndpoint
             | Self::CircuitOpen(_)
             | Self::ConnectFailed
             | Self::PoolTimeout
             | Self::ConnectTimeout
-            | Self::TlsTimeout => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::TlsTimeout
+            | Self::ExternalAuthFailed
+            | Self::NoMemory => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout | Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::UpstreamReset | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
         }
@@ -77,6 +86,9 @@ impl Error {
             Self::Misdirected => Reason::Misdirected,
             Self::NoRoute => Reason::NoRoute,
             Self::IpDenied => Reason::IpDenied,
+            Self::ExternalAuthFailed => Reason::ExtAuthError,
+            Self::BodyTooLarge => Reason::BodyTooLarge,
+            Self::NoMemory => Reason::NoMemory,
             Self::RouteRefused(_) => Reason::RouteRefused,
             Self::Unresolved(_) | Self::NoEndpoint => Reason::NoBackend,
             Self::CircuitOpen(_) => Reason::CircuitOpen,
@@ -99,6 +111,9 @@ impl Error {
             Self::BadRequest(detail) => detail,
             Self::Misdirected => "this host needs a newer TLS version than the connection has",
             Self::NoRoute => "no route matches this host and path",
+            Self::ExternalAuthFailed => "it cannot be found out whether the request may pass",
+            Self::BodyTooLarge => "the request's body is larger than the route allows",
+            Self::NoMemory => "too many request bodies are being held",
             Self::IpDenied => "this address may not use the route",
             Self::RouteRefused(_) => "the rule for this path is not served because its declaration was refused",
             Self::Unresolved(_) => "the backend of this path does not resolve",
@@ -122,7 +137,7 @@ impl Error {
 
     /// Whether the client's connection can take no further request: what follows on it cannot be told apart.
     pub(super) fn closes(self) -> bool {
-        matches!(self, Self::Framing(_) | Self::ClientClosed)
+        matches!(self, Self::Framing(_) | Self::ClientClosed | Self::BodyTooLarge | Self::NoMemory)
     }
 
     /// The response: problem details (RFC 9457), short.
@@ -148,6 +163,9 @@ impl Error {
         }
         if let Self::CircuitOpen(milliseconds) = self {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000).max(1)));
+        }
+        if self == Self::NoMemory {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.closes() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

@@ -9,18 +9,19 @@ use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, Request, Response, StatusCode, Version, request};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 
 use super::again::Again;
 use super::attempt::{self, Attempt};
-use super::body::ResponseBody;
+use super::body::{RequestBody, ResponseBody};
 use super::connection::Client;
 use super::error::Error;
 use super::forward::{self, Origin};
 use super::framing::{Authority, REFUSED_TARGET};
 use super::marks::Marks;
+use super::mirror::Mirrored;
 use super::record::Record;
-use super::{Worker, hash, session, upgrade};
+use super::{Worker, external_auth, hash, hold, session, upgrade};
 use crate::filter::{self, Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
 use crate::path::normalise;
 use crate::table::{Match, RequestHead, Route, Table, Target};
@@ -35,6 +36,7 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Infallible> {
     let (mut parts, body) = request.into_parts();
+    let client = client.as_told(&worker.trust, &parts.headers);
     let mut record = Record::begin(worker.clone(), client.clone(), parts.method.clone());
     let received = Received {
         upgrade: client.peer.upgrade_asked() && forward::is_websocket(&parts.method, parts.version, &parts.headers),
@@ -93,12 +95,23 @@ async fn exchange<'t>(
     }
     forward::set_origin(
         &mut parts.headers,
-        &Origin { ip: &client.ip_text, secure: client.secure(), host: &asked.authority, port: &client.port_text },
+        &Origin {
+            ip: &client.ip_text,
+            chain: &client.chain,
+            secure: client.secure(),
+            host: client.host.as_ref().unwrap_or(&asked.authority),
+            port: &client.port_text,
+        },
     );
     let path = normalise(asked.target.path(), false).map_err(|_| Error::BadRequest("malformed or unsafe path"))?;
     let query = asked.target.query();
-    let head =
-        RequestHead { method: &parts.method, path: &path, query, headers: &parts.headers, secure: client.secure() };
+    let head = RequestHead {
+        method: &parts.method,
+        path: &path,
+        query,
+        headers: &parts.headers,
+        secure: client.tls.is_some(),
+    };
     let Match { route, path: pattern, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
     record.route(route, pattern);
     if let Some(minimum) = table.certificates.find(asked.host()).map(|certificate| certificate.min_version)
@@ -123,7 +136,27 @@ async fn exchange<'t>(
         marks.cors = Some((cors, cors.allowed(&parts.headers)));
     }
     // 5.
-    forward::drop_vouched(&mut parts.headers, route);
+    for name in &route.access.vouched {
+        parts.headers.remove(name);
+    }
+    if let Some(service) = &route.access.external_auth {
+        let target = target(&asked.target, &path, query, None)?;
+        let question = external_auth::Asked { method: &parts.method, authority: &asked.authority, target: &target };
+        // Boxed, since it is rare and would make the future of every exchange larger.
+        let refusal = Box::pin(external_auth::ask(worker, service, question, &mut parts.headers, record)).await?;
+        if let Some(refusal) = refusal {
+            return Ok(refusal);
+        }
+    }
+    // 7.
+    let bounds = route.access.body;
+    if bounds.most.is_some_and(|most| body.size_hint().lower() > most) {
+        return Err(Error::BodyTooLarge);
+    }
+    let (mut body, upload) = RequestBody::begin(body, worker, route, record);
+    if let Some(upload) = upload.as_deref().filter(|_| bounds.held) {
+        body = Box::pin(hold::hold(worker, client, route, body, upload, &mut parts.headers)).await?;
+    }
 
     // 8.
     let matched = Matched { params, prefix };
@@ -131,6 +164,13 @@ async fn exchange<'t>(
     let filtering = Filtering { asked: &asked, path: &path, query, secure: client.secure(), matched: &matched };
     if let Some(early) = filtering.request(&route.filters, &mut parts.headers, &mut rewritten) {
         return early.map(|early| reply(early, record));
+    }
+    if !route.mirrors.is_empty() && !received.upgrade {
+        let host = rewritten.host.as_ref().unwrap_or(&asked.authority);
+        let target = || target(&asked.target, &path, query, rewritten.path.as_deref()).ok();
+        if let Some(copy) = Mirrored::draw(worker, route, &parts.method, target, &parts.headers, host) {
+            body.mirror(copy);
+        }
     }
     // 9.
     let pinned =
@@ -176,7 +216,7 @@ async fn exchange<'t>(
         filtering.response(route, &backend.filters, response.headers_mut());
         return Ok(response);
     }
-    let mut response = attempt::forward(attempt, body).await?;
+    let mut response = attempt::forward(attempt, body, upload).await?;
     forward::clean_response(response.headers_mut());
     filtering.response(route, &backend.filters, response.headers_mut());
     Ok(response)

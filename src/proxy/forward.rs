@@ -23,6 +23,8 @@ const MAX_REQUEST_ID: usize = 128;
 pub(super) struct Origin<'a> {
     /// The client's address, as text.
     pub(super) ip: &'a HeaderValue,
+    /// The same, with the proxies after it.
+    pub(super) chain: &'a HeaderValue,
     /// Whether it came over TLS.
     pub(super) secure: bool,
     /// The authority that was asked for.
@@ -68,17 +70,17 @@ fn join_cookies(headers: &mut HeaderMap) {
 pub(super) fn set_origin(headers: &mut HeaderMap, origin: &Origin<'_>) {
     const HTTP: HeaderValue = HeaderValue::from_static("http");
     const HTTPS: HeaderValue = HeaderValue::from_static("https");
-    headers.insert(X_FORWARDED_FOR, origin.ip.clone());
+    headers.insert(X_FORWARDED_FOR, origin.chain.clone());
     headers.insert(X_REAL_IP, origin.ip.clone());
     headers.insert(X_FORWARDED_PROTO, if origin.secure { HTTPS } else { HTTP });
     headers.insert(X_FORWARDED_HOST, origin.host.clone());
     headers.insert(X_FORWARDED_PORT, origin.port.clone());
 }
 
-/// Drops what only we may say on this route, from a request's headers or from its trailers. Other spellings of these
-/// names were dropped for what they are.
-pub(super) fn drop_vouched(headers: &mut HeaderMap, route: &Route) {
-    for name in &route.access.vouched {
+/// Drops from a request's trailers what only we may say on this route. Other spellings of these names were dropped for
+/// what they are.
+pub(super) fn drop_unforgeable(headers: &mut HeaderMap, route: &Route) {
+    for name in route.access.unforgeable() {
         headers.remove(name);
     }
 }

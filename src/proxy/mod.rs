@@ -12,17 +12,22 @@ mod connection;
 mod connections;
 mod error;
 mod exchange;
+mod external_auth;
 mod forward;
 pub mod framing;
 mod hash;
+mod hold;
 mod listener;
 mod marks;
+mod mirror;
 mod noted;
+mod proxy_protocol;
 mod record;
 mod replay;
 mod rewind;
 mod session;
 mod tls;
+mod told;
 mod traces;
 mod upgrade;
 
@@ -39,8 +44,10 @@ use http::HeaderValue;
 use tokio::runtime::LocalOptions;
 
 pub use capacity::Capacity;
+pub use hold::Memory;
 pub use listener::Bound;
 
+use crate::address::Trust;
 use crate::drain::{Drain, Grace, Phase};
 use crate::limit::SharedStore;
 use crate::snapshot::{Held, LocalReader, Reader};
@@ -86,6 +93,10 @@ pub struct Settings {
     pub https: TcpListener,
     /// How many connections all workers together may have.
     pub capacity: Capacity,
+    /// What request bodies are held in.
+    pub memory: Memory,
+    /// Whose word about a client's address is taken.
+    pub trust: Trust,
     /// Where it counts.
     pub metrics: WorkerMetrics,
     /// When time began, for all workers alike.
@@ -110,6 +121,10 @@ pub(crate) struct Worker {
     tap: Tap,
     notes: Notes,
     capacity: Capacity,
+    memory: Memory,
+    trust: Trust,
+    /// Copies of requests that are under way.
+    copies: Cell<usize>,
     connections: Connections,
     phase: Cell<Phase>,
     open: Cell<usize>,
@@ -141,6 +156,8 @@ async fn run(settings: Settings) -> io::Result<()> {
         http,
         https,
         capacity,
+        memory,
+        trust,
         metrics,
         epoch,
         log,
@@ -158,6 +175,9 @@ async fn run(settings: Settings) -> io::Result<()> {
         tap,
         notes: Notes::default(),
         capacity,
+        memory,
+        trust,
+        copies: Cell::new(0),
         connections: Connections::default(),
         phase: Cell::new(Phase::Serving),
         open: Cell::new(0),

@@ -40,7 +40,7 @@ impl Record {
     /// An exchange that begins now. Until something else is known, it is one whose client went away.
     pub(super) fn begin(worker: Rc<Worker>, client: Rc<Client>, method: Method) -> Self {
         client.peer.begin();
-        worker.metrics.began(client.secure());
+        worker.metrics.began(client.tls.is_some());
         Self {
             worker,
             client,
@@ -215,7 +215,7 @@ impl Drop for Record {
         let duration = self.start.elapsed();
         let received = self.upload.as_ref().map_or(0, |upload| upload.bytes.get());
         self.worker.metrics.record(&Exchange {
-            secure: self.client.secure(),
+            secure: self.client.tls.is_some(),
             route: self.route,
             backend: self.backend,
             method: &self.method,

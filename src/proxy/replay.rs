@@ -49,6 +49,19 @@ pub(super) struct Reading {
 impl Replay {
     /// Keeps what is read of `source`, unless that is known to be too much.
     pub(super) fn new(source: RequestBody) -> Result<Rc<Self>, RequestBody> {
+        // What is held as a whole is kept already, whatever its size.
+        if let RequestBody::Held(held) = &source {
+            let inner = Inner {
+                kept: vec![held.data.clone()],
+                size: held.data.len() as u64,
+                trailers: held.trailers.clone(),
+                ended: true,
+                overflown: false,
+                reader: 0,
+                source,
+            };
+            return Ok(Rc::new(Self { inner: RefCell::new(inner) }));
+        }
         if source.size_hint().lower() > MOST {
             return Err(source);
         }

@@ -1,8 +1,11 @@
 //! What a request is asked before its route's filters see it.
 
+use std::sync::Arc;
+
 use http::HeaderName;
 
-use crate::filter::{Cors, IpAccess, Title};
+use super::Target;
+use crate::filter::{Cors, ExternalAuth, IpAccess, Title};
 
 /// What a request is asked before its route's filters see it: each at its own step (see [`crate::filter`]).
 #[derive(Debug, Default)]
@@ -11,15 +14,39 @@ pub struct Access {
     pub ip: Option<Box<IpAccess>>,
     /// Which pages of other origins may use the route; it is not spoken of when there is none.
     pub cors: Option<Box<Cors>>,
+    /// Another service that is asked whether a request may pass.
+    pub external_auth: Option<Box<AuthService>>,
     /// Headers that backends take our word for, such as the name of whoever has proved it. What a client sends by these
     /// names is dropped, from its trailers as well.
     pub vouched: Box<[HeaderName]>,
+    /// Bounds on the request's body.
+    pub body: BodyBounds,
+}
+
+/// A service that is asked whether requests may pass.
+#[derive(Debug)]
+pub struct AuthService {
+    /// How it is asked.
+    pub auth: ExternalAuth,
+    /// `namespace/service:port`.
+    pub name: Arc<str>,
+    /// What stands behind it.
+    pub target: Target,
+}
+
+/// Bounds on a request's body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BodyBounds {
+    /// The most bytes that it may have.
+    pub most: Option<u64>,
+    /// Whether it is read to its end before a backend is chosen.
+    pub held: bool,
 }
 
 impl Access {
     /// Its steps in words, in the order in which they are run.
     pub fn steps(&self) -> Vec<String> {
-        let Self { ip, cors, vouched } = self;
+        let Self { ip, cors, external_auth, vouched, body } = self;
         let mut steps = Vec::new();
         if let Some(ip) = ip {
             steps.push(format!("IPAccess: {ip}"));
@@ -27,10 +54,26 @@ impl Access {
         if let Some(cors) = cors {
             steps.push(format!("CORS: {cors}"));
         }
+        if let Some(AuthService { auth, name, target: _ }) = external_auth.as_deref() {
+            steps.push(format!("ExternalAuth: asks {name}: {auth}"));
+        }
         if !vouched.is_empty() {
             let names: Vec<_> = vouched.iter().map(|name| Title(name).to_string()).collect();
             steps.push(format!("clients cannot send {}", names.join(", ")));
         }
+        let BodyBounds { most, held } = body;
+        if let Some(most) = most {
+            steps.push(format!("a body of at most {most} bytes"));
+        }
+        if *held {
+            steps.push("the body is read before a backend is chosen".to_owned());
+        }
         steps
+    }
+
+    /// Headers and trailers that no client can send on this route.
+    pub fn unforgeable(&self) -> impl Iterator<Item = &HeaderName> {
+        let passed_on = self.external_auth.iter().flat_map(|service| &service.auth.passed_on);
+        self.vouched.iter().chain(passed_on)
     }
 }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde::Serialize;
 
 use super::router::Entry;
-use super::{Backend, Certificate, HashOn, HostKey, Listeners, Table, Target, Timeouts, TlsVersion};
+use super::{Backend, Certificate, HashOn, HostKey, Listeners, Route, Table, Target, Timeouts, TlsVersion};
 use crate::filter::Title;
 use crate::upstream::{Balancer, Cluster, Transport};
 
@@ -130,7 +130,7 @@ fn entry(entry: &Entry) -> EntryDescription {
         conditions: matcher.to_string(),
         listeners: listeners(route.listeners),
         https_redirect: route.https_redirect,
-        filters: route.access.steps().into_iter().chain(route.filters.iter().map(ToString::to_string)).collect(),
+        filters: filters(route),
         backends: route.backends.iter().map(backend).collect(),
         hash_on: route.hash_on.as_ref().map(hash_on),
         timeouts: timeouts(route.timeouts),
@@ -139,6 +139,14 @@ fn entry(entry: &Entry) -> EntryDescription {
         trace_percent: route.observe.trace_percent,
         session: route.session.as_ref().map(ToString::to_string),
     }
+}
+
+/// Every step in the order in which it is run.
+fn filters(route: &Route) -> Vec<String> {
+    let mut steps = route.access.steps();
+    steps.extend(route.filters.iter().map(ToString::to_string));
+    steps.extend(route.mirrors.iter().map(ToString::to_string));
+    steps
 }
 
 /// Nothing for both, which is what routes have unless they ask for less.

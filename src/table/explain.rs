@@ -86,6 +86,7 @@ fn steps(route: &Route) -> Vec<String> {
     }
     steps.extend(route.access.steps());
     steps.extend(route.filters.iter().map(ToString::to_string));
+    steps.extend(route.mirrors.iter().map(ToString::to_string));
     steps.extend(route.retry.as_ref().map(ToString::to_string));
     steps.extend(route.session.as_ref().map(ToString::to_string));
     for backend in route.backends.iter() {

@@ -7,6 +7,7 @@ mod explain;
 mod hash;
 mod host;
 mod matcher;
+mod mirror;
 mod path_match;
 pub mod query;
 mod retry;
@@ -20,12 +21,13 @@ mod trie;
 
 use std::sync::Arc;
 
-pub use access::Access;
+pub use access::{Access, AuthService, BodyBounds};
 pub use certificate::{Certificate, Certificates, TlsVersion};
 pub use describe::Description;
 pub use explain::{Candidate, Explanation, Verdict};
 pub use host::{HostKey, HostKeyError, Hosts};
 pub use matcher::{HeaderMatch, Matcher, QueryMatch, RequestHead, ValueMatch};
+pub use mirror::Mirror;
 pub use path_match::PathMatch;
 pub use retry::{GrpcStatus, Retry};
 pub use route::{Backend, Backends, HashOn, Listeners, Observe, Route, RouteId, Target, Timeouts};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{Access, Retry, Session};
+use super::{Access, Mirror, Retry, Session};
 use crate::filter::Filter;
 use crate::slot::Slot;
 use crate::upstream::Cluster;
@@ -46,6 +46,8 @@ pub struct Route {
     pub access: Access,
     /// Steps of the whole rule, in their declared order.
     pub filters: Box<[Filter]>,
+    /// Who gets copies of requests, as the filters have left them.
+    pub mirrors: Box<[Mirror]>,
     /// Where requests go, unless a filter has answered.
     pub backends: Backends,
     /// What is hashed for a cluster that balances by consistent hashing.

@@ -18,6 +18,7 @@ pub(crate) fn route(name: &str) -> Route {
         https_redirect: false,
         access: Access::default(),
         filters: Box::default(),
+        mirrors: Box::default(),
         backends: Backends::default(),
         hash_on: None,
         timeouts: Timeouts::default(),

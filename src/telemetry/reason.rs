@@ -39,6 +39,14 @@ pub enum Reason {
     Misdirected,
     /// The route is not for the client's address.
     IpDenied,
+    /// The service that is asked for leave has refused it.
+    ExtAuthDenied,
+    /// The service that is asked for leave is out of order.
+    ExtAuthError,
+    /// The request's body is larger than the route allows.
+    BodyTooLarge,
+    /// There is no memory left to hold the request's body in.
+    NoMemory,
     /// The client went away before the end.
     ClientClosed,
     /// The answer is a redirect of ours.
@@ -51,7 +59,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 25] = [
         Self::Ok,
         Self::NoRoute,
         Self::NoBackend,
@@ -69,6 +77,10 @@ impl Reason {
         Self::HeaderTooLarge,
         Self::Misdirected,
         Self::IpDenied,
+        Self::ExtAuthDenied,
+        Self::ExtAuthError,
+        Self::BodyTooLarge,
+        Self::NoMemory,
         Self::ClientClosed,
         Self::Redirect,
         Self::DirectResponse,
@@ -95,6 +107,10 @@ impl Reason {
             Self::HeaderTooLarge => "header_too_large",
             Self::Misdirected => "misdirected",
             Self::IpDenied => "ip_denied",
+            Self::ExtAuthDenied => "ext_auth_denied",
+            Self::ExtAuthError => "ext_auth_error",
+            Self::BodyTooLarge => "body_too_large",
+            Self::NoMemory => "no_memory",
             Self::ClientClosed => "client_closed",
             Self::Redirect => "redirect",
             Self::DirectResponse => "direct_response",

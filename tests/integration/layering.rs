@@ -58,7 +58,7 @@ const LAYERS: &[Layer] = &[
     // Running.
     Layer {
         name: "proxy",
-        uses: &["drain", "filter", "limit", "path", "slot", "snapshot", "table", "telemetry", "upstream"],
+        uses: &["address", "drain", "filter", "limit", "path", "slot", "snapshot", "table", "telemetry", "upstream"],
         shuns: &["kube", "k8s_openapi", "prometheus", "anyhow"],
     },
     Layer { name: "snapshot", uses: &[], shuns: KUBERNETES },
@@ -85,7 +85,14 @@ const LAYERS: &[Layer] = &[
     // Process settings hold lengths of time as people write them, and how long the drain may take.
     Layer {
         name: "config",
-        uses: &["api::Duration", "api::DurationError", "drain::Grace", "telemetry::access_log", "telemetry::trace"],
+        uses: &[
+            "address",
+            "api::Duration",
+            "api::DurationError",
+            "drain::Grace",
+            "telemetry::access_log",
+            "telemetry::trace",
+        ],
         shuns: NETWORK,
     },
     // What puts it together may use everything, and nothing may use it.

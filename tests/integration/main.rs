@@ -71,8 +71,20 @@ mod filters;
 /// Who may pass, by address, and what a client cannot say of itself.
 mod access;
 
+/// Whose word is taken about where a request comes from.
+mod trust;
+
 /// Requests of pages of other origins.
 mod cors;
+
+/// Another service that is asked whether requests may pass.
+mod external_auth;
+
+/// Copies of requests, which the requests themselves do not notice.
+mod mirror;
+
+/// Bounds on request bodies, and bodies that are held.
+mod request_body;
 
 /// TLS towards clients.
 mod tls;

@@ -36,7 +36,7 @@ pub struct RequestBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_body_size: Option<ByteSize>,
     /// Reads the whole body before choosing an endpoint, which spares backends slow uploads and lets requests with a
-    /// body be retried. Needs maxBodySize.
+    /// body be retried. Bodies over maxBodySize, or over 1Mi when that is omitted, are answered 413.
     #[serde(default)]
     pub buffering: bool,
 }

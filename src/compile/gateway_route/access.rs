@@ -1,15 +1,71 @@
 //! Filters that ask who a client is and what it may, whatever else the rule does.
 
+use std::collections::BTreeMap;
+
+use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue};
 
 use super::super::code::Code;
+use super::super::lookup::Lookup;
+use super::super::lowered::{Draft, DraftAuthService};
 use super::super::report::Problem;
+use super::backends;
+use super::filters::{self, has_own_step};
 use crate::address::{Network, Networks};
-use crate::api::gateway_route::{Cors as DeclaredCors, CorsMethod, IpAccess as DeclaredIpAccess};
-use crate::filter::{Cors, IpAccess, Listed, Origin, Origins};
+use crate::api::ByteSize;
+use crate::api::gateway_route::{
+    Cors as DeclaredCors, CorsMethod, ExternalAuth as DeclaredExternalAuth, Filter, IpAccess as DeclaredIpAccess,
+    RequestBody,
+};
+use crate::filter::{Cors, ExternalAuth, HeaderRules, IpAccess, Listed, Origin, Origins, TemplateError};
+use crate::source::ObjectKey;
+use crate::table::BodyBounds;
+
+/// The most bytes that are held of a body when nothing else is said.
+const HELD: u64 = 1 << 20;
+
+/// The filters of a rule that have a step of their own.
+pub(super) fn of_rule(
+    lookup: &mut Lookup<'_>,
+    from: &ObjectKey,
+    rule: &str,
+    declared: &[Filter],
+    draft: &mut Draft,
+    problems: &mut Vec<Problem>,
+) {
+    let mut first = BTreeMap::new();
+    for (index, filter) in declared.iter().enumerate().filter(|(_, filter)| has_own_step(filter.filter_type)) {
+        let field = format!("{rule}.filters[{index}]");
+        let of_type = filters::name(filter.filter_type);
+        if let Some(other) = first.insert(of_type, field.clone()) {
+            let what = format!("{other} is of type {of_type} too");
+            problems.push(Problem::new(Code::IncompatibleFilters, field.as_str(), what, "make one of the two"));
+        }
+        if !filters::fits(&field, filter, problems) {
+            continue;
+        }
+        if let Some(declared) = &filter.ip_access {
+            draft.access.ip = Some(Box::new(ip_access(&format!("{field}.ipAccess"), declared, problems)));
+        }
+        if let Some(declared) = &filter.cors {
+            draft.access.cors = cors(&format!("{field}.cors"), declared, problems).map(Box::new);
+        }
+        if let Some(declared) = &filter.external_auth {
+            let field = format!("{field}.externalAuth");
+            draft.auth_service = external_auth(lookup, from, &field, declared, problems);
+        }
+    }
+}
+
+/// Bounds on the request's body.
+pub(super) fn body(declared: Option<&RequestBody>) -> BodyBounds {
+    let Some(RequestBody { max_body_size, buffering }) = declared else { return BodyBounds::default() };
+    let most = max_body_size.as_ref().map(ByteSize::bytes).filter(|most| *most > 0);
+    BodyBounds { most: most.or(buffering.then_some(HELD)), held: *buffering }
+}
 
 /// Which addresses may pass.
-pub(super) fn ip_access(field: &str, declared: &DeclaredIpAccess, problems: &mut Vec<Problem>) -> IpAccess {
+fn ip_access(field: &str, declared: &DeclaredIpAccess, problems: &mut Vec<Problem>) -> IpAccess {
     let DeclaredIpAccess { allow, deny } = declared;
     if allow.is_empty() && deny.is_empty() {
         let what = "it has neither allow nor deny";
@@ -35,7 +91,7 @@ fn networks(field: &str, declared: &[String], problems: &mut Vec<Problem>) -> Ne
 }
 
 /// Which pages of other origins may use the rule.
-pub(super) fn cors(field: &str, declared: &DeclaredCors, problems: &mut Vec<Problem>) -> Option<Cors> {
+fn cors(field: &str, declared: &DeclaredCors, problems: &mut Vec<Problem>) -> Option<Cors> {
     let DeclaredCors { allow_origins, allow_methods, allow_headers, expose_headers, allow_credentials, max_age } =
         declared;
     let mut invalid = |field: String, what: String, remedy: &str| {
@@ -90,6 +146,52 @@ pub(super) fn cors(field: &str, declared: &DeclaredCors, problems: &mut Vec<Prob
         credentials: *allow_credentials,
         max_age: HeaderValue::from(seconds?),
     })
+}
+
+/// A service to ask.
+fn external_auth(
+    lookup: &mut Lookup<'_>,
+    from: &ObjectKey,
+    field: &str,
+    declared: &DeclaredExternalAuth,
+    problems: &mut Vec<Problem>,
+) -> Option<DraftAuthService> {
+    let DeclaredExternalAuth { backend_ref, path, allowed_headers, allowed_response_headers, timeout, fail_open } =
+        declared;
+    let target = match path.as_deref().map(PathAndQuery::try_from) {
+        Some(Ok(target)) if target.as_str().starts_with('/') => Some(target),
+        None => None,
+        Some(_) => {
+            let what = "it cannot be asked for";
+            problems.push(Problem::new(
+                Code::InvalidFilter,
+                format!("{field}.path"),
+                what,
+                "write a path, as in /check",
+            ));
+            return None;
+        }
+    };
+    let mut names = |list: &str, declared: &[String]| -> Box<[HeaderName]> {
+        let one = |(index, name): (usize, &String)| {
+            let parsed = HeaderRules::parse_name(name);
+            let told = |error: TemplateError| {
+                let field = format!("{field}.{list}[{index}]");
+                problems.push(Problem::new(Code::InvalidFilter, field, error.to_string(), error.remedy()));
+            };
+            parsed.map_err(told).ok()
+        };
+        declared.iter().enumerate().filter_map(one).collect()
+    };
+    let shown = names("allowedHeaders", allowed_headers);
+    let passed_on = names("allowedResponseHeaders", allowed_response_headers);
+    if timeout.is_zero() {
+        let what = "a service that has no time to answer answers nothing";
+        problems.push(Problem::new(Code::InvalidTimeout, format!("{field}.timeout"), what, "use 1ms or more"));
+    }
+    let resolved = backends::of_filter(lookup, from, &format!("{field}.backendRef"), backend_ref, problems);
+    let auth = ExternalAuth { target, shown, passed_on, timeout: timeout.as_std(), fail_open: *fail_open };
+    Some(DraftAuthService { auth, name: resolved.name, target: resolved.target })
 }
 
 /// As HTTPRoute has it, pages may use what a form could do anyway when nothing is said.

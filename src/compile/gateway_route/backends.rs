@@ -12,6 +12,7 @@ use super::super::report::Problem;
 use super::filters;
 use super::parameters::Parameters;
 use super::unsupported;
+use crate::api::BackendObjectRef;
 use crate::api::gateway_route::{AppProtocol, BackendRef, BackendTls};
 use crate::source::{Kind, ObjectKey};
 
@@ -92,6 +93,47 @@ fn one(
     };
     let resolved = backend::resolve(lookup, reference, problems);
     DraftBackend { name: resolved.name, weight, filters, target: resolved.target }
+}
+
+/// What a filter's reference to a Service leads to, spoken to as the Service says.
+pub(super) fn of_filter(
+    lookup: &mut Lookup<'_>,
+    from: &ObjectKey,
+    field: &str,
+    declared: &BackendObjectRef,
+    problems: &mut Vec<Problem>,
+) -> backend::Resolved {
+    let BackendObjectRef { group, kind, name, namespace, port } = declared;
+    let invalid = || {
+        let namespace = namespace.as_deref().unwrap_or(&from.namespace);
+        backend::Resolved { name: format!("{namespace}/{name}:{port}").into(), target: Err(INVALID) }
+    };
+    if !group.is_empty() || kind != "Service" {
+        let kind = if group.is_empty() { kind.clone() } else { format!("{kind} of group {group}") };
+        let what = format!("{kind} cannot be a backend");
+        problems.push(Problem::new(Code::InvalidKind, format!("{field}.kind"), what, "name a Service"));
+        return invalid();
+    }
+    let namespace_field = format!("{field}.namespace");
+    let reference =
+        Reference { from, field: &namespace_field, kind: Kind::Service, namespace: namespace.as_deref(), name };
+    let service = match reference::resolve(lookup, reference) {
+        Ok(service) => service,
+        Err(problem) => {
+            problems.push(problem);
+            return invalid();
+        }
+    };
+    let reference = backend::BackendRef {
+        service,
+        port: PortRef::Number(*port),
+        name_field: &format!("{field}.name"),
+        port_field: &format!("{field}.port"),
+        speak: Speak::AsDeclared,
+        balancing: Balancing::default(),
+        missing: INVALID,
+    };
+    backend::resolve(lookup, reference, problems)
 }
 
 fn speak(

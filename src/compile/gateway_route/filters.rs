@@ -1,20 +1,17 @@
 //! Filters of a rule or of one of its backends.
 
-use std::collections::BTreeSet;
-
 use http::uri::Scheme;
 use http::{HeaderName, HeaderValue, StatusCode};
 
 use super::super::code::Code;
 use super::super::report::Problem;
 use super::parameters::Parameters;
-use super::{access, unsupported};
+use super::unsupported;
 use crate::api::gateway_route::{
     DirectResponse, Filter as Declared, FilterType, HeaderModifier, HeaderValue as DeclaredHeader, PathModifier,
     PathModifierType, RedirectScheme, RequestRedirect, UrlRewrite,
 };
 use crate::filter::{self, Filter, HeaderRules, HeaderTemplate, PathRewrite, Redirect, Rewrite, TemplateError};
-use crate::table::Access;
 
 /// What filters are lowered with.
 struct Lowering<'a> {
@@ -22,31 +19,35 @@ struct Lowering<'a> {
     problems: &'a mut Vec<Problem>,
 }
 
-/// The filters of a rule, in their order; those that have a step of their own go to `access`.
+/// Whether filters of a type run at a step of their own, wherever they are declared.
+pub(super) fn has_own_step(filter_type: FilterType) -> bool {
+    match filter_type {
+        FilterType::IpAccess | FilterType::Cors | FilterType::ExternalAuth => true,
+        FilterType::RequestHeaderModifier
+        | FilterType::ResponseHeaderModifier
+        | FilterType::UrlRewrite
+        | FilterType::RequestMirror
+        | FilterType::RequestRedirect
+        | FilterType::DirectResponse => false,
+    }
+}
+
+/// The filters of a rule, in their order, but for those that have a step of their own.
 pub(super) fn of_rule(
     rule: &str,
     declared: &[Declared],
     parameters: &Parameters,
-    access: &mut Access,
     problems: &mut Vec<Problem>,
 ) -> Vec<Filter> {
     let mut filters = Vec::new();
     let mut answer: Option<&str> = None;
-    let mut once = BTreeSet::new();
     let mut rewrite: Option<String> = None;
-    for (index, filter) in declared.iter().enumerate() {
+    for (index, filter) in declared.iter().enumerate().filter(|(_, filter)| !has_own_step(filter.filter_type)) {
         let field = format!("{rule}.filters[{index}]");
         let mut incompatible = |what: String, remedy: &str| {
             problems.push(Problem::new(Code::IncompatibleFilters, field.as_str(), what, remedy));
         };
-        let has_own_step =
-            matches!(filter.filter_type, FilterType::IpAccess | FilterType::Cors | FilterType::ExternalAuth);
-        if has_own_step && !once.insert(name(filter.filter_type)) {
-            incompatible(format!("the rule has another {}", name(filter.filter_type)), "make one of the two");
-        }
-        if let Some(answer) = answer
-            && !has_own_step
-        {
+        if let Some(answer) = answer {
             incompatible(format!("it comes after {answer}, which answers every request"), "remove one of them");
         }
         match filter.filter_type {
@@ -74,11 +75,9 @@ pub(super) fn of_rule(
             | FilterType::ResponseHeaderModifier
             | FilterType::RequestMirror => {}
         }
-        let mut lowering = Lowering { parameters, problems };
-        if has_own_step {
-            lowering.own_step(&field, filter, access);
-        } else {
-            filters.extend(lowering.filter(&field, filter));
+        // Copies are made of what all filters have left, so they are no step among them.
+        if filter.filter_type != FilterType::RequestMirror {
+            filters.extend(Lowering { parameters, problems }.filter(&field, filter));
         }
     }
     filters
@@ -121,61 +120,8 @@ pub(super) fn answer(filters: &[Filter]) -> bool {
 }
 
 impl Lowering<'_> {
-    /// Whether the settings that are there are those of the type.
-    fn fits(&mut self, field: &str, declared: &Declared) -> bool {
-        let Declared {
-            filter_type,
-            ip_access,
-            cors,
-            external_auth,
-            request_header_modifier,
-            response_header_modifier,
-            url_rewrite,
-            request_mirror,
-            request_redirect,
-            direct_response,
-        } = declared;
-        let set = [
-            (FilterType::IpAccess, "ipAccess", ip_access.is_some()),
-            (FilterType::Cors, "cors", cors.is_some()),
-            (FilterType::ExternalAuth, "externalAuth", external_auth.is_some()),
-            (FilterType::RequestHeaderModifier, "requestHeaderModifier", request_header_modifier.is_some()),
-            (FilterType::ResponseHeaderModifier, "responseHeaderModifier", response_header_modifier.is_some()),
-            (FilterType::UrlRewrite, "urlRewrite", url_rewrite.is_some()),
-            (FilterType::RequestMirror, "requestMirror", request_mirror.is_some()),
-            (FilterType::RequestRedirect, "requestRedirect", request_redirect.is_some()),
-            (FilterType::DirectResponse, "directResponse", direct_response.is_some()),
-        ];
-        let mut fits = true;
-        for (of, member, is_set) in set {
-            if is_set != (of == *filter_type) {
-                fits = false;
-                let what = format!("{member} must be set exactly when type is {}", name(of));
-                let remedy = if is_set { "remove it, or correct type" } else { "add it, or correct type" };
-                self.invalid(format!("{field}.{member}"), what, remedy);
-            }
-        }
-        fits
-    }
-
-    /// A filter that runs at a step of its own.
-    fn own_step(&mut self, field: &str, declared: &Declared, access: &mut Access) {
-        if !self.fits(field, declared) {
-            return;
-        }
-        if let Some(declared) = &declared.ip_access {
-            let ip = access::ip_access(&format!("{field}.ipAccess"), declared, self.problems);
-            access.ip = Some(Box::new(ip));
-        } else if let Some(declared) = &declared.cors {
-            access.cors = access::cors(&format!("{field}.cors"), declared, self.problems).map(Box::new);
-        } else {
-            let value = name(declared.filter_type);
-            self.problems.push(unsupported::value(&format!("{field}.type"), value));
-        }
-    }
-
     fn filter(&mut self, field: &str, declared: &Declared) -> Option<Filter> {
-        if !self.fits(field, declared) {
+        if !fits(field, declared, self.problems) {
             return None;
         }
         let Declared {
@@ -373,13 +319,50 @@ impl Lowering<'_> {
     }
 }
 
+/// Whether the settings that are there are those of the type.
+pub(super) fn fits(field: &str, declared: &Declared, problems: &mut Vec<Problem>) -> bool {
+    let Declared {
+        filter_type,
+        ip_access,
+        cors,
+        external_auth,
+        request_header_modifier,
+        response_header_modifier,
+        url_rewrite,
+        request_mirror,
+        request_redirect,
+        direct_response,
+    } = declared;
+    let set = [
+        (FilterType::IpAccess, "ipAccess", ip_access.is_some()),
+        (FilterType::Cors, "cors", cors.is_some()),
+        (FilterType::ExternalAuth, "externalAuth", external_auth.is_some()),
+        (FilterType::RequestHeaderModifier, "requestHeaderModifier", request_header_modifier.is_some()),
+        (FilterType::ResponseHeaderModifier, "responseHeaderModifier", response_header_modifier.is_some()),
+        (FilterType::UrlRewrite, "urlRewrite", url_rewrite.is_some()),
+        (FilterType::RequestMirror, "requestMirror", request_mirror.is_some()),
+        (FilterType::RequestRedirect, "requestRedirect", request_redirect.is_some()),
+        (FilterType::DirectResponse, "directResponse", direct_response.is_some()),
+    ];
+    let mut fits = true;
+    for (of, member, is_set) in set {
+        if is_set != (of == *filter_type) {
+            fits = false;
+            let what = format!("{member} must be set exactly when type is {}", name(of));
+            let remedy = if is_set { "remove it, or correct type" } else { "add it, or correct type" };
+            problems.push(Problem::new(Code::InvalidFilter, format!("{field}.{member}"), what, remedy));
+        }
+    }
+    fits
+}
+
 /// The names of the parameters that a path uses, well-formed or not.
 fn parameters_of(path: &str) -> impl Iterator<Item = &str> {
     path.split('/').filter_map(|segment| segment.strip_prefix(':').or_else(|| segment.strip_prefix('*')))
 }
 
 /// The type as users write it.
-fn name(filter_type: FilterType) -> &'static str {
+pub(super) fn name(filter_type: FilterType) -> &'static str {
     match filter_type {
         FilterType::IpAccess => "IPAccess",
         FilterType::Cors => "CORS",

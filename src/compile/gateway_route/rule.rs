@@ -12,7 +12,7 @@ use super::parameters::Parameters;
 use super::resilience::{self, Resilience};
 use super::session;
 use super::unsupported::Unsupported;
-use super::{Common, backends, filters};
+use super::{Common, access, backends, filters, mirrors};
 use crate::api;
 use crate::api::gateway_route::{
     ConsistentHash, HashKeyType, LoadBalancer, LoadBalancerType, Observability, RouteRule,
@@ -62,7 +62,6 @@ pub(super) fn lower(
 
     let mut unsupported = Unsupported::new(&field, &mut problems);
     unsupported.refuse("jwt", jwt.as_ref());
-    unsupported.refuse("request", request.as_ref());
     unsupported.refuse("compression", compression.as_ref());
     let mut observe = Observe::default();
     if let Some(Observability { access_log, trace_sample_percent }) = observability {
@@ -90,7 +89,10 @@ pub(super) fn lower(
     });
     draft.listeners = common.listeners;
     draft.https_redirect = common.https_redirect;
-    draft.filters = filters::of_rule(&field, filters, &parameters, &mut draft.access, &mut problems);
+    draft.filters = filters::of_rule(&field, filters, &parameters, &mut problems);
+    access::of_rule(lookup, key, &field, filters, &mut draft, &mut problems);
+    draft.access.body = access::body(request.as_ref());
+    draft.mirrors = mirrors::lower(lookup, key, &field, filters, &mut problems);
     draft.observe = observe;
     draft.timeouts = self::timeouts(&field, timeouts.as_ref(), &mut problems);
     let Resilience { policy, retry } = resilience::lower(&field, rule, &draft.timeouts, &mut problems);

@@ -67,6 +67,8 @@ families! {
         "Exchanges whose spans were lost because the collector took them too slowly or not at all.";
 
     // What is served, and what it is served from.
+    MIRRORED: 1 = COUNTER "headgate_mirror_requests_total" ["result"],
+        "Copies of requests: sent, failed, dropped because too many were under way, or not made of too large a body.";
     CERTIFICATE_NOT_AFTER: 3 = GAUGE "headgate_tls_certificate_not_after_seconds" ["namespace", "secret", "host"],
         "When a certificate ends to be valid, in seconds since 1970.";
     ENDPOINTS: 2 = GAUGE "headgate_upstream_endpoints" ["service", "state"],

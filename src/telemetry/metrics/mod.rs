@@ -32,7 +32,7 @@ pub use control::{CertificateExpiry, ObjectCount, ObjectState};
 pub use ledger::RouteLabels;
 pub use service::{EndpointState, ServiceSample};
 pub use store::StoreMetrics;
-pub use worker::{Exchange, HandshakeFailure, WorkerMetrics};
+pub use worker::{Copied, Exchange, HandshakeFailure, WorkerMetrics};
 
 /// The type of what [`Metrics::encode`] makes, for a response's `Content-Type`.
 pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;

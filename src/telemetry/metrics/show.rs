@@ -13,7 +13,7 @@ use super::ledger::Totals;
 use super::lines::Lines;
 use super::process::Process;
 use super::route::BytesSample;
-use super::worker::{BUSY, HandshakeCells, ListenerCells, PoolCells, WorkerCells};
+use super::worker::{BUSY, Copied, HandshakeCells, ListenerCells, PoolCells, WorkerCells};
 
 /// Writes what is counted by route, rule and service.
 pub(super) fn exchanges(totals: &Totals, out: &mut String) {
@@ -62,7 +62,7 @@ pub(super) fn exchanges(totals: &Totals, out: &mut String) {
 }
 
 /// What is counted by listener and by worker, for all workers together.
-pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 11] {
+pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 12] {
     let mut in_flight = family::IN_FLIGHT.shown();
     let mut connections = family::CONNECTIONS.shown();
     let mut accepted = family::CONNECTIONS_TOTAL.shown();
@@ -99,6 +99,13 @@ pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 11] {
         busy.push([&number.to_string()], Value::Gauge(worker.busy.get() as f64 / BUSY));
     }
     let pool = |counter: fn(&PoolCells) -> &Counter| workers.iter().map(|worker| counter(&worker.pool).get()).sum();
+    let mut mirrored = family::MIRRORED.shown();
+    for result in Copied::ALL {
+        let count: u64 = workers.iter().map(|worker| worker.copies.of(result).get()).sum();
+        if count > 0 {
+            mirrored = mirrored.with([result.as_str()], Value::count(count));
+        }
+    }
     let idle = family::POOL_CONNECTIONS.shown().with(["idle"], Value::gauge(pool(|pool| &pool.idle)));
     let made = family::UPSTREAM_CONNECTIONS.shown().with([], Value::count(pool(|pool| &pool.connects)));
     let reused = family::UPSTREAM_REUSED.shown().with([], Value::count(pool(|pool| &pool.reuses)));
@@ -111,6 +118,7 @@ pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 11] {
         handshakes.into(),
         failed.into(),
         busy.into(),
+        mirrored.into(),
         idle.into(),
         made.into(),
         reused.into(),

@@ -96,6 +96,11 @@ impl WorkerMetrics {
         self.cells.busy.set((ratio * BUSY) as u64);
     }
 
+    /// A copy of a request is over, or was not made.
+    pub fn copied(&self, result: Copied) {
+        self.cells.copies.of(result).add(1);
+    }
+
     /// What the worker's pool has done since it began (connections made, requests that went out on one that was
     /// there), and how many connections rest in it now.
     pub fn set_pool(&self, connects: u64, reuses: u64, idle: u64) {
@@ -136,6 +141,7 @@ pub(super) struct WorkerCells {
     pub(super) handshakes_failed: HandshakeCells,
     /// In parts of [`BUSY`].
     pub(super) busy: Counter,
+    pub(super) copies: CopyCells,
     pub(super) pool: PoolCells,
     /// Exchanges that no route took.
     unrouted: RouteCells,
@@ -163,6 +169,53 @@ pub(super) struct HandshakeCells {
     pub(super) protocol: Counter,
 }
 
+/// What became of a copy of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copied {
+    /// It was answered.
+    Sent,
+    /// It was not answered, or not in time.
+    Failed,
+    /// Too many were under way.
+    Dropped,
+    /// The request's body is too large to be copied.
+    TooLarge,
+}
+
+impl Copied {
+    pub(super) const ALL: [Self; 4] = [Self::Sent, Self::Failed, Self::Dropped, Self::TooLarge];
+
+    /// The word for it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Dropped => "dropped",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+/// Copies of requests, by what became of them.
+#[derive(Debug, Default)]
+pub(super) struct CopyCells {
+    sent: Counter,
+    failed: Counter,
+    dropped: Counter,
+    too_large: Counter,
+}
+
+impl CopyCells {
+    pub(super) fn of(&self, result: Copied) -> &Counter {
+        match result {
+            Copied::Sent => &self.sent,
+            Copied::Failed => &self.failed,
+            Copied::Dropped => &self.dropped,
+            Copied::TooLarge => &self.too_large,
+        }
+    }
+}
+
 /// What the pool says of itself.
 #[derive(Debug, Default)]
 pub(super) struct PoolCells {
@@ -181,6 +234,7 @@ impl Default for WorkerCells {
             handshakes: DurationHistogram::default(),
             handshakes_failed: HandshakeCells::default(),
             busy: Counter::default(),
+            copies: CopyCells::default(),
             pool: PoolCells::default(),
             unrouted: RouteCells::default(),
             routes: (0..CHUNKS).map(|_| OnceLock::new()).collect(),

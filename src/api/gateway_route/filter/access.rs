@@ -38,7 +38,8 @@ pub struct ExternalAuth {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = pattern::ABSOLUTE_PATH))]
     pub path: Option<String>,
-    /// Headers of the request that are shown to the service, beside Host, method and path.
+    /// Headers of the request that are shown to the service, beside those that say what is asked for and by whom: Host,
+    /// X-Forwarded-Method, -Proto, -Host, -Uri and -For, X-Original-URL, X-Original-Method and X-Request-Id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
@@ -57,7 +58,8 @@ pub struct ExternalAuth {
     /// How long the service may take to answer.
     #[serde(default = "default_timeout")]
     pub timeout: Duration,
-    /// Lets requests pass while the service cannot be reached. When false they are answered 503.
+    /// Lets requests pass while the service cannot be reached, does not answer in time, or answers 5xx. When false they
+    /// are answered 503, or with that answer.
     #[serde(default)]
     pub fail_open: bool,
 }

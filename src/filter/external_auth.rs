@@ -1,0 +1,207 @@
+//! What another service is asked about a request, and what becomes of its answer.
+
+use std::fmt;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::PathAndQuery;
+use http::{Method, StatusCode};
+
+use super::Title;
+
+const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+const X_ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
+const X_ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
+/// What says where a request came from and which one it is. Clients cannot send these.
+const ORIGIN: [HeaderName; 6] = [
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-request-id"),
+];
+/// What a client is told of a refusal beside its status and body.
+const TOLD: [HeaderName; 7] = [
+    header::CACHE_CONTROL,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_TYPE,
+    header::LOCATION,
+    header::RETRY_AFTER,
+    header::SET_COOKIE,
+    header::WWW_AUTHENTICATE,
+];
+
+/// How a service is asked whether a request may pass.
+#[derive(Clone, Debug)]
+pub struct ExternalAuth {
+    /// What is asked for; that of the request itself when there is none.
+    pub target: Option<PathAndQuery>,
+    /// Headers of the request that the service is shown.
+    pub shown: Box<[HeaderName]>,
+    /// Headers of its answer that the backend gets, in place of what the client sent.
+    pub passed_on: Box<[HeaderName]>,
+    /// How long it may take to answer.
+    pub timeout: Duration,
+    /// Whether requests pass while it is out of order.
+    pub fail_open: bool,
+}
+
+/// What is made of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// The request may pass.
+    Pass,
+    /// It may not, and the client gets the answer.
+    Refuse,
+    /// The service is out of order.
+    Fault,
+}
+
+impl ExternalAuth {
+    /// The head of the question about a request: where it came from, in the words of Traefik's `forwardAuth`
+    /// (`X-Forwarded-Method`, `-Proto`, `-Host`, `-Uri`, `-For`) and of ingress-nginx's `auth-url` (`X-Original-URL`,
+    /// `X-Original-Method`), and the headers that are to be shown.
+    pub fn question(&self, method: &Method, authority: &HeaderValue, target: &str, headers: &HeaderMap) -> HeaderMap {
+        let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("/"));
+        let mut question = HeaderMap::new();
+        for name in self.shown.iter().chain(&ORIGIN) {
+            // A name that stands in both lists is not shown twice.
+            question.remove(name);
+            for value in headers.get_all(name) {
+                question.append(name, value.clone());
+            }
+        }
+        let scheme = headers.get("x-forwarded-proto").and_then(|scheme| scheme.to_str().ok()).unwrap_or("http");
+        let host = authority.to_str().unwrap_or_default();
+        question.insert(header::HOST, authority.clone());
+        question.insert(X_FORWARDED_METHOD, value(method.as_str()));
+        question.insert(X_FORWARDED_URI, value(target));
+        question.insert(X_ORIGINAL_METHOD, value(method.as_str()));
+        question.insert(X_ORIGINAL_URL, value(&format!("{scheme}://{host}{target}")));
+        question
+    }
+
+    /// Puts into the request what the backend is told of a pass. Of the same names, nothing of the client's stays,
+    /// whether the service was there to answer or not.
+    pub fn pass_on(&self, answer: Option<&HeaderMap>, headers: &mut HeaderMap) {
+        for name in &self.passed_on {
+            headers.remove(name);
+            for value in answer.iter().flat_map(|answer| answer.get_all(name)) {
+                headers.append(name, value.clone());
+            }
+        }
+    }
+
+    /// What the client is told of a refusal, beside its status and body.
+    pub fn told(answer: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+        let of = |name: &HeaderName| answer.get_all(name).iter().map(|value| (name.clone(), value.clone())).collect();
+        TOLD.iter().flat_map(|name| -> Vec<_> { of(name) }).collect()
+    }
+}
+
+impl Ruling {
+    /// What the status of an answer means.
+    pub fn of(status: StatusCode) -> Self {
+        match status.as_u16() {
+            200..=299 => Self::Pass,
+            300..=499 => Self::Refuse,
+            _ => Self::Fault,
+        }
+    }
+}
+
+impl fmt::Display for ExternalAuth {
+    /// `GET /check; shows Authorization; passes on X-User; within 500ms; passes when out of order`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { target, shown, passed_on, timeout, fail_open } = self;
+        match target {
+            Some(target) => write!(f, "GET {target}")?,
+            None => f.write_str("GET of the request's own path")?,
+        }
+        for (what, names) in [("shows", shown), ("passes on", passed_on)] {
+            if !names.is_empty() {
+                let names: Vec<_> = names.iter().map(|name| Title(name).to_string()).collect();
+                write!(f, "; {what} {}", names.join(", "))?;
+            }
+        }
+        write!(f, "; within {timeout:?}")?;
+        f.write_str(if *fail_open { "; requests pass while it is out of order" } else { "" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    fn auth() -> ExternalAuth {
+        ExternalAuth {
+            target: None,
+            shown: [header::AUTHORIZATION, HeaderName::from_static("x-forwarded-for")].into(),
+            passed_on: [HeaderName::from_static("x-user"), header::AUTHORIZATION].into(),
+            timeout: Duration::from_millis(500),
+            fail_open: false,
+        }
+    }
+
+    #[test]
+    fn a_question_says_what_is_asked_for_and_shows_what_it_may() {
+        let request = headers(&[
+            ("authorization", "Bearer a"),
+            ("cookie", "secret"),
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-request-id", "1"),
+        ]);
+        let host = HeaderValue::from_static("shop.test:8443");
+        let question = auth().question(&Method::PUT, &host, "/orders/7?x=1", &request);
+        let expected = [
+            ("host", "shop.test:8443"),
+            ("authorization", "Bearer a"),
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-method", "PUT"),
+            ("x-forwarded-uri", "/orders/7?x=1"),
+            ("x-original-method", "PUT"),
+            ("x-original-url", "https://shop.test:8443/orders/7?x=1"),
+            ("x-request-id", "1"),
+        ];
+        assert_eq!(question, headers(&expected));
+    }
+
+    #[test]
+    fn the_backend_gets_the_services_word_or_none() {
+        let sent = [("x-user", "forged"), ("x-user", "twice"), ("authorization", "Bearer a"), ("x-other", "1")];
+        let mut answered = headers(&sent);
+        auth().pass_on(Some(&headers(&[("x-user", "ann"), ("x-unlisted", "1")])), &mut answered);
+        assert_eq!(answered, headers(&[("x-user", "ann"), ("x-other", "1")]));
+        let mut silent = headers(&sent);
+        auth().pass_on(None, &mut silent);
+        assert_eq!(silent, headers(&[("x-other", "1")]));
+    }
+
+    #[test]
+    fn a_status_is_a_pass_a_refusal_or_a_fault() {
+        for (status, ruling) in [
+            (101, Ruling::Fault),
+            (200, Ruling::Pass),
+            (204, Ruling::Pass),
+            (302, Ruling::Refuse),
+            (401, Ruling::Refuse),
+            (429, Ruling::Refuse),
+            (500, Ruling::Fault),
+            (503, Ruling::Fault),
+        ] {
+            assert_eq!(Ruling::of(StatusCode::from_u16(status).unwrap()), ruling, "{status}");
+        }
+    }
+}
