@@ -73,6 +73,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     crate::api::Duration::from_str(text).map(|duration| duration.as_std()).map_err(|error| error.to_string())
 }
 
+/// A size as Kubernetes writes it: `64Mi`, `1Gi`, `500k`.
+///
+/// # Errors
+/// What is wrong and what would be right.
+pub fn size(text: &str) -> Result<usize, String> {
+    let size = crate::api::ByteSize::from_str(text).map_err(|error| error.to_string())?;
+    usize::try_from(size.bytes()).map_err(|_| format!("`{text}` is more than this machine can address"))
+}
+
 /// A network as people write it, or a single address.
 ///
 /// # Errors
@@ -102,6 +111,8 @@ pub struct Process {
     pub zone: Option<String>,
     /// How long stopping may take.
     pub grace: Grace,
+    /// How many bytes the counts of local limits may take.
+    pub limit_memory: usize,
     /// Whose word about a client's address is taken.
     pub trust: Trust,
 }

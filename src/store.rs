@@ -47,6 +47,8 @@ pub struct Store {
     dirty: BTreeSet<ObjectKey>,
     /// The Secrets worth keeping; `None` until somebody has said, and then all are.
     retained: Option<BTreeSet<ObjectKey>>,
+    /// Secrets that are watched by name, of which a list of all certificates knows nothing.
+    by_name: BTreeSet<ObjectKey>,
 }
 
 impl Store {
@@ -98,18 +100,26 @@ impl Store {
     /// and from now on their changes are kept. A private key that nothing refers to is thus in memory only between the
     /// first list and the first compile.
     ///
+    /// Those in `by_name` are watched each on its own, and are not asked for here.
+    ///
     /// Only for a source that can be asked: a store that is fed from files keeps what it is given.
-    pub fn retain_secrets(&mut self, referenced: &BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
+    pub fn retain_secrets(&mut self, referenced: &BTreeSet<ObjectKey>, by_name: BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
+        self.by_name = by_name;
         let held = self.objects.entry(Kind::Secret).or_default();
         held.retain(|key, _| referenced.contains(key));
         let wanted = match &self.retained {
             // Secrets that cannot be listed may well be got by their names.
             None if matches!(self.watches.get(&Kind::Secret), Some(Watch::Unavailable(_))) => {
-                referenced.iter().filter(|key| !held.contains_key(key)).cloned().collect()
+                let asked = |key: &&ObjectKey| !held.contains_key(*key) && !self.by_name.contains(*key);
+                referenced.iter().filter(asked).cloned().collect()
             }
             // Until now everything was kept, so what is not held does not exist.
             None => Vec::new(),
-            Some(retained) => referenced.difference(retained).filter(|key| !held.contains_key(key)).cloned().collect(),
+            Some(retained) => referenced
+                .difference(retained)
+                .filter(|key| !held.contains_key(key) && !self.by_name.contains(key))
+                .cloned()
+                .collect(),
         };
         self.retained = Some(referenced.clone());
         wanted
@@ -199,7 +209,7 @@ impl Store {
             }
             mattered |= self.apply(change);
         }
-        for key in gone {
+        for key in gone.difference(&self.by_name).cloned().collect::<Vec<_>>() {
             mattered |= self.apply(Change::Delete(key));
         }
         mattered

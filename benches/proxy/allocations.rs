@@ -9,7 +9,6 @@ use headgate::compile::{ClassSelection, Externals, Settings};
 use headgate::config::{Listen, Process};
 use headgate::drain::{Grace, Phase};
 use headgate::source::{Change, Kind, decode};
-use headgate::telemetry::access_log;
 use serde_json::json;
 use stats_alloc::Region;
 
@@ -28,13 +27,12 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             admin: Listen::loopback(0),
             workers: 1,
             redis: None,
-            access_log: access_log::Setting::Off,
+            grace: Grace { delay: Duration::ZERO, timeout: Duration::ZERO },
+            limit_memory: headgate::limit::DEFAULT_MEMORY,
+            trust: Trust::default(),
+            access_log: headgate::telemetry::access_log::Setting::Off,
             traces: None,
             zone: None,
-            grace: Grace { delay: Duration::ZERO, timeout: Duration::ZERO },
-            access_log: access_log::Setting::Off,
-            traces: None,
-            trust: Trust::default(),
         };
         let settings = Settings {
             class: ClassSelection::standalone(),
@@ -48,7 +46,11 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         running.published().await?;
 
         let mut rows = Vec::new();
-        for (path, what) in [("/", "allocations"), ("/64k", "allocations, 64 KiB body")] {
+        for (path, what) in [
+            ("/", "allocations"),
+            ("/64k", "allocations, 64 KiB body"),
+            ("/limited", "allocations, local limit and its headers"),
+        ] {
             let mut load = Load::warm(running.addresses.http, path, REQUESTS, None)?;
             let region = Region::new(ALLOCATOR);
             let done = load.run()?;
@@ -58,7 +60,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             rows.push(Row {
                 what: what.to_owned(),
                 figure: format!("{count:.2}"),
-                goal: if path == "/" { "8" } else { "" },
+                goal: if path == "/64k" { "" } else { "8" },
                 more: format!(
                     "{REQUESTS} keep-alive GETs, 64 connections: {:.0} bytes each",
                     change.bytes_allocated as f64 / done.requests
@@ -87,7 +89,25 @@ fn everything_to(backend: &Backend) -> anyhow::Result<Vec<Change>> {
         }),
         json!({
             "apiVersion": "headgate.dev/v1alpha1", "kind": "GatewayRoute", "metadata": {"name": "all"},
-            "spec": {"rules": [{"name": "all", "backendRefs": [{"name": "backend", "port": port}]}]},
+            "spec": {"rules": [
+                {"name": "all", "backendRefs": [{"name": "backend", "port": port}]},
+                {
+                    "name": "limited",
+                    "matches": [{"path": {"value": "/limited"}}],
+                    "backendRefs": [{"name": "backend", "port": port}],
+                },
+            ]},
+        }),
+        json!({
+            "apiVersion": "headgate.dev/v1alpha1", "kind": "RateLimitPolicy", "metadata": {"name": "limited"},
+            "spec": {
+                "targetRefs": [
+                    {"group": "headgate.dev", "kind": "GatewayRoute", "name": "all", "sectionName": "limited"},
+                ],
+                "limits": [
+                    {"name": "per-ip", "requests": 1_000_000, "period": "1s", "key": [{"type": "ClientIP"}]},
+                ],
+            },
         }),
     ];
     let mut changes = Vec::new();

@@ -63,6 +63,7 @@ fn find(state: &State, path: &str, query: Option<&str>) -> Answer {
         "/api/v1/certificates" => Answer::json(&api::certificates(state)),
         "/api/v1/objects" => Answer::json(&api::objects(state)),
         "/api/v1/policies" => Answer::json(&api::policies(state)),
+        "/api/v1/limits" => Answer::json(&api::limits(state)),
         "/api/v1/log-level" => Answer::json(&api::log_level()),
         "/debug/pprof/heap" => Answer::problem(
             StatusCode::NOT_IMPLEMENTED,

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::State;
 use crate::compile::{Listed, ListedObject};
-use crate::table::Description;
+use crate::table::{Description, PolicyStanding};
 use crate::telemetry::log;
 use crate::upstream::Bound;
 
@@ -71,6 +71,18 @@ pub(super) struct Routes {
 pub(super) fn routes(state: &State) -> Versioned<Routes> {
     let table = state.tables.load();
     Versioned::new(Routes { generation: table.generation, table: table.describe() })
+}
+
+/// The rate limits that are enforced, and what they have decided.
+#[derive(Serialize)]
+pub(super) struct Limits {
+    generation: u64,
+    policies: Vec<PolicyStanding>,
+}
+
+pub(super) fn limits(state: &State) -> Versioned<Limits> {
+    let table = state.tables.load();
+    Versioned::new(Limits { generation: table.generation, policies: table.policies() })
 }
 
 /// What is wrong with what is declared.

@@ -128,6 +128,10 @@ async fn the_api_says_its_version() {
         admin.json("/api/v1/routes").await,
         serde_json::json!({ "version": "v1", "generation": 7, "hosts": [], "clusters": [], "certificates": [] })
     );
+    assert_eq!(
+        admin.json("/api/v1/limits").await,
+        serde_json::json!({ "version": "v1", "generation": 7, "policies": [] })
+    );
     assert_eq!(admin.json("/api/v1/problems").await, serde_json::json!({ "version": "v1", "problems": [] }));
 }
 

@@ -1,6 +1,7 @@
 //! `GatewayRoute`: hosts, TLS, token checks and rules with their matches, filters, backends and traffic settings.
 
 mod backend;
+mod basic_auth;
 mod filter;
 mod health;
 mod jwt;
@@ -24,6 +25,7 @@ use super::{
 
 pub use self::{
     backend::{AppProtocol, BackendRef, BackendTls},
+    basic_auth::BasicAuth,
     filter::{
         Cors, CorsMethod, DirectResponse, ExternalAuth, Filter, FilterType, HeaderModifier, HeaderValue, IpAccess,
         PathModifier, PathModifierType, RedirectScheme, RequestMirror, RequestRedirect, UrlRewrite,

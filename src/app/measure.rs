@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::auth::Proof;
 use crate::compile::{Report, State};
 use crate::source::Change;
 use crate::store::Watch;
-use crate::table::Table;
+use crate::table::{Scope, Table};
 use crate::telemetry::{
-    CertificateExpiry, EndpointState, Metrics, ObjectCount, ObjectState, RouteLabels, ServiceSample,
+    CertificateExpiry, EndpointState, LimitLabels, Metrics, ObjectCount, ObjectState, RouteLabels, ServiceSample,
 };
 use crate::upstream::Circuit;
 
@@ -28,6 +29,12 @@ pub(super) fn events(metrics: &Metrics, batch: &[Change]) {
 /// Numbers that change with the table.
 pub(super) fn table(metrics: &Metrics, table: &Table) {
     metrics.set_routes(route_labels(table));
+    metrics.set_limits(limits(table));
+    let proofs = table.routes.iter().filter_map(|route| route.requirement.as_ref()?.proof.as_ref());
+    metrics.set_providers(proofs.flat_map(|proof| match proof {
+        Proof::Token(token) => token.providers.iter().map(|provider| provider.name.clone()).collect(),
+        Proof::Basic(_) => Vec::new(),
+    }));
     metrics.set_certificates(table.certificates.iter().map(|(_, certificate)| {
         let (namespace, secret) = &certificate.secret;
         CertificateExpiry {
@@ -70,6 +77,21 @@ pub(super) fn services(table: &Table) -> Vec<ServiceSample> {
         sample.circuit = [sample.circuit, circuit].into_iter().flatten().reduce(f64::max);
     }
     samples.into_values().collect()
+}
+
+/// The limits of a table, by name.
+fn limits(table: &Table) -> impl Iterator<Item = LimitLabels> + '_ {
+    table.policies.iter().flat_map(|limits| {
+        limits.list.iter().map(|rate| LimitLabels {
+            policy: limits.policy.to_string(),
+            limit: rate.limit.name.to_string(),
+            scope: match rate.scope {
+                Scope::Local => "local",
+                Scope::Global { .. } => "global",
+            },
+            tally: rate.tally.clone(),
+        })
+    })
 }
 
 /// Numbers that change with the report.

@@ -1,5 +1,6 @@
 //! The composition root: build, spawn, wait, drain. Nobody may use this but the command line.
 
+mod key_sets;
 mod measure;
 mod problem;
 mod reconcile;
@@ -24,10 +25,11 @@ use crate::admin;
 use crate::compile::{self, Listed, Report};
 use crate::config::{Listen, Process};
 use crate::drain::{self, Drain, Phase, Signal};
-use crate::limit::SharedStore;
+use crate::limit::{LocalStore, SharedStore};
 use crate::proxy::{self, Bound, Capacity, Memory};
 use crate::snapshot::{Publisher, Reader};
-use crate::source::{Change, Kind, ObjectKey};
+use crate::source::kubernetes::SecretsWanted;
+use crate::source::{Change, Kind};
 use crate::store::Store;
 use crate::table::Table;
 use crate::telemetry::{AccessLog, Metrics, Tap, Tracer, access_log, trace};
@@ -89,7 +91,7 @@ impl App {
         process: Process,
         mut settings: compile::Settings,
         kinds: impl IntoIterator<Item = Kind>,
-        secrets_wanted: Option<mpsc::Sender<ObjectKey>>,
+        secrets_wanted: Option<SecretsWanted>,
     ) -> anyhow::Result<Self> {
         let http = bind(process.http, process.workers).with_context(|| format!("--http {}", process.http))?;
         let https = bind(process.https, process.workers).with_context(|| format!("--https {}", process.https))?;
@@ -98,9 +100,10 @@ impl App {
         let addresses = admin::Addresses { http: http.address, https: https.address, admin: admin.local_addr()? };
         let metrics = Metrics::new(process.workers);
         settings.externals.zone = process.zone.as_deref().map(Arc::from);
-        if let Some(redis) = &process.redis {
-            settings.externals.shared_limits = Some(shared_limits::open(redis, process.workers, &metrics)?);
-        }
+        let redis = process.redis.as_ref().map(|redis| shared_limits::open(redis, process.workers, &metrics));
+        let redis = redis.transpose()?;
+        let shared_limits_available = redis.as_ref().map(|redis| redis.available());
+        settings.externals.shared_limits = redis.map(|redis| -> Arc<dyn SharedStore> { redis });
         let log = match &process.access_log {
             access_log::Setting::Off => None,
             access_log::Setting::On(plan) => {
@@ -127,7 +130,8 @@ impl App {
                 readiness,
                 received,
                 secrets_wanted,
-            ),
+            )
+            .watching(shared_limits_available),
             process,
             http,
             https,
@@ -176,6 +180,8 @@ impl App {
             drain,
         } = self;
         let tap = Tap::default();
+        let limits = Arc::new(LocalStore::new(process.limit_memory));
+        metrics.set_local_limits(limits.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(reconcile.run(drain.clone()));
         let epoch = Instant::now();
@@ -230,6 +236,7 @@ impl App {
                 grace: process.grace,
                 epoch,
                 trust: process.trust,
+                limits,
             },
             readiness.clone(),
         ));
@@ -348,6 +355,7 @@ struct WorkerParts {
     /// When time began, for workers and for those who look at what they did.
     epoch: Instant,
     trust: Trust,
+    limits: Arc<LocalStore>,
 }
 
 /// Starts the workers once there is something to serve, and waits for their threads.
@@ -387,6 +395,7 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
                 log: parts.log.clone(),
                 tracer: parts.tracer.clone(),
                 tap: parts.tap.clone(),
+                limits: parts.limits.clone(),
             })
         })
         .collect::<io::Result<Vec<_>>>()

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::key_sets::KeySets;
 use super::upkeep::Checks;
 use super::{measure, problem};
 use crate::compile::{self, Compiled, Report};
 use crate::drain::{Drain, Phase};
 use crate::snapshot::Publisher;
+use crate::source::kubernetes::SecretsWanted;
 use crate::source::{Change, Kind, ObjectKey};
 use crate::store::{Store, Watch};
 use crate::table::Table;
@@ -20,6 +22,9 @@ use crate::telemetry::Metrics;
 const QUIET: Duration = Duration::from_millis(3);
 /// A change is never held off longer than this.
 const HOLD_OFF: Duration = Duration::from_millis(25);
+
+/// Objects that wait to be made anew for their keys.
+const KEYS_CHANGED: usize = 1024;
 
 /// How far the control side has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,7 +46,12 @@ pub(super) struct Reconcile {
     metrics: Metrics,
     readiness: watch::Sender<Readiness>,
     changes: mpsc::Receiver<Vec<Change>>,
-    secrets_wanted: Option<mpsc::Sender<ObjectKey>>,
+    /// Whether the store of shared limits can be asked.
+    shared_limits: Option<watch::Receiver<bool>>,
+    secrets_wanted: Option<SecretsWanted>,
+    key_sets: KeySets,
+    /// Objects whose keys have begun or ceased to be there.
+    keys_changed: mpsc::Receiver<ObjectKey>,
     /// What is dirty and not compiled yet.
     dirty: BTreeSet<ObjectKey>,
     batches: u64,
@@ -58,9 +68,12 @@ impl Reconcile {
         metrics: Metrics,
         readiness: watch::Sender<Readiness>,
         changes: mpsc::Receiver<Vec<Change>>,
-        secrets_wanted: Option<mpsc::Sender<ObjectKey>>,
+        secrets_wanted: Option<SecretsWanted>,
     ) -> Self {
+        let (keys_told, keys_changed) = mpsc::channel(KEYS_CHANGED);
         let reconcile = Self {
+            key_sets: KeySets::new(keys_told, metrics.clone()),
+            keys_changed,
             store,
             settings,
             compiled: Compiled::empty(),
@@ -70,6 +83,7 @@ impl Reconcile {
             readiness,
             changes,
             secrets_wanted,
+            shared_limits: None,
             dirty: BTreeSet::new(),
             batches: 0,
             checks: Checks::default(),
@@ -77,6 +91,11 @@ impl Reconcile {
         let waiting = reconcile.waiting();
         reconcile.readiness.send_modify(|readiness| readiness.waiting = waiting);
         reconcile
+    }
+
+    /// The same, telling of policies that count in the store of shared limits whether it can be asked.
+    pub(super) fn watching(self, shared_limits: Option<watch::Receiver<bool>>) -> Self {
+        Self { shared_limits, ..self }
     }
 
     /// Runs until the drain has ended or every source has gone.
@@ -91,8 +110,18 @@ impl Reconcile {
                         return Ok(());
                     }
                 },
+                available = changed(&mut self.shared_limits) => self.shared_limits_are(available),
+                Some(object) = self.keys_changed.recv() => self.take_keys(object),
                 () = drain.reached(Phase::Ended) => return Ok(()),
             }
+        }
+    }
+
+    fn shared_limits_are(&mut self, available: bool) {
+        self.compiled.store_is_away(&self.store, !available);
+        // Before the first table there is nobody to tell yet.
+        if self.readiness.borrow().published {
+            self.tell();
         }
     }
 
@@ -120,6 +149,16 @@ impl Reconcile {
             readiness.published = true;
             readiness.batches = batches;
         });
+    }
+
+    /// An object is made anew for keys that have begun or ceased to be there, and so are others that wait for the same.
+    fn take_keys(&mut self, object: ObjectKey) {
+        let began = Instant::now();
+        self.dirty.insert(object);
+        while let Ok(object) = self.keys_changed.try_recv() {
+            self.dirty.insert(object);
+        }
+        self.compile(began);
     }
 
     /// How much longer a batch that followed would be waited for.
@@ -169,23 +208,37 @@ impl Reconcile {
                 "published"
             );
         }
-        let report = self.reports.borrow().clone();
-        if !Arc::ptr_eq(&new_report, &report) {
-            problem::tell(&report, &new_report);
-            measure::report(&self.metrics, &new_report);
-            self.reports.send_replace(new_report);
-        }
+        self.tell();
         self.checks.follow(&new_table);
         self.metrics.set_applied(new_table.generation, took, began.elapsed());
+        self.key_sets.settle(self.compiled.key_sets());
         self.want_secrets();
+    }
+
+    /// Publishes the report, if there is anything new in it.
+    fn tell(&self) {
+        let (new, report) = (self.compiled.report.clone(), self.reports.borrow().clone());
+        if !Arc::ptr_eq(&new, &report) {
+            problem::tell(&report, &new);
+            measure::report(&self.metrics, &new);
+            self.reports.send_replace(new);
+        }
     }
 
     /// Asks for Secrets that something has begun to refer to, and lets go of those that nothing refers to any more.
     fn want_secrets(&mut self) {
         let Some(source) = &self.secrets_wanted else { return };
-        for key in self.store.retain_secrets(self.compiled.referenced_secrets()) {
+        let values = self.compiled.referenced_values();
+        let asked = self.store.retain_secrets(self.compiled.referenced_secrets(), values.clone());
+        // After the store has been told that these are to be kept.
+        source.values.send_if_modified(|known| {
+            let differs = *known != values;
+            *known = values;
+            differs
+        });
+        for key in asked {
             // The queue holds more than can be asked for between two answers; one that is full is told of.
-            if source.try_send(key.clone()).is_err() {
+            if source.certificates.try_send(key.clone()).is_err() {
                 tracing::warn!(secret = %key, "cannot ask for a Secret: too many are being asked for");
             }
         }
@@ -201,4 +254,14 @@ impl Reconcile {
             .collect();
         format!("waiting for the first list of: {}", pending.join(", "))
     }
+}
+
+/// Waits for news of the store of shared limits: whether it can be asked.
+async fn changed(shared_limits: &mut Option<watch::Receiver<bool>>) -> bool {
+    if let Some(available) = shared_limits
+        && available.changed().await.is_ok()
+    {
+        return *available.borrow_and_update();
+    }
+    std::future::pending().await
 }

@@ -16,6 +16,9 @@ use crate::telemetry::{Metrics, StoreMetrics};
 
 /// A store in Redis, for so many workers. Whether it can be reached shows later: a process starts without it.
 pub(super) fn open(redis: &Redis, workers: usize, metrics: &Metrics) -> anyhow::Result<Arc<RedisStore>> {
+    if redis.timeout.is_zero() {
+        anyhow::bail!("--redis-timeout 0s leaves no time to ask; write 20ms or another time");
+    }
     let Redis { urls, username, password, ca_file, timeout, prefix } = redis;
     let addresses = Addresses { urls: urls.clone(), username: username.clone(), password: password.clone() };
     let (servers, secure, login) = addresses.parse().context("--redis-url")?;

@@ -1,6 +1,7 @@
 //! Which cluster, and which of its objects.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
@@ -10,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::app::trust;
 use crate::compile::{self, ClassSelection, Compiled, DEFAULT_CLASS, Externals};
+use crate::limit::Presumed;
 use crate::source::{Kind, kubernetes};
 use crate::store::Store;
 
@@ -69,9 +71,9 @@ impl Cluster {
     pub(super) async fn compile_once(&self) -> anyhow::Result<Compiled> {
         let client = Client::try_from(self.config().await?).context("the cluster cannot be spoken to")?;
         let (sender, mut changes) = mpsc::channel(16);
-        let (_wanted, asked) = mpsc::channel(1);
+        let (_wanted, asked) = kubernetes::secrets(1);
         let mut store = Store::awaiting(Kind::ALL);
-        let watching = kubernetes::run(client, self.watching(), sender, asked);
+        let watching = kubernetes::run(client.clone(), self.watching(), sender, asked);
         let listed = async {
             while !store.is_synced() {
                 let Some(batch) = changes.recv().await else { break };
@@ -84,7 +86,18 @@ impl Cluster {
         }
         anyhow::ensure!(store.is_synced(), "the cluster could not be listed: {}", unavailable(&store));
         let dirty = store.take_dirty();
-        Ok(compile::compile(&store, &self.settings()?, Compiled::empty(), &dirty))
+        let mut settings = self.settings()?;
+        // Whoever serves it may say where Redis is; what is declared is no less right without.
+        settings.externals.shared_limits = Some(Arc::new(Presumed));
+        let compiled = compile::compile(&store, &settings, Compiled::empty(), &dirty);
+        // Secrets of other types than a certificate's are read once it is known which.
+        for key in compiled.referenced_values() {
+            if let Some(change) = kubernetes::secret(&client, &key).await {
+                store.apply(change);
+            }
+        }
+        let dirty = store.take_dirty();
+        Ok(if dirty.is_empty() { compiled } else { compile::compile(&store, &settings, compiled, &dirty) })
     }
 }
 

@@ -53,6 +53,7 @@ impl Demo {
         [
             format!("\nServing {folder} on http://{http}\n\n"),
             line(format!("curl http://{http}/hello/world"), "the backend sees /greet/world"),
+            line(format!("curl -i http://{http}/hello/you"), "five a minute for each name, then 429"),
             line(format!("curl -i http://{http}/teapot"), "an answer without a backend"),
             line(format!("curl -H 'Host: echo.localhost' http://{http}/any"), "an Ingress"),
             line(format!("curl -i http://{http}/nothing"), "no route, and the answer says so"),

@@ -1,6 +1,7 @@
 //! `headgate run`: serve a folder, or one URL, without a cluster.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -12,6 +13,7 @@ use super::{CLEAN, Outcome, print};
 use crate::app::{App, Running, trust};
 use crate::compile::{self, ClassSelection, Externals};
 use crate::config::Listen;
+use crate::limit::Presumed;
 use crate::source::{Change, Kind, ObjectKey, decode, file};
 use crate::telemetry::log;
 
@@ -202,5 +204,8 @@ pub(super) fn compile_folder(path: &Path) -> anyhow::Result<(compile::Compiled, 
         store.apply(change);
     }
     let dirty = store.take_dirty();
-    Ok((compile::compile(&store, &settings()?, compile::Compiled::empty(), &dirty), folder))
+    let mut settings = settings()?;
+    // Whoever serves it may say where Redis is; what is declared is no less right without.
+    settings.externals.shared_limits = Some(Arc::new(Presumed));
+    Ok((compile::compile(&store, &settings, compile::Compiled::empty(), &dirty), folder))
 }

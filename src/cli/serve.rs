@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use kube::Client;
-use tokio::sync::mpsc;
 
 use super::cluster::Cluster;
 use super::serving::{Serving, control_runtime};
@@ -53,7 +52,7 @@ impl Serve {
         let config = self.cluster.config().await?;
         let lease_namespace = self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).context("the cluster cannot be spoken to")?;
-        let (wanted, asked) = mpsc::channel(WANTED);
+        let (wanted, asked) = kubernetes::secrets(WANTED);
         let app = App::build(self.serving.process(true)?, self.cluster.settings()?, Kind::ALL, Some(wanted)).await?;
         let changes = app.changes();
         let mut running = app.spawn();

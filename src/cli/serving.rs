@@ -63,6 +63,9 @@ pub(super) struct Serving {
     /// Load balancers that begin every connection with the PROXY protocol, version 1 or 2; none when omitted.
     #[arg(long, value_name = "CIDR,...", env = "HEADGATE_PROXY_PROTOCOL_FROM", value_delimiter = ',', value_parser = config::network)]
     pub(super) proxy_protocol_from: Vec<Network>,
+    /// How much memory the counts of local rate limits may take; about a million keys fit into 64Mi.
+    #[arg(long, value_name = "SIZE", env = "HEADGATE_RATE_LIMIT_MEMORY", value_parser = config::size, default_value = "64Mi")]
+    pub(super) rate_limit_memory: usize,
     /// How to write log lines [default: human on a terminal, json otherwise].
     #[arg(long, value_name = "FORMAT", env = "HEADGATE_LOG_FORMAT")]
     pub(super) log_format: Option<log::Format>,
@@ -93,6 +96,7 @@ impl Serving {
             },
             traces: trace::Setting::read(self.otlp_endpoint.as_deref(), &|name| std::env::var(name).ok())?,
             zone: self.zone.clone().filter(|zone| !zone.is_empty()),
+            limit_memory: self.rate_limit_memory,
             grace: Grace { delay: self.drain_delay.unwrap_or(delay), timeout: self.drain_timeout },
             trust: Trust {
                 proxies: self.trusted_proxies.iter().copied().collect(),

@@ -149,9 +149,37 @@ codes! {
     /// A session persistence that cannot be applied.
     InvalidSession = "HG1805", Error, Invalid, "invalid session persistence";
 
+    // Who is asking.
+    /// An issuer, or what a rule asks of tokens and passwords, that makes no sense.
+    InvalidIdentity = "HG1901", Error, Invalid, "invalid check of who is asking";
+    /// The keys of an issuer have never been fetched.
+    KeysUnavailable = "HG1902", Error, JwksUnavailable, "keys cannot be fetched";
+    /// The keys of an issuer cannot be fetched any more, and those fetched before are still used.
+    StaleKeys = "HG1903", Warning, JwksUnavailable, "earlier keys are still used";
+    /// There is nothing where the keys ought to be.
+    KeysNotFound = "HG1904", Error, JwksUnavailable, "keys do not exist";
+    /// The keys cannot be read, or are too weak.
+    InvalidKeys = "HG1905", Error, JwksUnavailable, "keys cannot be used";
+    /// There is nothing where the passwords ought to be.
+    PasswordsNotFound = "HG1906", Error, SecretNotFound, "passwords do not exist";
+    /// The passwords cannot be read.
+    InvalidPasswords = "HG1907", Error, InvalidSecret, "passwords cannot be used";
+    /// Passwords are kept in a way that is quick to guess.
+    WeakPasswords = "HG1908", Warning, InvalidSecret, "passwords are quick to guess";
+    /// A rule that takes tokens and passwords over TLS only is served in clear only.
+    OnlyInClear = "HG1909", Warning, Invalid, "every request will be refused";
+
     // Policies.
     /// What a policy attaches to does not exist.
     TargetNotFound = "HG1501", Error, TargetNotFound, "target does not exist";
+    /// An older policy attaches to the same target.
+    TargetTaken = "HG1502", Error, Conflicted, "target has another policy";
+    /// A limit, or the answer to requests over it, that cannot be applied.
+    InvalidLimit = "HG1503", Error, Invalid, "invalid limit";
+    /// A limit that is counted in Redis, and there is none.
+    NoSharedStore = "HG1504", Error, Invalid, "no Redis is configured";
+    /// A rule whose policy cannot be enforced; it is not served as if it had no limits.
+    PolicyRefused = "HG1505", Error, Invalid, "limits of the rule cannot be enforced";
 
     // Endpoints.
     /// Endpoints given by name and not by address.
@@ -203,10 +231,20 @@ pub enum Reason {
     CertificateNotFound,
     /// A certificate's Secret cannot be used.
     InvalidCertificate,
+    /// The keys of an issuer are not there, or cannot be used.
+    JwksUnavailable,
+    /// A Secret does not exist, or lacks what is wanted of it.
+    SecretNotFound,
+    /// What a Secret holds cannot be used.
+    InvalidSecret,
     /// A backend that is reached in a way that is not spoken.
     UnsupportedProtocol,
     /// What is declared is served.
     Programmed,
+    /// Requests are counted where they should be.
+    Enforced,
+    /// The store that requests are counted in is away.
+    StoreUnavailable,
 }
 
 impl Reason {
@@ -228,8 +266,13 @@ impl Reason {
             Self::InvalidKind => "InvalidKind",
             Self::CertificateNotFound => "CertificateNotFound",
             Self::InvalidCertificate => "InvalidCertificate",
+            Self::JwksUnavailable => "JWKSUnavailable",
+            Self::SecretNotFound => "SecretNotFound",
+            Self::InvalidSecret => "InvalidSecret",
             Self::UnsupportedProtocol => "UnsupportedProtocol",
             Self::Programmed => "Programmed",
+            Self::Enforced => "Enforced",
+            Self::StoreUnavailable => "StoreUnavailable",
         }
     }
 
@@ -255,8 +298,11 @@ impl Reason {
             | Self::InvalidKind
             | Self::CertificateNotFound
             | Self::InvalidCertificate
+            | Self::JwksUnavailable
+            | Self::SecretNotFound
+            | Self::InvalidSecret
             | Self::UnsupportedProtocol => Aspect::ResolvedRefs,
-            Self::Programmed => Aspect::Programmed,
+            Self::Programmed | Self::Enforced | Self::StoreUnavailable => Aspect::Programmed,
         }
     }
 }

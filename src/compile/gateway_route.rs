@@ -3,13 +3,15 @@
 mod access;
 mod backends;
 mod filters;
-mod matches;
+mod identity;
+pub(super) mod matches;
 mod mirrors;
 mod parameters;
 mod resilience;
 mod rule;
 mod session;
 mod tls;
+mod trust;
 mod unsupported;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,7 +30,9 @@ use crate::api::gateway_route::{GatewayRouteSpec, Tls};
 use crate::source::ObjectKey;
 use crate::table::{HostKey, Listeners};
 
+use self::identity::{Providers, Scope};
 use self::matches::RuleMatch;
+pub(super) use self::parameters::Parameters;
 
 /// What holds for every rule of a route.
 #[derive(Clone, Copy, Debug)]
@@ -54,9 +58,6 @@ pub(super) fn lower(
     }
     let mut lowered = Lowered::ours(key, &route.metadata);
     lowered.problems = findings.problems(|field| rule_of(field).is_none_or(|rule| rule >= rules.len()));
-    if !jwt_providers.is_empty() {
-        lowered.problems.push(unsupported::field("spec.jwtProviders"));
-    }
     let https_redirect = tls.as_ref().is_some_and(|tls| tls.http_redirect);
     let common =
         Common { listeners: self::listeners(listeners, https_redirect, &mut lowered.problems), https_redirect };
@@ -70,11 +71,22 @@ pub(super) fn lower(
 
     // What is wrong with the object as a whole spoils every rule: none of it may be served as if it said less.
     let spoilt = lowered.problems.iter().any(spoils);
+    let mut scope = Scope { settings, keyring, lookup: &mut lookup, lowered: &mut lowered };
+    let mut providers = Providers::lower(&mut scope, jwt_providers, rules);
+    // A rule that uses none of them is served whatever is wrong with them.
+    let untold = providers.problems.drain(..).filter(|problem| !findings.tell(problem, "spec.jwtProviders"));
+    lowered.problems.extend(untold);
     let mut names = BTreeSet::new();
     let mut claims: Vec<Claim> = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
         let mut of_rule = rule::lower(&mut lookup, key, index, rule, common);
         let field = format!("spec.rules[{index}]");
+        let mut scope = Scope { settings, keyring, lookup: &mut lookup, lowered: &mut lowered };
+        let (jwt, basic) = (rule.jwt.as_ref(), rule.basic_auth.as_ref());
+        let requirement = providers.requirement(&mut scope, &field, jwt, basic, &mut of_rule.problems);
+        of_rule.problems.extend(identity::unreachable(&field, jwt, basic, common.listeners));
+        let unidentified = requirement.is_err();
+        of_rule.draft.requirement = requirement.unwrap_or_default();
         of_rule.problems.retain(|problem| !findings.tell(problem, &field));
         of_rule.problems.splice(..0, findings.problems(|field| rule_of(field) == Some(index)));
         // What a source could not read of a match is only there to keep its place.
@@ -95,7 +107,7 @@ pub(super) fn lower(
                 "give it a name of its own",
             ));
         }
-        if spoilt || of_rule.problems.iter().any(spoils) {
+        if spoilt || unidentified || of_rule.problems.iter().any(spoils) {
             of_rule.draft.refuse();
         }
         let name = of_rule.draft.rule.clone();

@@ -14,6 +14,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::code::Code;
+use super::key_sets::KeySets;
 use super::report::Problem;
 use crate::source::{Object, ObjectKey};
 use crate::store::Store;
@@ -28,6 +29,10 @@ pub(super) struct Keyring {
     held: HashMap<ObjectKey, Held>,
     /// How many objects refer to each Secret, whether it exists or not.
     users: BTreeMap<ObjectKey, usize>,
+    /// The same for Secrets of which something else than a certificate is wanted.
+    value_users: BTreeMap<ObjectKey, usize>,
+    /// Keys of issuers, which are fetched.
+    pub(super) key_sets: KeySets,
 }
 
 /// What one Secret gives now.
@@ -75,6 +80,26 @@ impl Keyring {
                 self.held.remove(key);
             }
         }
+    }
+
+    /// One more object wants a value of the Secret.
+    pub(super) fn acquire_value(&mut self, key: &ObjectKey) {
+        *self.value_users.entry(key.clone()).or_default() += 1;
+    }
+
+    /// One object less wants a value of the Secret.
+    pub(super) fn release_value(&mut self, key: &ObjectKey) {
+        if let Some(users) = self.value_users.get_mut(key) {
+            *users -= 1;
+            if *users == 0 {
+                self.value_users.remove(key);
+            }
+        }
+    }
+
+    /// The Secrets of which something wants a value.
+    pub(super) fn values(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.value_users.keys()
     }
 
     /// The Secrets that something refers to.

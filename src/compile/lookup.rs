@@ -19,6 +19,9 @@ pub(super) enum Dependency {
     Namespace(Kind, Arc<str>),
     /// All objects of a kind.
     Kind(Kind),
+    /// The policies that attach to an object. No change of an object touches it, but that of a policy which attaches to
+    /// the object, or did.
+    Policies(ObjectKey),
 }
 
 impl Dependency {

@@ -8,13 +8,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::class::Owner;
 use super::cluster::ClusterKey;
+use super::key_sets::KeySetId;
 use super::lookup::Dependency;
+use super::policy::Policy;
 use super::report::Problem;
+use crate::auth::Requirement;
 use crate::filter::{ExternalAuth, Filter};
 use crate::source::ObjectKey;
 use crate::table::{
-    Access, Certificate, HashOn, HostKey, Listeners, Matcher, Observe, PathMatch, Precedence, Retry, Session, Timeouts,
-    TlsVersion, ValueMatch,
+    Access, Certificate, HashOn, HostKey, Listeners, Matcher, Observe, PathMatch, Precedence, RateLimits, Retry, Scope,
+    Session, Timeouts, TlsVersion, ValueMatch,
 };
 
 /// One object, lowered.
@@ -35,10 +38,18 @@ pub(super) struct Lowered {
     pub(super) tls: BTreeMap<HostKey, TlsClaim>,
     /// Every Secret it refers to and may.
     pub(super) secrets: BTreeSet<ObjectKey>,
+    /// Every Secret of which it wants something else than a certificate, and may.
+    pub(super) values: BTreeSet<ObjectKey>,
+    /// The key sets that are to be fetched for it.
+    pub(super) key_sets: Vec<KeySetId>,
     /// What is wrong with it on its own.
     pub(super) problems: Vec<Problem>,
-    /// For a policy: what it attaches to.
-    pub(super) ancestors: Vec<ObjectKey>,
+    /// For a policy of ours: what it asks for and where.
+    pub(super) policy: Option<Policy>,
+    /// For a policy: the numbers and names of those of its targets that are ours to tell of.
+    pub(super) ancestors: Vec<(usize, String)>,
+    /// The policies that apply to its rules.
+    pub(super) affected: BTreeSet<ObjectKey>,
     /// What it was made from.
     pub(super) read: BTreeSet<Dependency>,
 }
@@ -48,12 +59,16 @@ pub(super) struct Lowered {
 pub(super) struct Draft {
     /// Its name, or its number when it has none.
     pub(super) rule: Arc<str>,
+    /// Whether that is a name.
+    pub(super) named: bool,
     /// Whether it answers 500 for what is wrong with it.
     pub(super) refused: bool,
     pub(super) listeners: Listeners,
     pub(super) https_redirect: bool,
     /// All of it but the service to ask.
     pub(super) access: Access,
+    pub(super) limits: Option<Arc<RateLimits>>,
+    pub(super) requirement: Option<Arc<Requirement>>,
     pub(super) auth_service: Option<DraftAuthService>,
     pub(super) mirrors: Vec<DraftMirror>,
     pub(super) filters: Vec<Filter>,
@@ -86,6 +101,7 @@ pub(super) struct DraftMirror {
 pub(super) struct DraftBackend {
     pub(super) name: Arc<str>,
     pub(super) weight: u32,
+    pub(super) limits: Option<Arc<RateLimits>>,
     pub(super) filters: Vec<Filter>,
     pub(super) target: Result<ClusterKey, StatusCode>,
 }
@@ -133,10 +149,22 @@ impl Lowered {
             claims: BTreeMap::new(),
             tls: BTreeMap::new(),
             secrets: BTreeSet::new(),
+            values: BTreeSet::new(),
+            key_sets: Vec::new(),
             problems: Vec::new(),
+            policy: None,
             ancestors: Vec::new(),
+            affected: BTreeSet::new(),
             read: BTreeSet::new(),
         }
+    }
+}
+
+impl Lowered {
+    /// Whether it is a policy that counts in the store of shared limits.
+    pub(super) fn counts_globally(&self) -> bool {
+        let limits = self.policy.as_ref().and_then(|policy| policy.limits.as_ref().ok());
+        limits.is_some_and(|limits| limits.list.iter().any(|rate| matches!(rate.scope, Scope::Global { .. })))
     }
 }
 
@@ -153,10 +181,13 @@ impl Draft {
     pub(super) fn new(rule: Arc<str>) -> Self {
         Self {
             rule,
+            named: false,
             refused: false,
             listeners: Listeners::ALL,
             https_redirect: false,
             access: Access::default(),
+            limits: None,
+            requirement: None,
             auth_service: None,
             mirrors: Vec::new(),
             filters: Vec::new(),
@@ -175,6 +206,7 @@ impl Draft {
         *self = Self {
             refused: true,
             filters: vec![Filter::Refuse(StatusCode::INTERNAL_SERVER_ERROR)],
+            named: self.named,
             ..Self::new(self.rule.clone())
         };
     }

@@ -27,6 +27,7 @@ mod endpoint;
 mod findings;
 mod gateway_route;
 mod ingress;
+mod key_sets;
 mod keyring;
 mod listing;
 mod lookup;
@@ -44,12 +45,13 @@ pub use class::{CONTROLLER, ClassSelection, DEFAULT_CLASS};
 pub use cluster::Move;
 pub use code::{Code, Reason, Severity};
 pub use listing::{Listed, ListedCondition, ListedObject};
-pub use report::{Condition, ConditionType, ObjectReport, Problem, Report, State, Told};
+pub use report::{Ancestor, Condition, ConditionType, ObjectReport, Problem, Report, State, Told};
 
 use self::certificate::TlsHosts;
 use self::cluster::Clusters;
 use self::keyring::Keyring;
 use self::objects::{Living, Objects};
+use crate::auth::RemoteKeys;
 use crate::limit::SharedStore;
 use crate::source::{Kind, ObjectKey};
 use crate::store::Store;
@@ -93,6 +95,8 @@ pub struct Compiled {
     tls_hosts: TlsHosts,
     clusters: Clusters,
     keyring: Keyring,
+    /// Whether the store of shared limits is known to be away.
+    store_is_away: bool,
     secrets: BTreeSet<ObjectKey>,
 }
 
@@ -119,7 +123,7 @@ pub fn compile(store: &Store, settings: &Settings, previous: Compiled, dirty: &B
     }
     let living = Living { clusters: &mut next.clusters, keyring: &mut next.keyring };
     let touched = next.objects.update(store, settings, living, dirty);
-    next.secrets = next.keyring.referenced().cloned().collect();
+    next.secrets = next.keyring.referenced().chain(next.keyring.values()).cloned().collect();
 
     let mut told = touched.objects;
     let hosts = next.settle_hosts(&touched.hosts, &mut told);
@@ -128,7 +132,7 @@ pub fn compile(store: &Store, settings: &Settings, previous: Compiled, dirty: &B
     told.extend(dirty.iter().cloned());
     told.extend(next.clusters.take_changed());
 
-    if is_first || touched.routes || !touched.hosts.is_empty() || certificates_changed {
+    if is_first || touched.routes || touched.policies || !touched.hosts.is_empty() || certificates_changed {
         let mut clusters: Vec<_> = next.clusters.iter().cloned().collect();
         clusters.sort_by(|a, b| a.name.cmp(&b.name));
         next.table = Arc::new(Table {
@@ -140,6 +144,7 @@ pub fn compile(store: &Store, settings: &Settings, previous: Compiled, dirty: &B
                 next.table.certificates.clone()
             },
             routes: next.objects.routes().into(),
+            policies: next.objects.policies().into(),
             clusters: clusters.into(),
         });
     }
@@ -168,9 +173,26 @@ impl Compiled {
         moves
     }
 
+    /// Takes in that the store of shared limits is away, or is back: the policies that count there are told.
+    pub fn store_is_away(&mut self, store: &Store, away: bool) {
+        self.store_is_away = away;
+        self.tell(store, self.objects.counting_globally().cloned().collect());
+    }
+
     /// The Secrets that something of ours refers to and may, whether they exist or not.
     pub fn referenced_secrets(&self) -> &BTreeSet<ObjectKey> {
         &self.secrets
+    }
+
+    /// Secrets of which something else than a certificate is wanted, whatever their type is.
+    pub fn referenced_values(&self) -> BTreeSet<ObjectKey> {
+        self.keyring.values().cloned().collect()
+    }
+
+    /// The key sets that are to be fetched and kept fresh, with the object that is to be compiled again when one begins
+    /// or ceases to be there.
+    pub fn key_sets(&self) -> impl Iterator<Item = (&ObjectKey, &Arc<RemoteKeys>)> {
+        self.keyring.key_sets.iter()
     }
 
     fn move_endpoints(&mut self, store: &Store, dirty: &BTreeSet<ObjectKey>) -> Vec<Move> {

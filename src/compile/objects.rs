@@ -9,11 +9,13 @@ use super::findings::Findings;
 use super::keyring::Keyring;
 use super::lookup::{Dependency, Lookup};
 use super::lowered::{Draft, DraftAuthService, DraftBackend, DraftMirror, Lowered, TlsClaim};
-use super::{gateway_route, ingress, policy};
+use super::policy::{self, Attachments};
+use super::report::Problem;
+use super::{gateway_route, ingress};
 use crate::slot::{Slot, Slots};
 use crate::source::{Kind, Object, ObjectKey};
 use crate::store::Store;
-use crate::table::{AuthService, Backend, Backends, HostKey, Mirror, Route, RouteId, Target};
+use crate::table::{AuthService, Backend, Backends, HostKey, Mirror, RateLimits, Route, RouteId, Target};
 
 /// Every object that is compiled.
 #[derive(Debug, Default)]
@@ -23,6 +25,7 @@ pub(super) struct Objects {
     dependents: HashMap<Dependency, BTreeSet<ObjectKey>>,
     hosts: BTreeMap<HostKey, BTreeSet<ObjectKey>>,
     tls_hosts: BTreeMap<HostKey, BTreeSet<ObjectKey>>,
+    attachments: Attachments,
     slots: Slots,
 }
 
@@ -50,6 +53,8 @@ pub(super) struct Touched {
     pub(super) tls_hosts: BTreeSet<HostKey>,
     /// Whether there are routes that were not there before, or are no more.
     pub(super) routes: bool,
+    /// The same of policies.
+    pub(super) policies: bool,
 }
 
 /// What lives on from one compilation to the next beside the objects themselves.
@@ -78,9 +83,11 @@ impl Objects {
                 touched.objects.extend(self.dependents.get(&dependency).into_iter().flatten().cloned());
             }
         }
-        for key in &touched.objects {
+        self.update_policies(store, settings, &mut touched);
+        for key in touched.objects.iter().filter(|key| key.kind != Kind::RateLimitPolicy) {
             let before = self.remove(key);
-            let now = lower(store, settings, keyring, key).map(|lowered| {
+            let now = lower(store, settings, keyring, key).map(|mut lowered| {
+                self.attachments.apply(settings, &mut lowered);
                 let former = before.as_ref().map(|placed| placed.routes.as_slice()).unwrap_or_default();
                 place(store, settings, clusters, &mut self.slots, former, lowered)
             });
@@ -89,17 +96,73 @@ impl Objects {
                 touched.tls_hosts.extend(placed.lowered.tls.keys().cloned());
                 touched.routes |= !placed.routes.is_empty();
             }
+            let named = now.as_ref().map(|now| now.lowered.key_sets.as_slice()).unwrap_or_default();
+            keyring.key_sets.keep(key, named);
             // What is used again must not go in between, so the new is taken before the old is let go.
             if let Some(now) = now {
                 now.lowered.secrets.iter().for_each(|secret| keyring.acquire(secret));
+                now.lowered.values.iter().for_each(|secret| keyring.acquire_value(secret));
                 self.insert(now);
             }
             if let Some(before) = before {
                 before.lowered.secrets.iter().for_each(|secret| keyring.release(secret));
+                before.lowered.values.iter().for_each(|secret| keyring.release_value(secret));
                 before.clusters.iter().for_each(|cluster| clusters.release(store, cluster));
             }
         }
         touched
+    }
+
+    /// Lowers the policies among what is touched, before what they attach to: that is touched as well, and so are the
+    /// other policies there.
+    fn update_policies(&mut self, store: &Store, settings: &Settings, touched: &mut Touched) {
+        let policies: Vec<_> =
+            touched.objects.iter().filter(|key| key.kind == Kind::RateLimitPolicy).cloned().collect();
+        let mut targets = BTreeSet::new();
+        for key in policies {
+            let before = self.remove(&key);
+            let former = before.as_ref().and_then(|placed| placed.lowered.policy.as_ref());
+            let former = former.and_then(|policy| policy.limits.as_ref().ok());
+            let now = lower_policy(store, settings, &key, former.map(|limits| &**limits)).map(|lowered| Placed {
+                lowered,
+                routes: Vec::new(),
+                refused: Vec::new(),
+                clusters: Vec::new(),
+            });
+            for placed in before.iter().chain(&now) {
+                let policy = placed.lowered.policy.iter().flat_map(|policy| &policy.targets);
+                targets.extend(policy.map(|(_, target)| target.clone()));
+                touched.policies |= placed.lowered.policy.is_some();
+            }
+            if let Some(before) = &before {
+                self.attachments.detach(&before.lowered);
+            }
+            if let Some(now) = now {
+                self.attachments.attach(&now.lowered);
+                self.insert(now);
+            }
+        }
+        for target in targets {
+            touched.objects.extend(self.attachments.at(&target).cloned());
+            let dependents = self.dependents.get(&Dependency::Policies(target.object));
+            touched.objects.extend(dependents.into_iter().flatten().cloned());
+        }
+    }
+
+    /// What an object is told of policies: for one of them, which of its targets have another.
+    pub(super) fn losses_of_policy(&self, lowered: &Lowered) -> Vec<Problem> {
+        self.attachments.losses(lowered)
+    }
+
+    /// The policies that count in the store of shared limits.
+    pub(super) fn counting_globally(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.placed.iter().filter(|(_, placed)| placed.lowered.counts_globally()).map(|(key, _)| key)
+    }
+
+    /// Every policy that can be enforced, by name.
+    pub(super) fn policies(&self) -> Vec<Arc<RateLimits>> {
+        let policies = self.placed.values().filter_map(|placed| placed.lowered.policy.as_ref());
+        policies.filter_map(|policy| policy.limits.as_ref().ok().cloned()).collect()
     }
 
     pub(super) fn get(&self, key: &ObjectKey) -> Option<&Placed> {
@@ -188,17 +251,19 @@ fn lower(store: &Store, settings: &Settings, keyring: &mut Keyring, key: &Object
     match entry.object.as_ref()? {
         Object::Ingress(ingress) => Some(ingress::lower(settings, keyring, lookup, key, ingress, findings)),
         Object::GatewayRoute(route) => Some(gateway_route::lower(settings, keyring, lookup, key, route, findings)),
-        Object::RateLimitPolicy(policy) => {
-            let mut lowered = policy::lower(settings, lookup, key, policy);
-            lowered.problems.extend(findings.problems(|_| true));
-            Some(lowered)
-        }
-        Object::IngressClass(_)
+        Object::RateLimitPolicy(_)
+        | Object::IngressClass(_)
         | Object::Service(_)
         | Object::EndpointSlice(_)
         | Object::Secret(_)
         | Object::ReferenceGrant(_) => None,
     }
+}
+
+fn lower_policy(store: &Store, settings: &Settings, key: &ObjectKey, former: Option<&RateLimits>) -> Option<Lowered> {
+    let entry = store.get(key)?;
+    let Object::RateLimitPolicy(policy) = entry.object.as_ref()? else { return None };
+    Some(policy::lower(settings, Lookup::new(store), key, policy, Findings(&entry.findings), former))
 }
 
 /// Makes routes of the drafts. A route of the same name as a former one takes its slot over, and the others' are freed.
@@ -217,10 +282,13 @@ fn place(
     for draft in std::mem::take(&mut lowered.drafts) {
         let Draft {
             rule,
+            named: _,
             refused: is_refused,
             listeners,
             https_redirect,
             mut access,
+            limits,
+            requirement,
             auth_service,
             mirrors,
             filters,
@@ -258,8 +326,8 @@ fn place(
         });
         let mirrors = mirrors.collect();
         let backends = backends.into_iter().map(|backend| {
-            let DraftBackend { name, weight, filters, target } = backend;
-            Backend { name, weight, filters: filters.into(), target: resolve(target) }
+            let DraftBackend { name, weight, limits, filters, target } = backend;
+            Backend { name, weight, limits, filters: filters.into(), target: resolve(target) }
         });
         let backends = Backends::new(backends.collect());
         let slot = free.remove(&id).unwrap_or_else(|| slots.allocate());
@@ -270,6 +338,8 @@ fn place(
             listeners,
             https_redirect,
             access,
+            limits,
+            requirement,
             filters,
             mirrors,
             backends,

@@ -1,6 +1,6 @@
 //! What is said about declared resources: problems, and the conditions that follow from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -97,8 +97,19 @@ pub struct ObjectReport {
     pub problems: Vec<Problem>,
     /// The conditions of its status; none for kinds that have none, such as Ingress.
     pub conditions: Vec<Condition>,
-    /// For a policy: the objects it attaches to, each of which gets the conditions as one of `status.ancestors`.
-    pub ancestors: Vec<ObjectKey>,
+    /// For a policy: what becomes of it at each of its targets that is ours to tell of.
+    pub ancestors: Vec<Ancestor>,
+}
+
+/// What becomes of a policy at one of its targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ancestor {
+    /// The number of the target in `spec.targetRefs`.
+    pub target: usize,
+    /// The target, `GatewayRoute shop/shop`.
+    pub name: String,
+    /// The conditions there.
+    pub conditions: Vec<Condition>,
 }
 
 impl ObjectReport {
@@ -117,6 +128,13 @@ impl ObjectReport {
     /// The first problem as one line, for `status.message`.
     pub fn message(&self) -> Option<String> {
         self.problems.first().map(|problem| clipped(problem.to_string()))
+    }
+}
+
+impl fmt::Display for Ancestor {
+    /// `GatewayRoute shop/shop`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
     }
 }
 
@@ -203,6 +221,10 @@ pub enum ConditionType {
     PartiallyInvalid,
     /// Is what is declared what is served?
     Programmed,
+    /// Are requests counted where they should be?
+    Enforced,
+    /// Do policies bound how often it may be asked? Only present when so (GEP-713).
+    RateLimitPolicyAffected,
 }
 
 impl ConditionType {
@@ -213,12 +235,20 @@ impl ConditionType {
             Self::ResolvedRefs => "ResolvedRefs",
             Self::PartiallyInvalid => "PartiallyInvalid",
             Self::Programmed => "Programmed",
+            Self::Enforced => "Enforced",
+            Self::RateLimitPolicyAffected => "headgate.dev/RateLimitPolicyAffected",
         }
     }
 }
 
-/// The conditions of a GatewayRoute with these problems; `refused` are the rules that answer 500 out of `rules`.
-pub(super) fn route_conditions(problems: &[Problem], rules: usize, refused: &[Arc<str>]) -> Vec<Condition> {
+/// The conditions of a GatewayRoute with these problems; `refused` are the rules that answer 500 out of `rules`, and
+/// `policies` those that apply.
+pub(super) fn route_conditions(
+    problems: &[Problem],
+    rules: usize,
+    refused: &[Arc<str>],
+    policies: &BTreeSet<ObjectKey>,
+) -> Vec<Condition> {
     let accepted =
         verdict(problems, Aspect::Accepted, ConditionType::Accepted, Reason::Accepted, "every rule is valid");
     let resolved = verdict(
@@ -229,13 +259,15 @@ pub(super) fn route_conditions(problems: &[Problem], rules: usize, refused: &[Ar
         "every reference resolves",
     );
     let served = rules.saturating_sub(refused.len());
+    let reason = if accepted.status { resolved.reason } else { accepted.reason };
     let partial = (!refused.is_empty() && served > 0).then(|| Condition {
         type_: ConditionType::PartiallyInvalid,
         status: true,
-        reason: accepted.reason,
+        reason,
         message: clipped(format!("{} of {rules} rules answer 500: {}", refused.len(), refused.join(", "))),
     });
-    let programmed = if accepted.status {
+    let waits = problems.iter().any(|problem| problem.code == Code::KeysUnavailable);
+    let programmed = if accepted.status && refused.is_empty() && !waits {
         Condition {
             type_: ConditionType::Programmed,
             status: true,
@@ -244,19 +276,51 @@ pub(super) fn route_conditions(problems: &[Problem], rules: usize, refused: &[Ar
         }
     } else {
         let message = match (rules, served) {
+            _ if accepted.status && refused.is_empty() => "rules that ask for a token wait for keys".to_owned(),
             (0, _) => "nothing of it is served".to_owned(),
             (_, 0) => "every rule answers 500".to_owned(),
             (rules, served) if served < rules => format!("{} of {rules} rules answer 500", rules - served),
             (_, _) => "a part of what is declared belongs to others".to_owned(),
         };
-        Condition { type_: ConditionType::Programmed, status: false, reason: Reason::Invalid, message }
+        let reason = if accepted.status { resolved.reason } else { Reason::Invalid };
+        Condition { type_: ConditionType::Programmed, status: false, reason, message }
     };
-    [Some(accepted), Some(resolved), partial, Some(programmed)].into_iter().flatten().collect()
+    let affected = (!policies.is_empty()).then(|| {
+        let names: Vec<_> = policies.iter().map(|policy| format!("{}/{}", policy.namespace, policy.name)).collect();
+        Condition {
+            type_: ConditionType::RateLimitPolicyAffected,
+            status: true,
+            reason: Reason::Accepted,
+            message: clipped(format!("requests are limited by {}", names.join(", "))),
+        }
+    });
+    [Some(accepted), Some(resolved), partial, Some(programmed), affected].into_iter().flatten().collect()
 }
 
-/// The conditions of a RateLimitPolicy with these problems.
-pub(super) fn policy_conditions(problems: &[Problem]) -> Vec<Condition> {
-    vec![verdict(problems, Aspect::Accepted, ConditionType::Accepted, Reason::Accepted, "the policy is valid")]
+/// The conditions of a RateLimitPolicy with these problems: at the target of this number, or as a whole. `away` says
+/// that it counts in a store that is away.
+pub(super) fn policy_conditions(problems: &[Problem], target: Option<usize>, away: bool) -> Vec<Condition> {
+    // What is wrong with another target says nothing about this one.
+    let concerns = |problem: &&Problem| match (target_of(&problem.field), target) {
+        (Some(of), Some(target)) => of == target,
+        (None, _) | (_, None) => true,
+    };
+    let problems: Vec<_> = problems.iter().filter(concerns).cloned().collect();
+    let accepted =
+        verdict(&problems, Aspect::Accepted, ConditionType::Accepted, Reason::Accepted, "the policy is valid");
+    let enforced = accepted.status.then(|| {
+        let (reason, message) = match away {
+            false => (Reason::Enforced, "requests are counted"),
+            true => (Reason::StoreUnavailable, "Redis does not answer; failureMode says what happens meanwhile"),
+        };
+        Condition { type_: ConditionType::Enforced, status: !away, reason, message: message.to_owned() }
+    });
+    [accepted].into_iter().chain(enforced).collect()
+}
+
+/// The number in `spec.targetRefs[7].name`.
+fn target_of(field: &str) -> Option<usize> {
+    field.strip_prefix("spec.targetRefs[")?.split_once(']')?.0.parse().ok()
 }
 
 fn verdict(problems: &[Problem], aspect: Aspect, type_: ConditionType, good: Reason, message: &str) -> Condition {

@@ -7,7 +7,7 @@ use super::Compiled;
 use super::class::Owner;
 use super::findings::Findings;
 use super::objects::{self, Placed};
-use super::report::{self, Condition, ObjectReport, Problem};
+use super::report::{self, Ancestor, Condition, ObjectReport, Problem};
 use crate::source::{Kind, ObjectKey};
 use crate::store::{Entry, Store};
 use crate::table::HostKey;
@@ -56,13 +56,21 @@ impl Compiled {
         let mut problems = lowered.problems.clone();
         problems.extend(lowered.claims.keys().flat_map(|host| self.losses_on(host, &lowered.object)).cloned());
         problems.extend(lowered.tls.keys().filter_map(|host| self.tls_hosts.loss(host, &lowered.object)).cloned());
+        problems.extend(self.objects.losses_of_policy(lowered));
         let ours = lowered.owner == Owner::Us;
         if !ours && problems.is_empty() {
             return None;
         }
         let problems = report::ordered(problems);
-        let conditions = if ours { conditions(placed, &problems) } else { Vec::new() };
-        let (generation, uid, ancestors) = (lowered.generation, lowered.uid.clone(), lowered.ancestors.clone());
+        let away = self.store_is_away && lowered.counts_globally();
+        let conditions = if ours { conditions(placed, &problems, away) } else { Vec::new() };
+        let at = |(target, name): &(usize, String)| Ancestor {
+            target: *target,
+            name: name.clone(),
+            conditions: report::policy_conditions(&problems, Some(*target), away),
+        };
+        let ancestors = lowered.ancestors.iter().map(at).collect();
+        let (generation, uid) = (lowered.generation, lowered.uid.clone());
         Some(ObjectReport { ours, generation, uid, problems, conditions, ancestors })
     }
 
@@ -89,8 +97,8 @@ fn of_unread(standalone: bool, key: &ObjectKey, entry: &Entry, problems: Vec<Pro
         generation: metadata.and_then(|metadata| metadata.generation),
         uid: metadata.and_then(|metadata| metadata.uid.clone()),
         conditions: match key.kind {
-            Kind::GatewayRoute if ours => report::route_conditions(&problems, 0, &[]),
-            Kind::RateLimitPolicy if ours => report::policy_conditions(&problems),
+            Kind::GatewayRoute if ours => report::route_conditions(&problems, 0, &[], &BTreeSet::new()),
+            Kind::RateLimitPolicy if ours => report::policy_conditions(&problems, None, false),
             _ => Vec::new(),
         },
         problems,
@@ -98,10 +106,13 @@ fn of_unread(standalone: bool, key: &ObjectKey, entry: &Entry, problems: Vec<Pro
     }
 }
 
-fn conditions(placed: &Placed, problems: &[Problem]) -> Vec<Condition> {
+fn conditions(placed: &Placed, problems: &[Problem], away: bool) -> Vec<Condition> {
     match placed.lowered.object.kind {
-        Kind::GatewayRoute => report::route_conditions(problems, placed.routes.len(), &placed.refused),
-        Kind::RateLimitPolicy => report::policy_conditions(problems),
+        Kind::GatewayRoute => {
+            let affected = &placed.lowered.affected;
+            report::route_conditions(problems, placed.routes.len(), &placed.refused, affected)
+        }
+        Kind::RateLimitPolicy => report::policy_conditions(problems, None, away),
         // The status of an Ingress has no conditions: its problems become Events.
         Kind::Ingress
         | Kind::IngressClass

@@ -6,7 +6,8 @@
 //! 2. IP access;
 //! 3. CORS: a preflight request is answered here, and what every other answer says of it is prepared;
 //! 4. rate limits that need no identity;
-//! 5. authentication: the token, then basic authentication, then external authorization;
+//! 5. authentication: headers that speak of who is asking are dropped from what the client sent; then the token, or name
+//!    and password, then external authorization;
 //! 6. rate limits that need an identity;
 //! 7. bounds on the request's body are armed, and a body that is to be held is read;
 //! 8. the rule's filters on the request, in their declared order: headers, rewrite; a redirect or a fixed response ends
@@ -22,6 +23,7 @@ mod cors;
 mod external_auth;
 mod headers;
 mod ip_access;
+pub mod rate_limit;
 mod redirect;
 mod rewrite;
 #[cfg(test)]

@@ -10,15 +10,23 @@
 //!
 //! An algorithm is a function of (state, now, cost) and reads no clock. A store keeps the states by key.
 
+mod leaky_bucket;
+mod local;
+mod pace;
 mod quota;
 pub mod redis;
-mod shared;
+mod shared_store;
+mod sliding_window;
+mod tally;
+mod token_bucket;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use local::{DEFAULT_MEMORY, LocalStore, Usage};
 pub use quota::{Algorithm, Precision, Quota};
-pub use shared::{Answer, Ask, Deciding, SharedStore, SyncMode, Unavailable};
+pub use shared_store::{Answer, Ask, Deciding, Presumed, SharedStore, SyncMode, Unavailable};
+pub use tally::{Tally, Verdict};
 
 /// One declared limit, as stores know it: a name for its counts and what they are held against.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -85,3 +93,6 @@ impl Decision {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

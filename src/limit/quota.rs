@@ -55,15 +55,11 @@ impl Quota {
         Self { algorithm, requests: part(self.requests), period: self.period }
     }
 
-    /// The most that passes at once after a quiet time, in units of cost.
+    /// What one request may cost at most: one that costs more would never pass.
     pub fn capacity(self) -> u32 {
         match self.algorithm {
             Algorithm::TokenBucket { burst } => burst.get(),
-            Algorithm::LeakyBucket { burst, max_delay } if max_delay.is_zero() => burst.get().saturating_add(1),
-            Algorithm::LeakyBucket { burst, max_delay } => {
-                let turns = max_delay.as_nanos() * u128::from(self.requests.get()) / self.period.as_nanos().max(1);
-                burst.get().min(u32::try_from(turns).unwrap_or(u32::MAX)).saturating_add(1)
-            }
+            Algorithm::LeakyBucket { burst, max_delay: _ } => burst.get().saturating_add(1),
             Algorithm::SlidingWindow(_) => self.requests.get(),
         }
     }

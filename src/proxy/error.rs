@@ -20,6 +20,10 @@ pub(super) enum Error {
     NoRoute,
     /// The route is not for the client's address.
     IpDenied,
+    /// It is over a limit, whose policy has this status for it.
+    RateLimited(StatusCode),
+    /// Whether it is over a limit cannot be found out, and its policy lets nothing pass then.
+    LimitUnchecked,
     /// The service that is asked for leave cannot be reached.
     ExternalAuthFailed,
     /// The request's body is larger than the route allows.
@@ -52,6 +56,22 @@ pub(super) enum Error {
     UpstreamProtocol,
     /// The client stopped sending its body.
     ClientClosed,
+    /// The rule takes tokens and passwords over TLS only, and the request came in clear.
+    InClear,
+    /// The rule asks for a token, and there is none.
+    TokenMissing,
+    /// The token is not right; why.
+    TokenInvalid(&'static str),
+    /// The token is right, and says too little.
+    TokenForbidden,
+    /// The issuer's keys have never been fetched.
+    KeysUnavailable,
+    /// The rule asks for a password, and there is none.
+    PasswordMissing,
+    /// The name or the password is wrong.
+    PasswordWrong,
+    /// Too many passwords wait for their check.
+    PasswordsBusy,
 }
 
 impl Error {
@@ -64,17 +84,23 @@ impl Error {
             Self::NoRoute => StatusCode::NOT_FOUND,
             Self::IpDenied => StatusCode::FORBIDDEN,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::RouteRefused(status) | Self::Unresolved(status) => status,
+            Self::RateLimited(status) | Self::RouteRefused(status) | Self::Unresolved(status) => status,
             Self::NoEndpoint
             | Self::CircuitOpen(_)
             | Self::ConnectFailed
             | Self::PoolTimeout
             | Self::ConnectTimeout
             | Self::TlsTimeout
+            | Self::LimitUnchecked
             | Self::ExternalAuthFailed
             | Self::NoMemory => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout | Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::UpstreamReset | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
+            Self::InClear | Self::TokenForbidden => StatusCode::FORBIDDEN,
+            Self::TokenMissing | Self::TokenInvalid(_) | Self::PasswordMissing | Self::PasswordWrong => {
+                StatusCode::UNAUTHORIZED
+            }
+            Self::KeysUnavailable | Self::PasswordsBusy => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -86,6 +112,7 @@ impl Error {
             Self::Misdirected => Reason::Misdirected,
             Self::NoRoute => Reason::NoRoute,
             Self::IpDenied => Reason::IpDenied,
+            Self::RateLimited(_) | Self::LimitUnchecked => Reason::RateLimited,
             Self::ExternalAuthFailed => Reason::ExtAuthError,
             Self::BodyTooLarge => Reason::BodyTooLarge,
             Self::NoMemory => Reason::NoMemory,
@@ -101,6 +128,14 @@ impl Error {
             Self::UpstreamReset => Reason::UpstreamReset,
             Self::UpstreamProtocol => Reason::UpstreamProtocol,
             Self::ClientClosed => Reason::ClientClosed,
+            Self::InClear => Reason::TlsRequired,
+            Self::TokenMissing => Reason::JwtMissing,
+            Self::TokenInvalid(_) => Reason::JwtInvalid,
+            Self::TokenForbidden => Reason::JwtForbidden,
+            Self::KeysUnavailable => Reason::JwksUnavailable,
+            Self::PasswordMissing => Reason::BasicAuthMissing,
+            Self::PasswordWrong => Reason::BasicAuthInvalid,
+            Self::PasswordsBusy => Reason::BasicAuthBusy,
         }
     }
 
@@ -115,6 +150,8 @@ impl Error {
             Self::BodyTooLarge => "the request's body is larger than the route allows",
             Self::NoMemory => "too many request bodies are being held",
             Self::IpDenied => "this address may not use the route",
+            Self::RateLimited(_) => "too many requests; Retry-After says when to come again",
+            Self::LimitUnchecked => "whether there are too many requests cannot be checked now",
             Self::RouteRefused(_) => "the rule for this path is not served because its declaration was refused",
             Self::Unresolved(_) => "the backend of this path does not resolve",
             Self::NoEndpoint => "the backend has no endpoint ready",
@@ -127,6 +164,14 @@ impl Error {
             Self::UpstreamReset => "the backend closed the connection",
             Self::UpstreamProtocol => "the backend's answer is not valid HTTP",
             Self::ClientClosed => "the request's body ended early",
+            Self::InClear => "this path asks who you are, and takes the answer over TLS only",
+            Self::TokenMissing => "this path asks for a token, and the request has none",
+            Self::TokenInvalid(detail) => detail,
+            Self::TokenForbidden => "the token does not allow this",
+            Self::KeysUnavailable => "tokens cannot be checked, since the issuer's keys are not available yet",
+            Self::PasswordMissing => "this path asks for a name and a password",
+            Self::PasswordWrong => "the name or the password is wrong",
+            Self::PasswordsBusy => "too many passwords are waiting to be checked",
         }
     }
 

@@ -18,13 +18,15 @@ use super::connection::Client;
 use super::error::Error;
 use super::forward::{self, Origin};
 use super::framing::{Authority, REFUSED_TARGET};
+use super::identity::Known;
+use super::limits::{self, Look};
 use super::marks::Marks;
 use super::mirror::Mirrored;
 use super::record::Record;
-use super::{Worker, external_auth, hash, hold, session, upgrade};
+use super::{Worker, external_auth, hash, hold, identity, session, upgrade};
 use crate::filter::{self, Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
 use crate::path::normalise;
-use crate::table::{Match, RequestHead, Route, Table, Target};
+use crate::table::{KeySource, Match, RequestHead, Route, Table, Target};
 use crate::telemetry::Reason;
 use crate::upstream::content_length;
 
@@ -62,7 +64,7 @@ pub(super) async fn answer(
         client.peer.answer_upgrade(false);
     }
     let headers = response.headers_mut();
-    marks.put(headers);
+    marks.put(&worker, headers);
     headers.insert(forward::X_REQUEST_ID, request_id);
     if worker.is_leaving() && client.is_http1() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -135,17 +137,63 @@ async fn exchange<'t>(
         }
         marks.cors = Some((cors, cors.allowed(&parts.headers)));
     }
+    // 4. A backend can have limits of its own, so which one it will be is settled here.
+    let pinned =
+        route.session.as_ref().and_then(|session| session::find(session, route, &parts.headers, worker.clock.wall()));
+    let (chosen, pinned) = match pinned {
+        Some((number, backend, pinned)) => (Some((number, backend)), Some(pinned)),
+        None => (route.backends.at(worker.random_below(route.backends.total_weight())), None),
+    };
+    let limits = route.limits_for(chosen.map(|(_, backend)| backend));
+    let (ip, at) = (client.ip(), record.start());
+    if let Some(limits) = limits {
+        marks.limits.of(limits);
+        let headers = &parts.headers;
+        let source = KeySource { ip, host: asked.host(), headers, query, params, route: &route.id, claims: None };
+        let look = Look { worker, limits, phase: limits::Phase::Anonymous, head, source, at };
+        let counted = match look.count(&mut marks.limits) {
+            Ok(Some(rest)) => Box::pin(look.settle(rest, &mut marks.limits)).await,
+            counted => counted.map(drop),
+        };
+        if let Err(refused) = counted {
+            return limits::answer(refused, limits, record);
+        }
+    }
     // 5.
     for name in &route.access.vouched {
         parts.headers.remove(name);
     }
+    let known = match &route.requirement {
+        Some(requirement) => {
+            match identity::check(worker, client.secure(), requirement, &mut parts.headers, query).await {
+                Ok(known) => known,
+                Err(denied) => return Ok(denied.response(&parts.headers, record)),
+            }
+        }
+        None => Known::default(),
+    };
     if let Some(service) = &route.access.external_auth {
-        let target = target(&asked.target, &path, query, None)?;
+        let target = target(&asked.target, &path, query, None, known.query.as_deref())?;
         let question = external_auth::Asked { method: &parts.method, authority: &asked.authority, target: &target };
         // Boxed, since it is rare and would make the future of every exchange larger.
         let refusal = Box::pin(external_auth::ask(worker, service, question, &mut parts.headers, record)).await?;
         if let Some(refusal) = refusal {
             return Ok(refusal);
+        }
+    }
+    // 6.
+    if let Some(limits) = limits.filter(|limits| limits.needs_identity()) {
+        let headers = &parts.headers;
+        let head = RequestHead { method: &parts.method, path: &path, query, headers, secure: client.tls.is_some() };
+        let source =
+            KeySource { ip, host: asked.host(), headers, query, params, route: &route.id, claims: known.claims() };
+        let look = Look { worker, limits, phase: limits::Phase::Identified, head, source, at };
+        let counted = match look.count(&mut marks.limits) {
+            Ok(Some(rest)) => Box::pin(look.settle(rest, &mut marks.limits)).await,
+            counted => counted.map(drop),
+        };
+        if let Err(refused) = counted {
+            return limits::answer(refused, limits, record);
         }
     }
     // 7.
@@ -157,7 +205,6 @@ async fn exchange<'t>(
     if let Some(upload) = upload.as_deref().filter(|_| bounds.held) {
         body = Box::pin(hold::hold(worker, client, route, body, upload, &mut parts.headers)).await?;
     }
-
     // 8.
     let matched = Matched { params, prefix };
     let mut rewritten = Rewritten::default();
@@ -167,23 +214,13 @@ async fn exchange<'t>(
     }
     if !route.mirrors.is_empty() && !received.upgrade {
         let host = rewritten.host.as_ref().unwrap_or(&asked.authority);
-        let target = || target(&asked.target, &path, query, rewritten.path.as_deref()).ok();
+        let target = || target(&asked.target, &path, query, rewritten.path.as_deref(), known.query.as_deref()).ok();
         if let Some(copy) = Mirrored::draw(worker, route, &parts.method, target, &parts.headers, host) {
             body.mirror(copy);
         }
     }
     // 9.
-    let pinned =
-        route.session.as_ref().and_then(|session| session::find(session, route, &parts.headers, worker.clock.wall()));
-    let (number, backend, pinned) = match pinned {
-        Some((number, backend, pinned)) => (number, backend, Some(pinned)),
-        None => {
-            let point = worker.random_below(route.backends.total_weight());
-            let (number, backend) =
-                route.backends.at(point).ok_or(Error::Unresolved(StatusCode::INTERNAL_SERVER_ERROR))?;
-            (number, backend, None)
-        }
-    };
+    let (number, backend) = chosen.ok_or(Error::Unresolved(StatusCode::INTERNAL_SERVER_ERROR))?;
     record.backend(number, &backend.name);
     if let Some(early) = filtering.request(&backend.filters, &mut parts.headers, &mut rewritten) {
         return early.map(|early| reply(early, record));
@@ -193,9 +230,12 @@ async fn exchange<'t>(
         Target::Unresolved(status) => return Err(Error::Unresolved(*status)),
     };
 
-    let key = route.hash_on.as_ref().and_then(|on| hash::key(on, client.ip(), &parts.headers, query, &params));
+    let key = route
+        .hash_on
+        .as_ref()
+        .and_then(|on| hash::key(on, client.ip(), &parts.headers, query, &params, known.claims()));
     parts.headers.insert(header::HOST, rewritten.host.clone().unwrap_or_else(|| asked.authority.clone()));
-    let target = target(&asked.target, &path, query, rewritten.path.as_deref())?;
+    let target = target(&asked.target, &path, query, rewritten.path.as_deref(), known.query.as_deref())?;
 
     let attempt = Attempt {
         worker,
@@ -412,12 +452,14 @@ fn target(
     path: &str,
     query: Option<&str>,
     rewritten: Option<&str>,
+    // What is left of the query, when something of it must not go on.
+    left: Option<&str>,
 ) -> Result<PathAndQuery, Error> {
     let path = rewritten.unwrap_or(path);
-    if path == sent.path() {
+    if path == sent.path() && left.is_none() {
         return Ok(sent.clone());
     }
-    let target = match query {
+    let target = match left.or(query).filter(|query| left.is_none() || !query.is_empty()) {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };

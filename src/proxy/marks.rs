@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderValue};
 
+use super::Worker;
+use super::limits;
 use crate::filter::Cors;
 
 /// Headers that are prepared before it is known who answers.
@@ -9,12 +11,15 @@ use crate::filter::Cors;
 pub(super) struct Marks<'t> {
     /// What the request's origin is told.
     pub(super) cors: Option<(&'t Cors, Option<HeaderValue>)>,
+    /// What the client is told of its quotas.
+    pub(super) limits: limits::Mark<'t>,
 }
 
 impl Marks<'_> {
     /// Puts them into the answer.
-    pub(super) fn put(self, headers: &mut HeaderMap) {
-        let Self { cors } = self;
+    pub(super) fn put(self, worker: &Worker, headers: &mut HeaderMap) {
+        let Self { cors, limits } = self;
+        limits.put(headers, &worker.desk, worker.clock.wall());
         if let Some((cors, allowed)) = cors {
             cors.apply(allowed, headers);
         }

@@ -17,6 +17,8 @@ mod forward;
 pub mod framing;
 mod hash;
 mod hold;
+mod identity;
+mod limits;
 mod listener;
 mod marks;
 mod mirror;
@@ -49,7 +51,7 @@ pub use listener::Bound;
 
 use crate::address::Trust;
 use crate::drain::{Drain, Grace, Phase};
-use crate::limit::SharedStore;
+use crate::limit::{LocalStore, SharedStore};
 use crate::snapshot::{Held, LocalReader, Reader};
 use crate::table::Table;
 use crate::telemetry::{AccessLog, Tap, Tracer, WorkerLog, WorkerMetrics};
@@ -60,6 +62,7 @@ use capacity::Place;
 use clock::Clock;
 use connections::Connections;
 use forward::RequestIds;
+use identity::Doorkeeper;
 use noted::Notes;
 use tls::Tls;
 
@@ -107,6 +110,8 @@ pub struct Settings {
     pub tracer: Option<Tracer>,
     /// Where live requests pass.
     pub tap: Tap,
+    /// What all workers together have counted for limits.
+    pub limits: Arc<LocalStore>,
 }
 
 /// One core's copy of the data plane.
@@ -120,6 +125,7 @@ pub(crate) struct Worker {
     tracer: Option<Tracer>,
     tap: Tap,
     notes: Notes,
+    desk: limits::Desk,
     capacity: Capacity,
     memory: Memory,
     trust: Trust,
@@ -133,6 +139,7 @@ pub(crate) struct Worker {
     random: Cell<u64>,
     ids: RefCell<RequestIds>,
     https_port: u16,
+    doorkeeper: Doorkeeper,
 }
 
 /// Starts a worker on a thread of its own; the thread ends when the drain has.
@@ -148,7 +155,7 @@ pub fn spawn(settings: Settings) -> io::Result<JoinHandle<io::Result<()>>> {
 
 async fn run(settings: Settings) -> io::Result<()> {
     let Settings {
-        index: _,
+        index,
         tables,
         shared_limits,
         mut drain,
@@ -163,6 +170,7 @@ async fn run(settings: Settings) -> io::Result<()> {
         log,
         tracer,
         tap,
+        limits,
     } = settings;
     let worker = Rc::new(Worker {
         tls: Tls::new(tables.clone()).map_err(io::Error::other)?,
@@ -174,6 +182,7 @@ async fn run(settings: Settings) -> io::Result<()> {
         tracer,
         tap,
         notes: Notes::default(),
+        desk: limits::Desk::new(index, limits),
         capacity,
         memory,
         trust,
@@ -185,6 +194,7 @@ async fn run(settings: Settings) -> io::Result<()> {
         random: Cell::new(seed()?),
         ids: RefCell::default(),
         https_port: https.local_addr()?.port(),
+        doorkeeper: Doorkeeper::new(seed()?, seed()?),
     });
     let ticking = tokio::task::spawn_local(worker.clock.clone().run());
     let sweeping = tokio::task::spawn_local(sweep(worker.clone()));

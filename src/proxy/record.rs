@@ -90,6 +90,11 @@ impl Record {
         }
     }
 
+    /// When it began.
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+
     /// It belongs to this route.
     pub(super) fn route(&mut self, route: &Route, path: &PathMatch) {
         self.route = Some(route.slot);

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::hash;
-use crate::table::{Backend, Carrier, Route, Session, Target};
+use crate::table::{Backend, Carrier, Route, Session, Target, cookie};
 use crate::upstream::session::Ticket;
 use crate::upstream::{Cluster, Endpoint};
 
@@ -24,7 +23,7 @@ pub(super) fn find<'r>(
     now: u64,
 ) -> Option<(usize, &'r Backend, Pinned)> {
     let text = match &session.carrier {
-        Carrier::Cookie(name) => hash::cookie(headers, name)?,
+        Carrier::Cookie(name) => cookie::first(headers, name)?,
         Carrier::Header(name) => headers.get(name)?.as_bytes(),
     };
     // A backend that is to get nothing any more gets nothing of those either who have been there.

@@ -8,16 +8,19 @@
 
 mod backoff;
 mod document;
+mod named;
 mod outage;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use kube::{Api, Client};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch as tokio_watch};
 
 use self::document::{Document, resource};
+pub use self::named::secret;
 use self::watch::Watch;
 use super::{Change, Kind, ObjectKey};
 
@@ -49,6 +52,31 @@ impl Default for Settings {
     }
 }
 
+/// Where Secrets are asked for, on the side of whoever refers to them.
+#[derive(Debug)]
+pub struct SecretsWanted {
+    /// Certificates that have become referenced and are not held (see
+    /// [`Store::retain_secrets`](crate::store::Store::retain_secrets)). Each is answered with its state now; what
+    /// changes in it later comes with the watch.
+    pub certificates: mpsc::Sender<ObjectKey>,
+    /// All Secrets of which something else is wanted, whatever their type is.
+    pub values: tokio_watch::Sender<BTreeSet<ObjectKey>>,
+}
+
+/// The same on the side of the source.
+#[derive(Debug)]
+pub struct SecretsAsked {
+    certificates: mpsc::Receiver<ObjectKey>,
+    values: tokio_watch::Receiver<BTreeSet<ObjectKey>>,
+}
+
+/// Both sides. So many certificates can be asked for between two answers.
+pub fn secrets(capacity: usize) -> (SecretsWanted, SecretsAsked) {
+    let (wanted, certificates) = mpsc::channel(capacity);
+    let (values_wanted, values) = tokio_watch::channel(BTreeSet::new());
+    (SecretsWanted { certificates: wanted, values: values_wanted }, SecretsAsked { certificates, values })
+}
+
 /// The client's settings with those that watching needs: an answer that never begins is given up, and failures reach
 /// the watch, which has its own idea of when to try again and must be able to tell what is wrong.
 pub fn bounded(mut config: kube::Config, settings: &Settings) -> kube::Config {
@@ -62,17 +90,9 @@ pub fn bounded(mut config: kube::Config, settings: &Settings) -> kube::Config {
 
 /// Sends what the cluster declares and what changes in it. Ends when nobody receives, and else never: whatever fails is
 /// told and tried again.
-///
-/// `secrets_wanted` are Secrets that have become referenced and are not held (see
-/// [`Store::retain_secrets`](crate::store::Store::retain_secrets)). Each is answered with its state now; what changes
-/// in it later comes with the watch.
-pub async fn run(
-    client: Client,
-    settings: Settings,
-    sender: mpsc::Sender<Vec<Change>>,
-    secrets_wanted: mpsc::Receiver<ObjectKey>,
-) {
-    let mut secrets_wanted = Some(secrets_wanted);
+pub async fn run(client: Client, settings: Settings, sender: mpsc::Sender<Vec<Change>>, asked: SecretsAsked) {
+    let mut secrets_wanted = Some(asked.certificates);
+    let named = named::run(client.clone(), settings.clone(), sender.clone(), asked.values);
     let watches = Kind::ALL.map(|kind| {
         let watch = Watch {
             kind,
@@ -86,7 +106,7 @@ pub async fn run(
     });
     tokio::select! {
         () = sender.closed() => {}
-        _ = join_all(watches) => {}
+        _ = async { tokio::join!(join_all(watches), named) } => {}
     }
 }
 

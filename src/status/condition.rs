@@ -6,8 +6,14 @@ use k8s_openapi::jiff::Timestamp;
 use crate::compile::{self, ConditionType};
 
 /// The types that are ours to add and to take away; conditions of any other type belong to somebody else.
-const OURS: [ConditionType; 4] =
-    [ConditionType::Accepted, ConditionType::ResolvedRefs, ConditionType::PartiallyInvalid, ConditionType::Programmed];
+const OURS: [ConditionType; 6] = [
+    ConditionType::Accepted,
+    ConditionType::ResolvedRefs,
+    ConditionType::PartiallyInvalid,
+    ConditionType::Programmed,
+    ConditionType::Enforced,
+    ConditionType::RateLimitPolicyAffected,
+];
 
 /// The conditions to show. One whose answer is the same as before keeps its time of transition: its reason and message
 /// may change within an answer.

@@ -5,7 +5,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::condition::{as_shown, renewed};
 use crate::api::rate_limit_policy::{AncestorStatus, ParentReference};
 use crate::api::{PolicyTargetRef, RateLimitPolicyStatus};
-use crate::compile::{CONTROLLER, ObjectReport};
+use crate::compile::{CONTROLLER, Condition, ObjectReport};
 use crate::source::{Kind, ObjectKey};
 
 /// As many entries as the list may have.
@@ -22,22 +22,32 @@ pub(super) fn status(
     shown: &RateLimitPolicyStatus,
     now: Timestamp,
 ) -> Option<RateLimitPolicyStatus> {
-    let (ours, others): (Vec<_>, Vec<_>) = targets.iter().partition(|target| is_ours(key, report, target));
-    let ours: Vec<ParentReference> = ours.into_iter().map(|target| reference(key, target)).collect();
-    let others: Vec<ParentReference> = others.into_iter().map(|target| reference(key, target)).collect();
+    let mut ours: Vec<(ParentReference, &[Condition])> = Vec::new();
+    let mut others = Vec::new();
+    for (number, target) in targets.iter().enumerate() {
+        let reference = reference(key, target);
+        match conditions(report, number) {
+            // The list is keyed by what it names; a target named twice has one entry, and the first says it.
+            Some(conditions) if !ours.iter().any(|(known, _)| *known == reference) => {
+                ours.push((reference, conditions))
+            }
+            Some(_) => {}
+            None => others.push(reference),
+        }
+    }
 
     let mut wanted: Vec<AncestorStatus> = Vec::with_capacity(ours.len());
     for entry in &shown.ancestors {
         let foreign = entry.controller_name != CONTROLLER || others.contains(&entry.ancestor_ref);
         if foreign {
             wanted.push(entry.clone());
-        } else if ours.contains(&entry.ancestor_ref) {
-            wanted.push(entry_for(entry.ancestor_ref.clone(), report, Some(entry), now));
+        } else if let Some((reference, conditions)) = ours.iter().find(|(ours, _)| *ours == entry.ancestor_ref) {
+            wanted.push(entry_for(reference.clone(), conditions, report.generation, Some(entry), now));
         }
     }
-    for target in ours {
+    for (target, conditions) in ours {
         if !wanted.iter().any(|entry| entry.controller_name == CONTROLLER && entry.ancestor_ref == target) {
-            wanted.push(entry_for(target, report, None, now));
+            wanted.push(entry_for(target, conditions, report.generation, None, now));
         }
     }
     wanted.truncate(ENTRIES);
@@ -45,15 +55,13 @@ pub(super) fn status(
     (!same(&wanted, shown)).then_some(wanted)
 }
 
-/// Whether the entry of a target is ours to write. A policy of ours that attaches to nothing has nowhere else to say
-/// so than at what it names.
-fn is_ours(key: &ObjectKey, report: &ObjectReport, target: &PolicyTargetRef) -> bool {
-    report.ancestors.is_empty()
-        || report.ancestors.iter().any(|ancestor| {
-            ancestor.kind.as_str() == target.kind
-                && *ancestor.name == *target.name
-                && (*ancestor.namespace == *key.namespace || ancestor.kind == Kind::IngressClass)
-        })
+/// The conditions of the target of this number, if they are ours to write. A policy of ours that attaches to nothing has
+/// nowhere else to say so than at what it names.
+fn conditions(report: &ObjectReport, target: usize) -> Option<&[Condition]> {
+    if report.ancestors.is_empty() {
+        return Some(&report.conditions);
+    }
+    report.ancestors.iter().find(|ancestor| ancestor.target == target).map(|ancestor| ancestor.conditions.as_slice())
 }
 
 fn reference(policy: &ObjectKey, target: &PolicyTargetRef) -> ParentReference {
@@ -69,12 +77,13 @@ fn reference(policy: &ObjectKey, target: &PolicyTargetRef) -> ParentReference {
 
 fn entry_for(
     ancestor_ref: ParentReference,
-    report: &ObjectReport,
+    conditions: &[Condition],
+    generation: Option<i64>,
     shown: Option<&AncestorStatus>,
     now: Timestamp,
 ) -> AncestorStatus {
     let shown = shown.map(|entry| entry.conditions.as_slice()).unwrap_or_default();
-    let conditions = renewed(&report.conditions, report.generation, shown, now);
+    let conditions = renewed(conditions, generation, shown, now);
     AncestorStatus { ancestor_ref, controller_name: CONTROLLER.to_owned(), conditions }
 }
 
@@ -91,7 +100,7 @@ fn same(wanted: &RateLimitPolicyStatus, shown: &RateLimitPolicyStatus) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compile::{Condition, ConditionType, Reason};
+    use crate::compile::{Ancestor, ConditionType, Reason};
 
     fn target(kind: &str, name: &str, section: Option<&str>) -> PolicyTargetRef {
         let group = if kind == "GatewayRoute" { "headgate.dev" } else { "networking.k8s.io" };
@@ -103,7 +112,7 @@ mod tests {
         }
     }
 
-    fn report(ancestors: &[ObjectKey], status: bool) -> ObjectReport {
+    fn report(ancestors: &[usize], status: bool) -> ObjectReport {
         let (reason, message) = match status {
             true => (Reason::Accepted, "the policy is valid"),
             false => (Reason::TargetNotFound, "GatewayRoute shop/web does not exist"),
@@ -112,8 +121,11 @@ mod tests {
         ObjectReport {
             ours: true,
             generation: Some(1),
-            conditions: vec![accepted],
-            ancestors: ancestors.to_vec(),
+            conditions: vec![accepted.clone()],
+            ancestors: ancestors
+                .iter()
+                .map(|target| Ancestor { target: *target, name: String::new(), conditions: vec![accepted.clone()] })
+                .collect(),
             ..ObjectReport::default()
         }
     }
@@ -137,8 +149,7 @@ mod tests {
             target("GatewayRoute", "internal", None),
             target("IngressClass", "headgate", None),
         ];
-        let ours =
-            [ObjectKey::new(Kind::GatewayRoute, "shop", "web"), ObjectKey::new(Kind::IngressClass, "", "headgate")];
+        let ours = [0, 2];
         let entry = |controller: &str, target: &PolicyTargetRef| AncestorStatus {
             ancestor_ref: reference(&key, target),
             controller_name: controller.to_owned(),

@@ -1,14 +1,18 @@
 //! The table in words: the same for the same table, without any key, for people, tests and the admin port.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
 use serde::Serialize;
 
 use super::router::Entry;
-use super::{Backend, Certificate, HashOn, HostKey, Listeners, Route, Table, Target, Timeouts, TlsVersion};
+use super::{
+    Backend, Certificate, HashOn, HostKey, Listeners, RateLimit, RateLimits, Route, Table, Target, Timeouts, TlsVersion,
+};
 use crate::filter::Title;
+use crate::limit::Verdict;
 use crate::upstream::{Balancer, Cluster, Transport};
 
 /// A table in words. It leaves the generation out, so that tables with the same content are described alike.
@@ -16,6 +20,8 @@ use crate::upstream::{Balancer, Cluster, Transport};
 #[serde(rename_all = "camelCase")]
 pub struct Description {
     hosts: Vec<HostDescription>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    policies: Vec<PolicyDescription>,
     clusters: Vec<ClusterDescription>,
     certificates: Vec<CertificateDescription>,
 }
@@ -39,6 +45,11 @@ struct EntryDescription {
     listeners: Option<&'static str>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     https_redirect: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
+    /// The policy whose limits count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     filters: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -63,11 +74,21 @@ struct EntryDescription {
 struct BackendDescription {
     name: String,
     weight: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limits: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     filters: Vec<String>,
     /// The status that its share is answered with when it does not resolve.
     #[serde(skip_serializing_if = "Option::is_none")]
     unresolved: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PolicyDescription {
+    policy: String,
+    limits: Vec<String>,
+    answer: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -92,7 +113,44 @@ struct CertificateDescription {
     not_after: String,
 }
 
+/// A policy: where it applies, and what its limits have decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PolicyStanding {
+    policy: String,
+    /// The rules whose requests it limits.
+    routes: Vec<String>,
+    limits: Vec<LimitStanding>,
+    answer: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LimitStanding {
+    name: String,
+    limit: String,
+    decisions: BTreeMap<&'static str, u64>,
+}
+
 impl Table {
+    /// Every policy that can be enforced, by name.
+    pub fn policies(&self) -> Vec<PolicyStanding> {
+        let standing = |limits: &Arc<RateLimits>| {
+            let is_this = |other: &Option<Arc<RateLimits>>| other.as_ref().is_some_and(|it| Arc::ptr_eq(it, limits));
+            let applies = |route: &&Arc<Route>| {
+                is_this(&route.limits) || route.backends.iter().any(|backend| is_this(&backend.limits))
+            };
+            let PolicyDescription { policy, limits: words, answer } = policy(limits);
+            PolicyStanding {
+                policy,
+                routes: self.routes.iter().filter(applies).map(|route| route.id.to_string()).collect(),
+                limits: limits.list.iter().zip(words).map(|(rate, limit)| limit_standing(rate, limit)).collect(),
+                answer,
+            }
+        };
+        self.policies.iter().map(standing).collect()
+    }
+
     /// The table in words.
     pub fn describe(&self) -> Description {
         let mut hosts: Vec<_> = self.hosts.iter().collect();
@@ -101,7 +159,12 @@ impl Table {
             host: key.to_string(),
             routes: router.entries().iter().map(entry).collect(),
         });
-        Description { hosts: hosts.collect(), clusters: self.clusters(), certificates: self.described_certificates() }
+        Description {
+            hosts: hosts.collect(),
+            policies: self.policies.iter().map(|limits| policy(limits)).collect(),
+            clusters: self.clusters(),
+            certificates: self.described_certificates(),
+        }
     }
 
     /// Its certificates alone, in words.
@@ -130,6 +193,8 @@ fn entry(entry: &Entry) -> EntryDescription {
         conditions: matcher.to_string(),
         listeners: listeners(route.listeners),
         https_redirect: route.https_redirect,
+        identity: route.requirement.as_ref().and_then(|it| it.proof.as_ref()).map(ToString::to_string),
+        limits: route.limits.as_ref().map(|limits| limits.policy.to_string()),
         filters: filters(route),
         backends: route.backends.iter().map(backend).collect(),
         hash_on: route.hash_on.as_ref().map(hash_on),
@@ -149,6 +214,24 @@ fn filters(route: &Route) -> Vec<String> {
     steps
 }
 
+fn limit_standing(rate: &RateLimit, limit: String) -> LimitStanding {
+    let decisions = Verdict::ALL.map(|verdict| (verdict.as_str(), rate.tally.total(verdict)));
+    LimitStanding { name: rate.limit.name.to_string(), limit, decisions: decisions.into() }
+}
+
+fn policy(limits: &RateLimits) -> PolicyDescription {
+    let RateLimits { policy, list, answer } = limits;
+    let body = match &answer.body {
+        Some((content_type, _)) => String::from_utf8_lossy(content_type.as_bytes()).into_owned(),
+        None => "problem details".to_owned(),
+    };
+    PolicyDescription {
+        policy: policy.to_string(),
+        limits: list.iter().map(ToString::to_string).collect(),
+        answer: format!("{} with {body}, {:?} headers", answer.status.as_u16(), answer.headers),
+    }
+}
+
 /// Nothing for both, which is what routes have unless they ask for less.
 fn listeners(listeners: Listeners) -> Option<&'static str> {
     match listeners {
@@ -160,10 +243,11 @@ fn listeners(listeners: Listeners) -> Option<&'static str> {
 }
 
 fn backend(backend: &Backend) -> BackendDescription {
-    let Backend { name, weight, filters, target } = backend;
+    let Backend { name, weight, limits, filters, target } = backend;
     BackendDescription {
         name: name.to_string(),
         weight: *weight,
+        limits: limits.as_ref().map(|limits| limits.policy.to_string()),
         filters: filters.iter().map(ToString::to_string).collect(),
         unresolved: match target {
             Target::Cluster(_) => None,
@@ -179,6 +263,7 @@ fn hash_on(hash_on: &HashOn) -> String {
         HashOn::Cookie(name) => format!("Cookie {name}"),
         HashOn::QueryParam(name) => format!("QueryParam {name}"),
         HashOn::PathParam(name) => format!("PathParam {name}"),
+        HashOn::JwtClaim(name) => format!("JWTClaim {name}"),
     }
 }
 

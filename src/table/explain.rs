@@ -1,11 +1,14 @@
 //! Why a request goes where it goes.
 
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use super::Table;
 use super::matcher::RequestHead;
-use super::route::{Route, Target};
+use super::route::Target;
 use super::router::{Entry, HostRouter};
+use super::{KeySource, Match, RateLimits, Table};
 use crate::filter;
 
 /// Which rule takes a request, and why every other one of the host does not.
@@ -73,18 +76,27 @@ impl Table {
             |head: &RequestHead<'_, '_>| self.find(host, head).is_some_and(|found| found.route.access.cors.is_some());
         let head = asked.as_ref().filter(|head| answers(head)).unwrap_or(head);
         let candidates = self.hosts.get(&key).map(|router| candidates(router, head)).unwrap_or_default();
-        let then = self.find(host, head).map(|found| steps(found.route)).unwrap_or_default();
+        let then = self.find(host, head).map(|found| steps(found, host, head)).unwrap_or_default();
         Explanation { host: Some(key.to_string()), candidates, then }
     }
 }
 
-/// What a route does, in order.
-fn steps(route: &Route) -> Vec<String> {
+/// What a route does, in order. Who asks is not known: limits by address are explained for this machine's.
+fn steps(found: Match<'_, '_>, host: &str, head: &RequestHead<'_, '_>) -> Vec<String> {
+    let Match { route, params, prefix: _, path: _ } = found;
+    let RequestHead { headers, query, .. } = *head;
+    let source =
+        KeySource { ip: Ipv4Addr::LOCALHOST.into(), host, headers, query, params, route: &route.id, claims: None };
+    let limits = |limits: &Option<Arc<RateLimits>>| {
+        limits.as_ref().map(|limits| limits.explain(head, &source)).unwrap_or_default()
+    };
     let mut steps = Vec::new();
     if route.https_redirect {
         steps.push("a request in clear is redirected to TLS".to_owned());
     }
     steps.extend(route.access.steps());
+    steps.extend(limits(&route.limits));
+    steps.extend(route.requirement.iter().filter_map(|it| it.proof.as_ref()).map(ToString::to_string));
     steps.extend(route.filters.iter().map(ToString::to_string));
     steps.extend(route.mirrors.iter().map(ToString::to_string));
     steps.extend(route.retry.as_ref().map(ToString::to_string));
@@ -105,6 +117,7 @@ fn steps(route: &Route) -> Vec<String> {
             Target::Unresolved(status) => format!("does not resolve: {status}"),
         };
         steps.push(format!("{share} to {}: {behind}", backend.name));
+        steps.extend(limits(&backend.limits).into_iter().map(|limit| format!("  {limit}")));
         steps.extend(backend.filters.iter().map(|filter| format!("  {filter}")));
     }
     match route.observe.access_log {

@@ -100,7 +100,7 @@ impl Matcher {
 }
 
 impl HeaderMatch {
-    fn accepts(&self, headers: &HeaderMap) -> bool {
+    pub(super) fn accepts(&self, headers: &HeaderMap) -> bool {
         let Some(value) = joined(headers, &self.name) else { return false };
         match &self.value {
             ValueMatch::Exact(text) => *value == *text.as_bytes(),

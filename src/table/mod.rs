@@ -2,10 +2,12 @@
 
 mod access;
 mod certificate;
+pub mod cookie;
 mod describe;
 mod explain;
 mod hash;
 mod host;
+mod limit;
 mod matcher;
 mod mirror;
 mod path_match;
@@ -23,9 +25,12 @@ use std::sync::Arc;
 
 pub use access::{Access, AuthService, BodyBounds};
 pub use certificate::{Certificate, Certificates, TlsVersion};
-pub use describe::Description;
+pub use describe::{Description, PolicyStanding};
 pub use explain::{Candidate, Explanation, Verdict};
 pub use host::{HostKey, HostKeyError, Hosts};
+pub use limit::{
+    FailureMode, HeaderStyle, KeyPart, KeySource, LimitAnswer, OnMissing, RateLimit, RateLimits, Scope, When,
+};
 pub use matcher::{HeaderMatch, Matcher, QueryMatch, RequestHead, ValueMatch};
 pub use mirror::Mirror;
 pub use path_match::PathMatch;
@@ -50,6 +55,8 @@ pub struct Table {
     pub certificates: Certificates,
     /// Every route, by its slot's index, for metrics and descriptions.
     pub routes: Arc<[Arc<Route>]>,
+    /// Every policy whose limits can be enforced, by name.
+    pub policies: Arc<[Arc<RateLimits>]>,
     /// Every cluster some route refers to, by name.
     pub clusters: Arc<[Arc<Cluster>]>,
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use http::HeaderName;
 
-use super::{Access, Mirror, Retry, Session};
+use super::{Access, Mirror, RateLimits, Retry, Session};
+use crate::auth::Requirement;
 use crate::filter::Filter;
 use crate::slot::Slot;
 use crate::upstream::Cluster;
@@ -44,6 +45,10 @@ pub struct Route {
     pub https_redirect: bool,
     /// What a request is asked before the filters see it.
     pub access: Access,
+    /// How often it may be asked, whichever backend is.
+    pub limits: Option<Arc<RateLimits>>,
+    /// What a client must prove of itself, and the headers that only the gateway may speak of it in.
+    pub requirement: Option<Arc<Requirement>>,
     /// Steps of the whole rule, in their declared order.
     pub filters: Box<[Filter]>,
     /// Who gets copies of requests, as the filters have left them.
@@ -69,6 +74,13 @@ pub struct Observe {
     pub access_log: Option<bool>,
     /// How many of a hundred are traced when the caller has not decided.
     pub trace_percent: Option<u8>,
+}
+
+impl Route {
+    /// The limits of a request that goes to this backend.
+    pub fn limits_for<'r>(&'r self, backend: Option<&'r Backend>) -> Option<&'r Arc<RateLimits>> {
+        self.limits.as_ref().or_else(|| backend?.limits.as_ref())
+    }
 }
 
 /// The listeners a route answers on.
@@ -122,6 +134,8 @@ pub enum HashOn {
     QueryParam(Box<str>),
     /// A parameter of the path template.
     PathParam(Box<str>),
+    /// A claim of the token that the rule asks for.
+    JwtClaim(Box<str>),
 }
 
 /// The backends of a route and their shares.
@@ -168,6 +182,8 @@ pub struct Backend {
     pub name: Arc<str>,
     /// Its share among the route's backends.
     pub weight: u32,
+    /// How often this backend may be asked, when the rule as a whole has no limits.
+    pub limits: Option<Arc<RateLimits>>,
     /// Steps of this backend only, after those of the rule.
     pub filters: Box<[Filter]>,
     /// What stands behind it.

@@ -17,6 +17,8 @@ pub(crate) fn route(name: &str) -> Route {
         listeners: Listeners::ALL,
         https_redirect: false,
         access: Access::default(),
+        limits: None,
+        requirement: None,
         filters: Box::default(),
         mirrors: Box::default(),
         backends: Backends::default(),

@@ -9,8 +9,8 @@ pub mod trace;
 
 pub use access_log::{AccessLog, Entry, TraceIds, Try, WorkerLog};
 pub use metrics::{
-    CertificateExpiry, Copied, EndpointState, Exchange, HandshakeFailure, Metrics, ObjectCount, ObjectState,
-    RouteLabels, ServiceSample, StoreMetrics, TEXT_FORMAT, WorkerMetrics,
+    CertificateExpiry, Copied, EndpointState, Exchange, HandshakeFailure, LimitLabels, Metrics, ObjectCount,
+    ObjectState, RouteLabels, ServiceSample, StoreMetrics, TEXT_FORMAT, WorkerMetrics,
 };
 pub use reason::Reason;
 pub use tap::Tap;

@@ -55,11 +55,29 @@ pub enum Reason {
     DirectResponse,
     /// The answer is one of ours to a browser that asks before it sends a request of another origin.
     Preflight,
+    /// The rule takes tokens and passwords over TLS only, and the request came in clear.
+    TlsRequired,
+    /// The rule asks for a token, and there is none.
+    JwtMissing,
+    /// The token is not right.
+    JwtInvalid,
+    /// The token is right, and says too little.
+    JwtForbidden,
+    /// The issuer's keys have never been fetched.
+    JwksUnavailable,
+    /// The rule asks for a password, and there is none.
+    BasicAuthMissing,
+    /// The name or the password is wrong.
+    BasicAuthInvalid,
+    /// Too many passwords wait for their check.
+    BasicAuthBusy,
+    /// The request is over a limit, or whether it is cannot be found out.
+    RateLimited,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 34] = [
         Self::Ok,
         Self::NoRoute,
         Self::NoBackend,
@@ -85,6 +103,15 @@ impl Reason {
         Self::Redirect,
         Self::DirectResponse,
         Self::Preflight,
+        Self::TlsRequired,
+        Self::JwtMissing,
+        Self::JwtInvalid,
+        Self::JwtForbidden,
+        Self::JwksUnavailable,
+        Self::BasicAuthMissing,
+        Self::BasicAuthInvalid,
+        Self::BasicAuthBusy,
+        Self::RateLimited,
     ];
 
     /// The word for it.
@@ -115,6 +142,15 @@ impl Reason {
             Self::Redirect => "redirect",
             Self::DirectResponse => "direct_response",
             Self::Preflight => "preflight",
+            Self::TlsRequired => "tls_required",
+            Self::JwtMissing => "jwt_missing",
+            Self::JwtInvalid => "jwt_invalid",
+            Self::JwtForbidden => "jwt_forbidden",
+            Self::JwksUnavailable => "jwks_unavailable",
+            Self::BasicAuthMissing => "basic_auth_missing",
+            Self::BasicAuthInvalid => "basic_auth_invalid",
+            Self::BasicAuthBusy => "basic_auth_busy",
+            Self::RateLimited => "rate_limited",
         }
     }
 }

@@ -123,6 +123,8 @@ NARROWER = {
     "tracing.otlpEndpoint": {"type": "string", "pattern": "^(https?://.+)?$"},
     "tracing.protocol": {"enum": ["", "http/protobuf", "grpc"]},
     "tracing.sampleRatio": {"type": "number", "minimum": 0, "maximum": 1},
+    "forwardedHeaders.trustedIPs": CIDRS,
+    "proxyProtocol.trustedIPs": CIDRS,
     "metrics.port": PORT,
     "metrics.serviceMonitor.interval": DURATION,
     "metrics.serviceMonitor.scrapeTimeout": DURATION,

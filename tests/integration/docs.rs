@@ -2,8 +2,9 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -62,10 +63,16 @@ impl Demo {
 
     /// Runs a command line as a reader would, where the demo was started.
     fn sh(&self, line: &str) -> Said {
+        said(&mut self.shell(line))
+    }
+
+    fn shell(&self, line: &str) -> Command {
         let paths = std::env::var_os("PATH").unwrap_or_default();
         let paths = [binary().parent().unwrap().to_owned()].into_iter().chain(std::env::split_paths(&paths));
         let paths = std::env::join_paths(paths).unwrap();
-        said(command("sh").args(["-c", line]).current_dir(self.folder.path()).env("PATH", paths))
+        let mut shell = command("sh");
+        shell.args(["-c", line]).current_dir(self.folder.path()).env("PATH", paths);
+        shell
     }
 
     /// Runs it again until `so` is true of what it said: a saved file is served a moment later.
@@ -95,14 +102,50 @@ impl Drop for Demo {
 #[test]
 fn readme_consoles_say_what_happens() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let steps = consoles(&readme);
+    let (alone, shared) = readme.split_once("\n## One limit for two processes\n").unwrap();
+    let steps = consoles(alone);
     assert!(steps.len() >= 7, "only {} commands found", steps.len());
     let demo = Demo::start();
-    for Step { line, expected } in steps {
-        let here = line.replace("http://127.0.0.1:8080", &demo.url);
-        let said = demo.until(&here, |said| agrees(&expected, &said.out.lines().collect::<Vec<_>>()));
-        let got: Vec<&str> = said.out.lines().collect();
-        assert!(agrees(&expected, &got), "$ {line}\n{}{}", difference(&expected, &got), said.err);
+    demo.follow(steps);
+    let _two = Background::start(&demo, script(shared));
+    demo.until("redis-cli -p 7379 zcard 'headgate:{replicas}'", |said| said.out == "2\n");
+    let steps = consoles(shared);
+    assert!(steps.len() >= 2, "only {} commands found", steps.len());
+    demo.follow(steps);
+}
+
+/// A script whose commands go on in the background; they end with this.
+struct Background(Child);
+
+impl Background {
+    fn start(demo: &Demo, script: &str) -> Self {
+        let mut shell = demo.shell(&format!("{script}wait"));
+        let log = File::create(demo.folder.path().join("background.log")).unwrap();
+        Self(shell.process_group(0).stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = command("kill").args(["-KILL", "--", &format!("-{}", self.0.id())]).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// The first block of a shell's script.
+fn script(text: &str) -> &str {
+    text.split_once("```sh\n").and_then(|(_, rest)| rest.split_once("```\n")).unwrap().0
+}
+
+impl Demo {
+    /// Does what a console shows, and sees the same.
+    fn follow(&self, steps: Vec<Step<'_>>) {
+        for Step { line, expected } in steps {
+            let here = line.replace("http://127.0.0.1:8080", &self.url);
+            let said = self.until(&here, |said| agrees(&expected, &said.out.lines().collect::<Vec<_>>()));
+            let got: Vec<&str> = said.out.lines().collect();
+            assert!(agrees(&expected, &got), "$ {line}\n{}{}", difference(&expected, &got), said.err);
+        }
     }
 }
 
@@ -112,8 +155,9 @@ fn demo_prints_what_works() {
     let demo = Demo::start();
     let commands: Vec<(&str, &str)> =
         demo.printed.lines().filter_map(|line| line.strip_prefix("  ")?.split_once(" # ")).collect();
-    let expected: [(&str, &[&str]); 8] = [
+    let expected: [(&str, &[&str]); 9] = [
         ("the backend sees /greet/world", &["\"path\": \"/greet/world\""]),
+        ("five a minute for each name, then 429", &["200", "ratelimit: \"per-name\";r="]),
         ("an answer without a backend", &["418", "I am a teapot"]),
         ("an Ingress", &["\"path\": \"/any\"", "\"host\": \"echo.localhost\""]),
         ("no route, and the answer says so", &["404", "\"reason\":\"no_route\""]),

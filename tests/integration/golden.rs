@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::{env, fs};
 
-use headgate::compile::{ClassSelection, Compiled, Externals, Settings, compile};
+use headgate::compile::{Ancestor, ClassSelection, Compiled, Externals, Settings, compile};
 use headgate::source::decode::{Origin, decode, kind_of};
 use headgate::source::{Change, Kind};
 use headgate::store::Store;
@@ -96,7 +96,7 @@ fn run(input: &str, backends: &str) -> String {
         let output = ObjectOutput {
             conditions: conditions.collect(),
             problems: report.problems.iter().map(|problem| format!("{} {problem}", problem.code)).collect(),
-            ancestors: report.ancestors.iter().map(ToString::to_string).collect(),
+            ancestors: report.ancestors.iter().map(ancestor).collect(),
         };
         (key.to_string(), output)
     });
@@ -106,6 +106,13 @@ fn run(input: &str, backends: &str) -> String {
         secrets: compiled.referenced_secrets().iter().map(ToString::to_string).collect(),
     };
     serde_yaml::to_string(&output).unwrap()
+}
+
+/// What becomes of a policy at one of its targets, in short.
+fn ancestor(ancestor: &Ancestor) -> String {
+    let conditions =
+        ancestor.conditions.iter().map(|condition| format!("{}={}", condition.type_.as_str(), condition.reason));
+    format!("targetRefs[{}] {ancestor}: {}", ancestor.target, conditions.collect::<Vec<_>>().join(" "))
 }
 
 /// Settings for compiling; what backends are trusted by does not show in a table.

@@ -33,6 +33,11 @@ fn no_request_fails_while_other_files_change() {
     let text = fs::read_to_string(&addresses).unwrap();
     let port = backend.address.port().to_string();
     fs::write(&addresses, text.replace("8082", &port)).unwrap();
+    // The example's limit stays where it is and has room for the load.
+    let limit = folder.path().join("limit.yaml");
+    let text = fs::read_to_string(&limit).unwrap();
+    assert!(text.contains("requests: 5"), "{text}");
+    fs::write(&limit, text.replace("requests: 5", "requests: 100000")).unwrap();
     let gateway = Gateway::serve(folder, &["--workers", "2"]);
 
     let load = UNTOUCHED.start(gateway.http);

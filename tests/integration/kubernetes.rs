@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::harness::cluster::Cluster;
 use crate::harness::gateway::{Gateway, binary};
 use crate::harness::http::get_host;
+use crate::harness::redis::Redis;
 
 /// A `headgate echo` on an address that an EndpointSlice may hold; it ends with this.
 struct Echo(Child);
@@ -44,7 +45,8 @@ fn credentials(cluster: &Cluster) -> std::path::PathBuf {
         let rbac = fs::read_to_string("manifests/rbac.yaml").unwrap();
         cluster.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: headgate}}\n---\n{rbac}"));
         // Replicas of another class than the default one share a Lease of that class's name.
-        let leases = ["served", "leaders", "ours", "theirs", "broken"].map(|class| format!("headgate-leader-{class}"));
+        let leases = ["served", "leaders", "ours", "theirs", "broken", "limited"]
+            .map(|class| format!("headgate-leader-{class}"));
         cluster.apply(&format!(
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {{name: test-leases, namespace: \
              headgate}}\nrules: [{{apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [{}], verbs: \
@@ -396,4 +398,45 @@ fn broken_objects_are_told_and_hurt_nobody() {
             assert!(problem["field"].as_str().unwrap().contains(field), "{object}: {problem}");
         }
     }
+}
+
+/// A policy that counts in Redis says whether it can.
+#[test]
+fn a_policy_says_whether_its_store_is_there() {
+    let cluster = Cluster::shared();
+    let kubeconfig = credentials(cluster);
+    let namespace = cluster.namespace("limited");
+    class(cluster, "limited");
+    let mut redis = Redis::start();
+    let flags = ["--ingress-class", "limited", "--redis-url", &redis.url(), "--redis-timeout", "500ms"];
+    let gateway = Gateway::in_cluster(&kubeconfig, "headgate", &flags);
+    gateway.wait_until_ready();
+    cluster.apply(&format!(
+        r#"
+apiVersion: headgate.dev/v1alpha1
+kind: GatewayRoute
+metadata: {{name: shop, namespace: {namespace}}}
+spec:
+  ingressClassName: limited
+  hostnames: [limited.example.com]
+  rules: [{{filters: [{{type: DirectResponse, directResponse: {{statusCode: 200}}}}]}}]
+---
+apiVersion: headgate.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: {{name: shop, namespace: {namespace}}}
+spec:
+  targetRefs: [{{group: headgate.dev, kind: GatewayRoute, name: shop}}]
+  limits: [{{name: all, requests: 10, period: 1m, scope: Global}}]
+"#
+    ));
+    let enforced = |field: &str, value: &str| {
+        let path = format!("jsonpath={{.status.ancestors[0].conditions[?(@.type==\"Enforced\")].{field}}}={value}");
+        wait_for(cluster, &namespace, &path, "rlp/shop");
+    };
+    enforced("status", "True");
+    redis.kill();
+    enforced("status", "False");
+    enforced("reason", "StoreUnavailable");
+    redis.start_again();
+    enforced("status", "True");
 }

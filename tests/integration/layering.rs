@@ -31,16 +31,16 @@ const LAYERS: &[Layer] = &[
     // Compiled.
     Layer {
         name: "compile",
-        uses: &["address", "api", "source", "store", "filter", "limit", "path", "slot", "table", "upstream"],
+        uses: &["address", "api", "source", "store", "auth", "filter", "limit", "path", "slot", "table", "upstream"],
         shuns: &["tokio", "hyper", "socket2", "kube", "prometheus", "notify", "anyhow", "jiff"],
     },
-    Layer { name: "auth", uses: &[], shuns: &["kube", "k8s_openapi", "anyhow"] },
+    Layer { name: "auth", uses: &["filter::Title"], shuns: &["kube", "k8s_openapi", "anyhow"] },
     Layer { name: "address", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "path", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "slot", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer {
         name: "table",
-        uses: &["filter", "limit", "path", "slot", "upstream"],
+        uses: &["address", "auth", "filter", "limit", "path", "slot", "upstream"],
         shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"],
     },
     Layer {
@@ -58,13 +58,29 @@ const LAYERS: &[Layer] = &[
     // Running.
     Layer {
         name: "proxy",
-        uses: &["address", "drain", "filter", "limit", "path", "slot", "snapshot", "table", "telemetry", "upstream"],
+        uses: &[
+            "address",
+            "auth",
+            "drain",
+            "filter",
+            "limit",
+            "path",
+            "slot",
+            "snapshot",
+            "table",
+            "telemetry",
+            "upstream",
+        ],
         shuns: &["kube", "k8s_openapi", "prometheus", "anyhow"],
     },
     Layer { name: "snapshot", uses: &[], shuns: KUBERNETES },
     Layer { name: "drain", uses: &[], shuns: KUBERNETES },
     // Looking out and reporting back.
-    Layer { name: "telemetry", uses: &["slot"], shuns: KUBERNETES },
+    Layer {
+        name: "telemetry",
+        uses: &["limit::LocalStore", "limit::Tally", "limit::Usage", "limit::Verdict", "slot"],
+        shuns: KUBERNETES,
+    },
     Layer {
         name: "admin",
         uses: &[
@@ -87,6 +103,7 @@ const LAYERS: &[Layer] = &[
         name: "config",
         uses: &[
             "address",
+            "api::ByteSize",
             "api::Duration",
             "api::DurationError",
             "drain::Grace",

@@ -29,6 +29,12 @@ mod framing_h2;
 /// What a client cannot say of itself: hop-by-hop fields, forwarded fields in every spelling, and hosts.
 mod forwarded;
 
+/// Tokens: which are let in, and what the backend is told of them.
+mod jwt;
+
+/// Names and passwords.
+mod basic_auth;
+
 /// How endpoints are spoken to, pooled, chosen and tried again.
 mod upstream;
 
@@ -76,6 +82,8 @@ mod trust;
 
 /// Requests of pages of other origins.
 mod cors;
+/// How often may be asked, and what those are told who ask too often.
+mod rate_limit;
 
 /// Another service that is asked whether requests may pass.
 mod external_auth;
@@ -94,6 +102,9 @@ mod reload;
 
 /// The store of limits that replicas share.
 mod redis;
+
+/// Limits that several processes share, and what becomes of them when Redis is away.
+mod shared_limits;
 
 /// The command line.
 mod cli;

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Bench {
     store: Store,
     batches: mpsc::Receiver<Vec<Change>>,
-    wanted: mpsc::Sender<ObjectKey>,
+    wanted: kubernetes::SecretsWanted,
     task: JoinHandle<()>,
     /// The state of the Services after every batch that touched them.
     history: Vec<Vec<String>>,
@@ -41,7 +41,7 @@ impl Bench {
 
     fn with(client: kube::Client, settings: Settings) -> Self {
         let (sender, batches) = mpsc::channel(64);
-        let (wanted, asked) = mpsc::channel(64);
+        let (wanted, asked) = kubernetes::secrets(64);
         let task = tokio::spawn(kubernetes::run(client, settings, sender, asked));
         Self { store: Store::awaiting(Kind::ALL), batches, wanted, task, history: Vec::new(), told: Vec::new() }
     }
@@ -310,13 +310,13 @@ async fn wanted_secrets_are_answered_for() {
     assert!(faults.requests("secrets").iter().all(|it| it.contains("fieldSelector=type%3Dkubernetes.io%2Ftls")));
 
     let key = |name: &str| ObjectKey::new(Kind::Secret, "shop", name);
-    assert_eq!(bench.store.retain_secrets(&[].into()), []);
+    assert_eq!(bench.store.retain_secrets(&[].into(), BTreeSet::new()), []);
     assert_eq!(bench.names(Kind::Secret), [""; 0]);
     let names = ["absent", "b", "forbidden", "opaque"];
-    let wanted = bench.store.retain_secrets(&names.map(key).into());
+    let wanted = bench.store.retain_secrets(&names.map(key).into(), BTreeSet::new());
     assert_eq!(wanted, names.map(key));
     for key in wanted {
-        bench.wanted.send(key).await.unwrap();
+        bench.wanted.certificates.send(key).await.unwrap();
     }
     bench.until(|store| store.get(&key("b")).is_some()).await;
     assert_eq!(bench.names(Kind::Secret), ["b"]);
@@ -493,10 +493,10 @@ async fn follows_the_real_api_server() {
 
     // Dropped for want of a reference, changed meanwhile, asked for again.
     let tls = ObjectKey::new(Kind::Secret, &namespace, "tls");
-    assert_eq!(bench.store.retain_secrets(&[].into()), []);
+    assert_eq!(bench.store.retain_secrets(&[].into(), BTreeSet::new()), []);
     cluster.apply(&SECRET.replace("NS", &namespace).replace("tls.key: K", "tls.key: L"));
-    assert_eq!(bench.store.retain_secrets(&[tls.clone()].into()), std::slice::from_ref(&tls));
-    bench.wanted.send(tls.clone()).await.unwrap();
+    assert_eq!(bench.store.retain_secrets(&[tls.clone()].into(), BTreeSet::new()), std::slice::from_ref(&tls));
+    bench.wanted.certificates.send(tls.clone()).await.unwrap();
     let key = |store: &Store| match &store.get(&tls)?.object {
         Some(Object::Secret(secret)) => Some(secret.data.as_ref()?["tls.key"].0.clone()),
         _ => None,

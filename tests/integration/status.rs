@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use headgate::api::{GatewayRoute, RateLimitPolicy};
-use headgate::compile::{Code, Condition, ConditionType, ObjectReport, Problem, Reason, Report};
+use headgate::compile::{Ancestor, Code, Condition, ConditionType, ObjectReport, Problem, Reason, Report};
 use headgate::source::{Kind, ObjectKey};
 use headgate::status::address::Publish;
 use headgate::status::leader::{self, Leading};
@@ -448,8 +448,8 @@ async fn a_policy_is_told_at_each_of_its_targets_beside_what_others_say() {
         message: "the policy is valid".to_owned(),
     };
     let verdict = ObjectReport {
-        conditions: vec![accepted],
-        ancestors: vec![bed.key(Kind::GatewayRoute, "web")],
+        conditions: vec![accepted.clone()],
+        ancestors: vec![Ancestor { target: 0, name: String::new(), conditions: vec![accepted] }],
         ..bed.verdict(&policy, Vec::new()).await
     };
     let report = Report { objects: [(policy.clone(), Arc::new(verdict))].into(), ..Report::default() };

@@ -163,6 +163,12 @@ spec:
 - --workers={{ . }}
 {{- end }}
 - --log-format={{ .Values.logs.format }}
+{{- with .Values.proxyProtocol.trustedIPs }}
+- --proxy-protocol-from={{ join "," . }}
+{{- end }}
+{{- with .Values.forwardedHeaders.trustedIPs }}
+- --trusted-proxies={{ join "," . }}
+{{- end }}
 {{- with .Values.tracing.otlpEndpoint }}
 - --otlp-endpoint={{ . }}
 {{- end }}

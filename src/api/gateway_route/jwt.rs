@@ -32,7 +32,7 @@ pub struct JwtProvider {
     /// bytes are refused.
     #[schemars(length(min = 1, max = 8), extend("x-kubernetes-list-type" = "set"))]
     pub algorithms: Vec<JwtAlgorithm>,
-    /// Keys fetched from the issuer over HTTP.
+    /// Keys fetched from the issuer over HTTPS.
     #[serde(rename = "remoteJWKS", skip_serializing_if = "Option::is_none")]
     pub remote_jwks: Option<RemoteJwks>,
     /// Keys held in the cluster.
@@ -79,8 +79,8 @@ pub enum JwtAlgorithm {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RemoteJwks {
-    /// Address of the key set.
-    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^https?://[^\x00-\x20\x7F]+$"))]
+    /// Address of the key set; over https only.
+    #[schemars(length(min = 1, max = 2048), regex(pattern = r"^https://[^\x00-\x20\x7F]+$"))]
     pub uri: String,
     /// How long fetched keys are used before they are fetched again. A token with an unknown key asks for an earlier
     /// fetch.
@@ -95,15 +95,24 @@ pub struct RemoteJwks {
     pub ca_certificate_refs: Vec<CaCertificateRef>,
 }
 
-/// A JSON Web Key Set in the cluster.
+/// Keys that are not fetched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.inline) != has(self.valueRef)")
+    .message("set exactly one of inline and valueRef"))]
 pub struct LocalJwks {
-    /// The Secret or ConfigMap that holds the key set.
-    pub value_ref: JwksObjectRef,
+    /// The Secret or ConfigMap that holds the keys.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value_ref: Option<JwksObjectRef>,
+    /// The keys themselves: a JSON Web Key Set, or public keys in PEM. Keys of HS algorithms are refused here, since
+    /// whoever may read the route could then sign tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 65536))]
+    pub inline: Option<String>,
 }
 
-/// A value of a Secret or ConfigMap that holds a JSON Web Key Set.
+/// A value of a Secret or ConfigMap that holds keys: a JSON Web Key Set, public keys in PEM, or, when every algorithm of
+/// the provider is an HS one, the key itself, byte by byte.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JwksObjectRef {
@@ -198,6 +207,10 @@ pub struct JwtRequirement {
     /// Lets requests without a token through. An invalid token is refused all the same.
     #[serde(default)]
     pub optional: bool,
+    /// Refuses requests that came in clear, since whoever can read the token on its way can use it. Set to false only
+    /// where something in front of the gateway ends TLS.
+    #[serde(rename = "requireTLS", default = "yes")]
+    pub require_tls: bool,
     /// Scopes that the token's scope or scp claim must all contain; otherwise the answer is 403.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
@@ -241,6 +254,10 @@ fn default_cache_duration() -> Duration {
 
 fn default_fetch_timeout() -> Duration {
     Duration::from_millis(3_000)
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn secret() -> LocalObjectKind {

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     super::{HeaderMatch, Method, PathMatch, QueryParamMatch, pattern},
-    BackendRef, CircuitBreaker, Compression, Filter, HealthCheck, JwtRequirement, LoadBalancer, Observability,
-    OutlierDetection, RequestBody, Retry, SessionPersistence, Timeouts,
+    BackendRef, BasicAuth, CircuitBreaker, Compression, Filter, HealthCheck, JwtRequirement, LoadBalancer,
+    Observability, OutlierDetection, RequestBody, Retry, SessionPersistence, Timeouts,
 };
 
 /// Which requests, and what happens to them.
@@ -20,7 +20,9 @@ use super::{
     validation = Rule::new(
         "!has(self.backendRefs) || size(self.backendRefs) == 0 || self.backendRefs.exists(b, b.weight > 0)"
     )
-    .message("at least one backendRef must have a weight above 0")
+    .message("at least one backendRef must have a weight above 0"),
+    validation = Rule::new("!has(self.jwt) || !has(self.basicAuth)")
+    .message("set at most one of jwt and basicAuth: both are read from the Authorization header")
 )]
 pub struct RouteRule {
     /// Name of the rule, unique in the route. Policies refer to it as sectionName; metrics and logs show it.
@@ -34,6 +36,9 @@ pub struct RouteRule {
     /// The token a request must carry. Without it no token is looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jwt: Option<JwtRequirement>,
+    /// The name and password a request must carry. Without it none are looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub basic_auth: Option<BasicAuth>,
     /// Steps on the request and its response, in this order. A step that answers ends the list.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

@@ -15,14 +15,15 @@ pub struct LimitResponse {
     #[schemars(range(min = 400, max = 599))]
     pub status_code: i32,
     /// Headers that tell clients their quota: IETF (RateLimit-Policy and RateLimit of the IETF draft), XRateLimit
-    /// (X-RateLimit-Limit, -Remaining and -Reset), Both or None. Refusals carry Retry-After in any case.
+    /// (X-RateLimit-Limit, -Remaining and -Reset, the last in seconds since 1970, as GitHub has them), Both or None.
+    /// Refusals carry Retry-After in any case.
     #[serde(default)]
     pub headers: HeaderStyle,
-    /// Content-Type of the answer's body; text/plain when omitted.
+    /// Content-Type of body; text/plain when omitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 256), regex(pattern = pattern::MEDIA_TYPE))]
     pub content_type: Option<String>,
-    /// Body of the answer; a short sentence when omitted.
+    /// Body of the answer; problem details (application/problem+json, RFC 9457) when omitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub body: Option<String>,

@@ -106,6 +106,32 @@ fn rules_of_gateway_routes_hold() {
                 &["spec.jwtProviders[0].extractFrom: extractFrom needs at least one of headers, cookies and params"],
             ),
             Case(
+                "/spec/jwtProviders",
+                json!([{"name": "main", "algorithms": ["RS256"], "localJWKS": {}}]),
+                &["spec.jwtProviders[0].localJWKS: set exactly one of inline and valueRef"],
+            ),
+            Case(
+                "/spec/jwtProviders",
+                json!([{
+                    "name": "main",
+                    "algorithms": ["RS256"],
+                    "localJWKS": {"inline": "{}", "valueRef": {"name": "keys"}},
+                }]),
+                &["spec.jwtProviders[0].localJWKS: set exactly one of inline and valueRef"],
+            ),
+            Case(
+                RULE,
+                json!({
+                    "jwt": {"providers": ["main"]},
+                    "basicAuth": {"secretRef": {"name": "people"}},
+                    "backendRefs": [{"name": "web", "port": 80}],
+                }),
+                &[
+                    "spec: jwt.providers must name an entry of jwtProviders",
+                    "spec.rules[0]: set at most one of jwt and basicAuth: both are read from the Authorization header",
+                ],
+            ),
+            Case(
                 RULE,
                 json!({}),
                 &["spec.rules[0]: a rule needs backendRefs, or a RequestRedirect or DirectResponse filter"],

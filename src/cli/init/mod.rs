@@ -10,9 +10,10 @@ use clap::Args;
 use super::{CLEAN, Outcome, print};
 
 /// What the example consists of.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("backend.yaml", include_str!("example/backend.yaml")),
     ("route.yaml", include_str!("example/route.yaml")),
+    ("limit.yaml", include_str!("example/limit.yaml")),
     ("ingress.yaml", include_str!("example/ingress.yaml")),
 ];
 

@@ -69,7 +69,7 @@ fn one(
         let kind = if group.is_empty() { kind.clone() } else { format!("{kind} of group {group}") };
         let what = format!("{kind} cannot be a backend");
         problems.push(Problem::new(Code::InvalidKind, format!("{field}.kind"), what, "name a Service"));
-        return DraftBackend { name: shown(), weight, filters, target: Err(INVALID) };
+        return DraftBackend { name: shown(), weight, limits: None, filters, target: Err(INVALID) };
     }
     let name_field = format!("{field}.name");
     let namespace_field = format!("{field}.namespace");
@@ -79,7 +79,7 @@ fn one(
         Ok(service) => service,
         Err(problem) => {
             problems.push(problem);
-            return DraftBackend { name: shown(), weight, filters, target: Err(INVALID) };
+            return DraftBackend { name: shown(), weight, limits: None, filters, target: Err(INVALID) };
         }
     };
     let reference = backend::BackendRef {
@@ -92,7 +92,7 @@ fn one(
         missing: INVALID,
     };
     let resolved = backend::resolve(lookup, reference, problems);
-    DraftBackend { name: resolved.name, weight, filters, target: resolved.target }
+    DraftBackend { name: resolved.name, weight, limits: None, filters, target: resolved.target }
 }
 
 /// What a filter's reference to a Service leads to, spoken to as the Service says.

@@ -54,7 +54,12 @@ pub(super) fn lower(rule: &str, declared: &[RouteMatch], problems: &mut Vec<Prob
     matches
 }
 
-fn path(field: &str, declared: Option<&api::PathMatch>, problems: &mut Vec<Problem>) -> Option<PathMatch> {
+/// A condition on the path; every path when there is none.
+pub(in super::super) fn path(
+    field: &str,
+    declared: Option<&api::PathMatch>,
+    problems: &mut Vec<Problem>,
+) -> Option<PathMatch> {
     let Some(api::PathMatch { match_type, value }) = declared else {
         return PathMatch::parse_prefix("/").ok();
     };
@@ -80,7 +85,12 @@ fn path(field: &str, declared: Option<&api::PathMatch>, problems: &mut Vec<Probl
     }
 }
 
-fn header(field: &str, declared: &api::HeaderMatch, problems: &mut Vec<Problem>) -> Option<HeaderMatch> {
+/// A condition on a header.
+pub(in super::super) fn header(
+    field: &str,
+    declared: &api::HeaderMatch,
+    problems: &mut Vec<Problem>,
+) -> Option<HeaderMatch> {
     let api::HeaderMatch { match_type, name, value } = declared;
     let value = self::value(field, *match_type, value.as_deref(), problems)?;
     match name.parse::<HeaderName>() {
@@ -124,7 +134,8 @@ fn value(
     }
 }
 
-pub(super) fn method(declared: api::Method) -> Method {
+/// A method.
+pub(in super::super) fn method(declared: api::Method) -> Method {
     match declared {
         api::Method::Get => Method::GET,
         api::Method::Head => Method::HEAD,

@@ -2,10 +2,11 @@
 
 use super::super::code::Code;
 use super::super::report::Problem;
-use super::matches::RuleMatch;
+use super::matches::{self, RuleMatch};
+use crate::api::gateway_route::RouteMatch;
 
 /// What the paths of a rule's matches have in common.
-pub(super) struct Parameters {
+pub(in super::super) struct Parameters {
     paths: Vec<Path>,
 }
 
@@ -28,9 +29,14 @@ impl Parameters {
         Self { paths: matches.iter().map(path).collect() }
     }
 
+    /// Of a rule's matches as declared, for those who judge the rule from elsewhere.
+    pub(in super::super) fn declared(rule: &str, matches: &[RouteMatch]) -> Self {
+        Self::of(&matches::lower(rule, matches, &mut Vec::new()))
+    }
+
     /// Complains if some path of the rule does not have the parameter that `field` uses: a request by that path would
     /// find nothing to put in.
-    pub(super) fn require(&self, field: &str, name: &str, problems: &mut Vec<Problem>) {
+    pub(in super::super) fn require(&self, field: &str, name: &str, problems: &mut Vec<Problem>) {
         let lacks = |path: &&Path| !path.params.iter().any(|known| &**known == name);
         if let Some(path) = self.paths.iter().find(lacks) {
             problems.push(Problem::new(

@@ -43,6 +43,7 @@ pub(super) fn lower(
         name,
         matches,
         jwt,
+        basic_auth: _,
         filters,
         backend_refs,
         load_balancer,
@@ -61,7 +62,6 @@ pub(super) fn lower(
     let mut problems = Vec::new();
 
     let mut unsupported = Unsupported::new(&field, &mut problems);
-    unsupported.refuse("jwt", jwt.as_ref());
     unsupported.refuse("compression", compression.as_ref());
     let mut observe = Observe::default();
     if let Some(Observability { access_log, trace_sample_percent }) = observability {
@@ -82,11 +82,12 @@ pub(super) fn lower(
 
     let matches = matches::lower(&field, matches, &mut problems);
     let parameters = Parameters::of(&matches);
-    let (balancer, hash_on) = balancer(&field, load_balancer.as_ref(), &parameters, &mut problems);
+    let (balancer, hash_on) = balancer(&field, load_balancer.as_ref(), &parameters, jwt.is_some(), &mut problems);
     let mut draft = Draft::new(match name {
         Some(name) => name.as_str().into(),
         None => index.to_string().into(),
     });
+    draft.named = name.is_some();
     draft.listeners = common.listeners;
     draft.https_redirect = common.https_redirect;
     draft.filters = filters::of_rule(&field, filters, &parameters, &mut problems);
@@ -118,6 +119,7 @@ fn balancer(
     field: &str,
     declared: Option<&LoadBalancer>,
     parameters: &Parameters,
+    has_token: bool,
     problems: &mut Vec<Problem>,
 ) -> (Balancer, Option<HashOn>) {
     let Some(LoadBalancer { balancer_type, consistent_hash, slow_start: _ }) = declared else {
@@ -136,7 +138,7 @@ fn balancer(
                 problems.push(Problem::new(Code::InvalidLoadBalancer, field, what, remedy));
                 return (Balancer::LeastRequest, None);
             };
-            return self::hash(&format!("{field}.consistentHash"), hash, parameters, problems);
+            return self::hash(&format!("{field}.consistentHash"), hash, parameters, has_token, problems);
         }
     };
     if consistent_hash.is_some() {
@@ -151,6 +153,7 @@ fn hash(
     field: &str,
     declared: &ConsistentHash,
     parameters: &Parameters,
+    has_token: bool,
     problems: &mut Vec<Problem>,
 ) -> (Balancer, Option<HashOn>) {
     let ConsistentHash { key_type, name, balance_factor_percent } = declared;
@@ -166,10 +169,6 @@ fn hash(
     let name = name.as_deref().filter(|name| !name.is_empty());
     let name_field = format!("{field}.name");
     let on = match (key_type, name) {
-        (HashKeyType::JwtClaim, _) => {
-            problems.push(super::unsupported::value(&format!("{field}.type"), "JWTClaim"));
-            return (balancer, None);
-        }
         (HashKeyType::ClientIp, None) => HashOn::ClientIp,
         (HashKeyType::ClientIp, Some(_)) => {
             invalid(name_field, "type ClientIP takes no name".to_owned(), "remove it");
@@ -179,6 +178,12 @@ fn hash(
             invalid(name_field, format!("type {key_type:?} needs a name"), "name what to hash");
             return (balancer, None);
         }
+        (HashKeyType::JwtClaim, Some(_)) if !has_token => {
+            let what = "the rule looks at no token".to_owned();
+            invalid(format!("{field}.type"), what, "give the rule a jwt");
+            return (balancer, None);
+        }
+        (HashKeyType::JwtClaim, Some(name)) => HashOn::JwtClaim(name.into()),
         (HashKeyType::Header, Some(name)) => match name.parse() {
             Ok(name) => HashOn::Header(name),
             Err(_) => {

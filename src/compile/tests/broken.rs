@@ -78,7 +78,8 @@ fn broken_routes() -> Vec<(Value, &'static str)> {
             filter(json!({ "type": "IPAccess", "ipAccess": { "allow": ["10.0.0.1/8"] } })),
             "spec.rules[0].filters[0].ipAccess.allow[0]",
         ),
-        (with(json!({ "jwt": { "providers": ["main"] } })), "spec.rules[0].jwt"),
+        (with(json!({ "jwt": { "providers": ["main"] } })), "spec.rules[0].jwt.providers[0]"),
+        (with(json!({ "basicAuth": { "secretRef": { "name": "none" } } })), "spec.rules[0].basicAuth.secretRef.name"),
         (with(json!({ "retry": { "backoff": "1s", "maxBackoff": "100ms" } })), "spec.rules[0].retry.maxBackoff"),
         (with(json!({ "loadBalancer": { "type": "ConsistentHash" } })), "spec.rules[0].loadBalancer"),
         (

@@ -151,17 +151,38 @@ fn grants_and_classes() -> impl Strategy<Value = Object> {
 }
 
 fn policies() -> impl Strategy<Value = Object> {
-    let kinds = &[("headgate.dev", "GatewayRoute"), ("networking.k8s.io", "Ingress"), ("", "Service")][..];
-    (select(NAMESPACES), select(NAMES), select(kinds), select(NAMES), select(&[None, Some("r")][..])).prop_map(
-        |(namespace, name, (group, kind), target, section)| {
+    let kinds = &[
+        ("headgate.dev", "GatewayRoute"),
+        ("networking.k8s.io", "Ingress"),
+        ("networking.k8s.io", "IngressClass"),
+        ("", "Service"),
+    ][..];
+    let target = (select(kinds), select(NAMES), select(&[None, Some("r"), Some("http")][..]), any::<bool>()).prop_map(
+        |((group, kind), name, section, ours)| {
+            let name = if kind == "IngressClass" && ours { "headgate" } else { name };
+            json!({ "group": group, "kind": kind, "name": name, "sectionName": section })
+        },
+    );
+    let key = select(&[None, Some("ClientIP"), Some("PathParam")][..]);
+    let limit = (1..3i32, select(&["Local", "Local", "Local", "Global"][..]), key, any::<bool>()).prop_map(
+        |(cost, scope, key, shadow)| {
+            let key: Vec<_> = key
+                .map(|key| json!({ "type": key, "name": (key == "PathParam").then_some("id") }))
+                .into_iter()
+                .collect();
+            json!({
+                "name": "l", "requests": 2, "period": "1m", "burst": 1, "cost": cost, "scope": scope, "key": key, "shadow": shadow,
+            })
+        },
+    );
+    let limits = prop::collection::vec(limit, 0..2);
+    (select(NAMESPACES), select(NAMES), AGES, prop::collection::vec(target, 1..3), limits).prop_map(
+        |(namespace, name, age, targets, limits)| {
             Object::RateLimitPolicy(typed(json!({
                 "apiVersion": "headgate.dev/v1alpha1",
                 "kind": "RateLimitPolicy",
-                "metadata": namespaced(namespace, name, 0),
-                "spec": {
-                    "targetRefs": [{ "group": group, "kind": kind, "name": target, "sectionName": section }],
-                    "limits": [],
-                },
+                "metadata": namespaced(namespace, name, age),
+                "spec": { "targetRefs": targets, "limits": limits },
             })))
         },
     )
@@ -175,7 +196,7 @@ fn objects() -> impl Strategy<Value = Object> {
         3 => slices(),
         1 => secrets(),
         1 => grants_and_classes(),
-        1 => policies(),
+        3 => policies(),
     ]
 }
 

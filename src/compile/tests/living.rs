@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::*;
+use crate::limit::Verdict;
 use crate::slot::Slot;
-use crate::table::{Certificate, Route};
+use crate::table::{Certificate, HostKey, Route};
 use crate::upstream::Cluster;
 
 fn route(world: &World, rule: &str) -> Arc<Route> {
@@ -135,7 +136,7 @@ fn a_change_builds_its_own_host_anew_and_no_other() {
     let mut world = World::of(shop());
     world.upsert([simple("a", "a.example.com", "/", "web"), simple("b", "b.example.com", "/", "web")]);
     let host = |world: &World, name: &str| {
-        let key = crate::table::HostKey::Exact(name.into());
+        let key = HostKey::Exact(name.into());
         world.compiled.table.hosts.get(&key).cloned()
     };
     let (a, b) = (host(&world, "a.example.com").unwrap(), host(&world, "b.example.com").unwrap());
@@ -294,4 +295,60 @@ fn a_loser_gets_what_it_claims_when_the_winner_goes() {
     world.delete([key(Kind::Ingress, "a")]);
     assert_eq!(world.problems(Kind::Ingress, "shop"), [""; 0]);
     assert_eq!(route(&world, "0/0").id.name.as_ref(), "shop");
+}
+
+fn policy(name: &str, route: &str, requests: u32) -> Object {
+    Object::RateLimitPolicy(typed(json!({
+        "apiVersion": "headgate.dev/v1alpha1",
+        "kind": "RateLimitPolicy",
+        "metadata": { "name": name, "namespace": "default" },
+        "spec": {
+            "targetRefs": [{ "group": "networking.k8s.io", "kind": "Ingress", "name": route }],
+            "limits": [{ "name": "all", "requests": requests, "period": "1m" }],
+        },
+    })))
+}
+
+/// Changing a policy builds the hosts of its targets and no other, and what its limits have counted lives on.
+#[test]
+fn a_policy_concerns_its_targets_alone_and_its_counts_live_on() {
+    let mut world = World::of(shop());
+    world.upsert([simple("other", "other.example.com", "/", "web")]);
+    let host = |world: &World, host: &str| {
+        let hosts = &world.compiled.table.hosts;
+        hosts.get(&HostKey::Exact(host.into())).unwrap().clone()
+    };
+    let limits = |world: &World, rule: &str| route(world, rule).limits.clone();
+    let (shop, other) = (host(&world, "shop.example.com"), host(&world, "other.example.com"));
+    world.upsert([policy("limits", "shop", 5)]);
+    assert!(!Arc::ptr_eq(&shop, &host(&world, "shop.example.com")));
+    assert!(Arc::ptr_eq(&other, &host(&world, "other.example.com")), "nothing about it has changed");
+    let before = limits(&world, "0/0").unwrap();
+    before.list[0].tally.count(0, Verdict::Allowed);
+
+    // The route is another, so the policy is compiled anew with it, and means the same.
+    world.upsert([simple("shop", "shop.example.com", "/other", "web")]);
+    let after = limits(&world, "0/0").unwrap();
+    assert!(!Arc::ptr_eq(&before, &after));
+    assert_eq!(after.list[0].limit.fingerprint(), before.list[0].limit.fingerprint());
+    assert!(Arc::ptr_eq(&after.list[0].tally, &before.list[0].tally));
+
+    world.upsert([policy("limits", "shop", 6)]);
+    let changed = limits(&world, "0/0").unwrap();
+    assert_ne!(changed.list[0].limit.fingerprint(), before.list[0].limit.fingerprint(), "another quota counts anew");
+    assert_eq!(changed.list[0].tally.total(Verdict::Allowed), 1, "what has been decided has been decided");
+
+    // An older policy takes the target over, and gives it back when it goes.
+    let mut older = policy("a-first", "shop", 1);
+    let Object::RateLimitPolicy(object) = &mut older else { unreachable!() };
+    Arc::make_mut(object).metadata.creation_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time("2020-01-01T00:00:00Z".parse().unwrap()));
+    world.upsert([older]);
+    assert_eq!(&*limits(&world, "0/0").unwrap().policy, "default/a-first");
+    assert_eq!(world.problems(Kind::RateLimitPolicy, "limits").len(), 1);
+    world.delete([key(Kind::RateLimitPolicy, "a-first")]);
+    assert_eq!(&*limits(&world, "0/0").unwrap().policy, "default/limits");
+    assert_eq!(world.problems(Kind::RateLimitPolicy, "limits"), [""; 0]);
+    world.delete([key(Kind::RateLimitPolicy, "limits")]);
+    assert!(limits(&world, "0/0").is_none());
 }

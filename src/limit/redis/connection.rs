@@ -53,7 +53,7 @@ impl Connection {
             // The deadlines are ours, since they cover more than one question.
             let config = AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None);
             let login = &settings.login;
-            let (inner, mut driver): (MultiplexedConnection, Driver) = match &settings.tls {
+            let (mut inner, mut driver): (MultiplexedConnection, Driver) = match &settings.tls {
                 None => {
                     let (inner, driver) = MultiplexedConnection::new_with_config(login, tcp, config).await?;
                     (inner, Box::pin(driver))
@@ -65,16 +65,13 @@ impl Connection {
                     (inner, Box::pin(driver))
                 }
             };
-            let mut connection = Self { inner, names: Default::default() };
-            for (script, name) in Script::ALL.into_iter().zip(0..) {
+            let mut names: [String; Script::ALL.len()] = Default::default();
+            for (script, name) in Script::ALL.into_iter().zip(&mut names) {
                 let mut load = redis::cmd("SCRIPT");
                 load.arg("LOAD").arg(script.text());
-                let loaded = driven(&mut driver, connection.ask(&load)).await?;
-                if let (Some(slot), name) = (connection.names.get_mut(name), redis::from_redis_value(loaded)) {
-                    *slot = name.map_err(redis::RedisError::from)?;
-                }
+                *name = driven(&mut driver, load.query_async(&mut inner)).await?;
             }
-            Ok((connection, driver))
+            Ok((Self { inner, names }, driver))
         };
         tokio::time::timeout(PATIENCE, opening).await.unwrap_or(Err(Broken::Late(PATIENCE)))
     }

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::Value;
 use tokio::sync::{Notify, mpsc};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::connection::{Broken, Connection, PATIENCE, driven};
@@ -18,6 +18,7 @@ use super::health::{Health, Lack};
 use super::lease::{Lease, Take};
 use super::node::{Failure, Node};
 use super::script::{Call, Script, Verdict};
+use super::servers::{Found, Kept, Servers, Standing};
 use super::settings::{Server, Settings};
 use super::slots::Slots;
 use crate::limit::{Answer, Ask, Decision, Limit, SyncMode, Unavailable};
@@ -45,27 +46,6 @@ pub(super) struct Link {
     /// What of it has been taken to be done.
     taking: RefCell<Option<mpsc::UnboundedReceiver<Job>>>,
     began: Instant,
-}
-
-#[derive(Default)]
-struct Servers {
-    layout: Layout,
-    nodes: HashMap<Server, Kept>,
-}
-
-#[derive(Default)]
-enum Layout {
-    /// No server has been reached yet.
-    #[default]
-    Unknown,
-    /// One server, or a primary with its replicas.
-    Single(Rc<Node>),
-    Cluster(Slots),
-}
-
-struct Kept {
-    node: Rc<Node>,
-    task: AbortHandle,
 }
 
 /// A lease, and who waits for it.
@@ -101,7 +81,7 @@ impl Link {
     /// given to one of its workers, which says that the replica lives.
     pub(super) async fn run(&self, name: Option<&str>) {
         let Some(taking) = self.taking.take() else { return };
-        tokio::join!(self.keep_layout(), self.work(taking), self.beat(name));
+        tokio::join!(self.keep_servers(), self.work(taking), self.beat(name));
     }
 
     // === deciding ===
@@ -224,7 +204,7 @@ impl Link {
                 }
             };
             // A server that nobody has told us of is got to know by looking at the cluster again.
-            let Some(next) = self.servers.borrow().nodes.get(&to).map(|kept| kept.node.clone()) else {
+            let Some(next) = self.servers.borrow().get(&to) else {
                 self.changed.notify_one();
                 return Err(Lack::Away);
             };
@@ -354,26 +334,33 @@ impl Link {
     }
 
     /// Finds out which servers there are, again whenever something is not where it was, and keeps a connection to each.
-    async fn keep_layout(&self) {
+    async fn keep_servers(&self) {
         let mut tasks: JoinSet<()> = JoinSet::new();
         loop {
-            let found = match self.look().await {
-                Ok(layout) => {
-                    self.adopt(layout, &mut tasks);
-                    true
+            let found = self.look().await;
+            if let Some(found) = found {
+                let known = self.servers.borrow().is_known();
+                let gone = match &found {
+                    // There is nothing to find out when it goes, but that it is no longer alone when it says so.
+                    Found::Alone => Rc::default(),
+                    Found::Cluster(_) => self.changed.clone(),
+                };
+                self.servers.borrow_mut().adopt(found, &self.settings.servers, |servers, slot| {
+                    self.start(&mut tasks, servers, slot, gone.clone())
+                });
+                if !known {
+                    // What stood for everything that was not known.
+                    self.health.found();
                 }
-                Err((server, why)) => {
-                    self.health.away(&server.to_string(), &why.to_string());
-                    false
-                }
+            }
+            let wait = match self.servers.borrow().standing() {
+                Standing::Alone => None,
+                Standing::Whole => Some(LATER),
+                Standing::Lacking => Some(SOON),
             };
-            let single = matches!(self.servers.borrow().layout, Layout::Single(_));
-            let wait = if found && !self.servers.borrow().is_away() { LATER } else { SOON };
-            if single {
-                // There is nothing to find out but that it is no longer alone.
-                self.changed.notified().await;
-            } else {
-                let _ = tokio::time::timeout(wait, self.changed.notified()).await;
+            match wait {
+                None => self.changed.notified().await,
+                Some(wait) => drop(tokio::time::timeout(wait, self.changed.notified()).await),
             }
             // However often it is told: looking is not free.
             tokio::time::sleep(SOON / 5).await;
@@ -382,7 +369,7 @@ impl Link {
     }
 
     /// Asks one server after the other how the cluster looks, beginning with those that are there.
-    async fn look(&self) -> Result<Option<Slots>, (Server, Broken)> {
+    async fn look(&self) -> Option<Found> {
         let mut slots = redis::cmd("CLUSTER");
         slots.arg("SLOTS");
         let members = self.servers.borrow().members();
@@ -390,10 +377,9 @@ impl Link {
             if let Ok(answer) = node.query(&slots, Instant::now() + PATIENCE).await
                 && let Some(slots) = Slots::read(&answer, &server)
             {
-                return Ok(Some(slots));
+                return Some(Found::Cluster(slots));
             }
         }
-        let mut why = None;
         for server in &self.settings.servers {
             let asked = async {
                 let (connection, mut driver) = Connection::open(&self.settings, server).await?;
@@ -401,89 +387,23 @@ impl Link {
                 tokio::time::timeout(PATIENCE, asking).await.unwrap_or(Err(Broken::Late(PATIENCE)))
             };
             match asked.await {
-                Ok(answer) => return Ok(Slots::read(&answer, server)),
+                Ok(answer) => return Some(Slots::read(&answer, server).map_or(Found::Alone, Found::Cluster)),
                 // It has spoken, and is not one of a cluster; or we may not ask, and a cluster would have to allow it.
-                Err(Broken::Redis(error)) if is_alone(&error) => return Ok(None),
-                Err(error) => why = Some((server.clone(), error)),
+                Err(Broken::Redis(error)) if is_alone(&error) => return Some(Found::Alone),
+                Err(error) => self.health.away(&server.to_string(), &error.to_string()),
             }
         }
-        Err(why.unwrap_or((Server { host: "".into(), port: 0 }, Broken::Closed)))
+        None
     }
 
-    fn adopt(&self, slots: Option<Slots>, tasks: &mut JoinSet<()>) {
-        let mut start = |servers: Vec<Server>, slot: u16, gone: Rc<Notify>| {
-            let node = Rc::new(Node::new(servers, slot, self.settings.clone(), self.health.clone(), gone));
-            let kept = node.clone();
-            let task = tasks.spawn_local(async move {
-                kept.keep().await;
-            });
-            Kept { node, task }
-        };
-        let mut servers = self.servers.borrow_mut();
-        let first = matches!(servers.layout, Layout::Unknown);
-        let mut left = std::mem::take(&mut servers.nodes);
-        match slots {
-            None => {
-                if matches!(servers.layout, Layout::Single(_)) {
-                    servers.nodes = left;
-                    return;
-                }
-                let kept = start(self.settings.servers.clone(), 0, Rc::default());
-                servers.layout = Layout::Single(kept.node.clone());
-                if let Some(server) = self.settings.servers.first() {
-                    servers.nodes.insert(server.clone(), kept);
-                }
-            }
-            Some(slots) => {
-                for (server, slot) in slots.servers() {
-                    if !servers.nodes.contains_key(server) {
-                        let gone = &self.changed;
-                        let kept =
-                            left.remove(server).unwrap_or_else(|| start(vec![server.clone()], slot, gone.clone()));
-                        servers.nodes.insert(server.clone(), kept);
-                    }
-                }
-                servers.layout = Layout::Cluster(slots);
-            }
-        }
-        for kept in left.into_values() {
-            kept.task.abort();
-        }
-        if first {
-            // What stood for everything that was not known.
-            self.health.found();
-        }
-    }
-}
-
-impl Servers {
-    /// The server that holds a slot.
-    fn holder(&self, slot: u16) -> Option<Rc<Node>> {
-        match &self.layout {
-            Layout::Unknown => None,
-            Layout::Single(node) => Some(node.clone()),
-            Layout::Cluster(slots) => Some(self.nodes.get(slots.server(slot)?)?.node.clone()),
-        }
-    }
-
-    /// The servers of a cluster that can be asked.
-    fn members(&self) -> Vec<(Server, Rc<Node>)> {
-        match &self.layout {
-            Layout::Unknown | Layout::Single(_) => Vec::new(),
-            Layout::Cluster(_) => {
-                let there = self.nodes.iter().filter(|(_, kept)| kept.node.is_there());
-                there.map(|(server, kept)| (server.clone(), kept.node.clone())).collect()
-            }
-        }
-    }
-
-    /// Whether some of it cannot be asked.
-    fn is_away(&self) -> bool {
-        match &self.layout {
-            Layout::Unknown => true,
-            Layout::Single(node) => !node.is_there(),
-            Layout::Cluster(_) => self.nodes.values().any(|kept| !kept.node.is_there()),
-        }
+    /// A hand on a server that may be at any of these places, and holds this slot.
+    fn start(&self, tasks: &mut JoinSet<()>, servers: Vec<Server>, slot: u16, gone: Rc<Notify>) -> Kept {
+        let node = Rc::new(Node::new(servers, slot, self.settings.clone(), self.health.clone(), gone));
+        let kept = node.clone();
+        let task = tasks.spawn_local(async move {
+            kept.keep().await;
+        });
+        Kept { node, task }
     }
 }
 

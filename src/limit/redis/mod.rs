@@ -25,8 +25,8 @@
 //! of a cluster; different policies spread.
 //!
 //! **Where calls run.** On the worker that asks, by a connection of its own: the answer wakes the task that waits, with
-//! no other thread in between, and questions of one turn of the loop leave in one packet. The price is a connection for
-//! each worker and server.
+//! no other thread in between, and questions of one turn of the loop leave in one packet. By a thread of the control side
+//! a decision took 0.12 to 0.26 ms where it takes 0.10 ms so. The price is a connection for each worker and server.
 //!
 //! **Time.** A request waits for its decision until the deadline (20 ms) and never longer. A server that was late once is
 //! tried at once in the background; from the moment that this fails too nobody waits for it, until a write succeeds.
@@ -40,6 +40,7 @@ mod lease;
 mod link;
 mod node;
 mod script;
+mod servers;
 mod settings;
 mod slots;
 #[cfg(test)]

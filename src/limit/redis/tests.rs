@@ -1,5 +1,7 @@
 //! A worker's hand on a real server.
 
+mod scripts;
+
 use std::net::TcpListener;
 use std::num::NonZeroU32;
 use std::process::{Child, Command, Stdio};

@@ -43,12 +43,14 @@ fn a_table_is_described_in_full_and_always_alike() {
             Backend {
                 name: "shop/orders:80".into(),
                 weight: 90,
+                limits: None,
                 filters: Box::default(),
                 target: Target::Cluster(Arc::clone(&orders)),
             },
             Backend {
                 name: "shop/gone:80".into(),
                 weight: 10,
+                limits: None,
                 filters: [Filter::Refuse(StatusCode::INTERNAL_SERVER_ERROR)].into(),
                 target: Target::Unresolved(StatusCode::SERVICE_UNAVAILABLE),
             },

@@ -97,6 +97,7 @@ impl Collector for Everything {
         if let Some(Services(ask)) = self.inner.services.get() {
             families.extend(service::families(&ask()));
         }
+        families.extend(show::identity(&self.workers(), &self.control()));
         families.extend(show::process(&Process::read()));
         families
     }

@@ -1,11 +1,13 @@
 //! What the control side says of itself.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::histogram::{DURATION, DurationSample};
+use super::identity::KeyFetches;
+use crate::limit::{LocalStore, Tally};
 
 /// How many objects of a kind in a namespace are in a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +46,19 @@ pub struct CertificateExpiry {
     pub not_after: i64,
 }
 
+/// What a limit has decided goes by these names.
+#[derive(Clone, Debug)]
+pub struct LimitLabels {
+    /// `namespace/name` of the policy.
+    pub policy: String,
+    /// The limit's name.
+    pub limit: String,
+    /// Where it is counted.
+    pub scope: &'static str,
+    /// What it has decided.
+    pub tally: Arc<Tally>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Control {
     pub(super) applied: Option<Applied>,
@@ -54,6 +69,11 @@ pub(super) struct Control {
     pub(super) certificates: BTreeMap<(String, String, String), i64>,
     pub(super) access_log_dropped: Arc<AtomicU64>,
     pub(super) traces_dropped: Arc<AtomicU64>,
+    /// Every issuer of tokens.
+    pub(super) providers: BTreeSet<Arc<str>>,
+    pub(super) key_fetches: KeyFetches,
+    pub(super) limits: Vec<LimitLabels>,
+    pub(super) local_limits: Option<Arc<LocalStore>>,
 }
 
 /// What is known of published tables once there is one.

@@ -66,6 +66,14 @@ families! {
     TRACES_DROPPED: 0 = COUNTER "headgate_traces_dropped_total" [],
         "Exchanges whose spans were lost because the collector took them too slowly or not at all.";
 
+    // Who is asking.
+    JWT_VALIDATIONS: 2 = COUNTER "headgate_jwt_validations_total" ["provider", "result"],
+        "Requests to rules that ask for a token, by what was found of it.";
+    JWKS_REFRESH: 2 = COUNTER "headgate_jwks_refresh_total" ["provider", "result"],
+        "Fetches of an issuer's keys.";
+    JWKS_LAST_SUCCESS: 1 = GAUGE "headgate_jwks_last_success_timestamp_seconds" ["provider"],
+        "When an issuer's keys were last fetched, in seconds since 1970.";
+
     // What is served, and what it is served from.
     MIRRORED: 1 = COUNTER "headgate_mirror_requests_total" ["result"],
         "Copies of requests: sent, failed, dropped because too many were under way, or not made of too large a body.";
@@ -85,6 +93,16 @@ families! {
         "Connections to endpoints that were made.";
     UPSTREAM_REUSED: 0 = COUNTER "headgate_upstream_reused_total" [],
         "Requests that went out on a connection that was there already.";
+
+    // Rate limits.
+    RATELIMIT_DECISIONS: 4 = COUNTER "headgate_ratelimit_decisions_total" ["decision", "policy", "limit", "scope"],
+        "Requests that a limit was asked about: allowed, limited (refused), shadow (would have been refused) or error (the shared store did not answer).";
+    RATELIMIT_LOCAL_KEYS: 0 = GAUGE "headgate_ratelimit_local_keys" [],
+        "Keys that have a count in this process.";
+    RATELIMIT_LOCAL_MEMORY: 0 = GAUGE "headgate_ratelimit_local_memory_bytes" [],
+        "Bytes that the counts of this process take.";
+    RATELIMIT_LOCAL_FORGOTTEN: 0 = COUNTER "headgate_ratelimit_local_forgotten_total" [],
+        "Counts that were dropped before they had run out, for want of room: their limits may have let too much pass.";
 
     // The control side.
     CONFIG_GENERATION: 0 = GAUGE "headgate_config_applied_generation" [],

@@ -12,6 +12,7 @@ mod collector;
 mod control;
 mod family;
 mod histogram;
+mod identity;
 mod ledger;
 mod lines;
 mod process;
@@ -27,8 +28,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Registry, TextEncoder};
 
+use crate::limit::LocalStore;
 use collector::Everything;
-pub use control::{CertificateExpiry, ObjectCount, ObjectState};
+use control::Control;
+pub use control::{CertificateExpiry, LimitLabels, ObjectCount, ObjectState};
 pub use ledger::RouteLabels;
 pub use service::{EndpointState, ServiceSample};
 pub use store::StoreMetrics;
@@ -112,9 +115,33 @@ impl Metrics {
         self.everything.control().set_certificates(certificates);
     }
 
+    /// These are all the issuers of tokens.
+    pub fn set_providers(&self, providers: impl IntoIterator<Item = Arc<str>>) {
+        let mut control = self.everything.control();
+        control.providers = providers.into_iter().collect();
+        let Control { providers, key_fetches, .. } = &mut *control;
+        key_fetches.providers.retain(|provider, _| providers.contains(provider));
+    }
+
+    /// Keys of a provider were fetched, or were not to be had.
+    pub fn keys_fetched(&self, provider: &Arc<str>, good: bool) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.everything.control().key_fetches.count(provider, good, now);
+    }
+
     /// Whom to ask for what is known of services; the first who is named stays.
     pub fn ask_for_services(&self, source: impl Fn() -> Vec<ServiceSample> + Send + Sync + 'static) {
         self.everything.set_services(service::Services(Box::new(source)));
+    }
+
+    /// These are all the limits.
+    pub fn set_limits(&self, limits: impl IntoIterator<Item = LimitLabels>) {
+        self.everything.control().limits = limits.into_iter().collect();
+    }
+
+    /// This is where the counts of this process are kept.
+    pub fn set_local_limits(&self, store: Arc<LocalStore>) {
+        self.everything.control().local_limits = Some(store);
     }
 
     /// Whether a kind is being watched.

@@ -1,12 +1,13 @@
 //! What is counted, as metric families and lines of text. A series is shown once there is something to show.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use prometheus::proto::MetricFamily;
 
 use super::cells::Counter;
-use super::control::{Applied, Control};
+use super::control::{Applied, Control, LimitLabels};
 use super::family::{self, Value};
 use super::histogram::{DURATION, HistogramSample, OVERHEAD};
 use super::ledger::Totals;
@@ -14,6 +15,7 @@ use super::lines::Lines;
 use super::process::Process;
 use super::route::BytesSample;
 use super::worker::{BUSY, Copied, HandshakeCells, ListenerCells, PoolCells, WorkerCells};
+use crate::limit::{Usage, Verdict};
 
 /// Writes what is counted by route, rule and service.
 pub(super) fn exchanges(totals: &Totals, out: &mut String) {
@@ -127,8 +129,20 @@ pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 12] {
 
 /// What the control side says of itself.
 pub(super) fn control(control: &Control) -> Vec<MetricFamily> {
-    let Control { applied, objects, watches, events, leader, certificates, access_log_dropped, traces_dropped } =
-        control;
+    let Control {
+        applied,
+        objects,
+        watches,
+        events,
+        leader,
+        certificates,
+        providers: _,
+        key_fetches: _,
+        access_log_dropped,
+        traces_dropped,
+        limits,
+        local_limits,
+    } = control;
     let mut counted = family::OBJECTS.shown();
     for ((kind, namespace, state), count) in objects {
         counted.push([kind, namespace, state.as_str()], Value::gauge(*count));
@@ -161,7 +175,53 @@ pub(super) fn control(control: &Control) -> Vec<MetricFamily> {
         family::BUILD_INFO.shown().with(build, Value::gauge(1)).into(),
     ];
     families.extend(applied.iter().flat_map(tables));
+    families.push(decisions(limits));
+    families.extend(local_limits.iter().flat_map(|store| local(store.usage())));
     families
+}
+
+/// What is counted of tokens and of the keys that they are checked with.
+pub(super) fn identity(workers: &[Arc<WorkerCells>], control: &Control) -> [MetricFamily; 3] {
+    let mut counted = BTreeMap::new();
+    workers.iter().for_each(|worker| worker.tokens.add_to(&mut counted, &control.providers));
+    let mut validations = family::JWT_VALIDATIONS.shown();
+    for ((provider, result), count) in &counted {
+        validations.push([provider, result], Value::count(*count));
+    }
+    let mut refreshes = family::JWKS_REFRESH.shown();
+    let mut last = family::JWKS_LAST_SUCCESS.shown();
+    for (provider, fetches) in &control.key_fetches.providers {
+        refreshes.push([provider, "success"], Value::count(fetches.good));
+        refreshes.push([provider, "error"], Value::count(fetches.bad));
+        if let Some(time) = fetches.last_good {
+            last.push([provider], Value::Gauge(time.as_secs_f64()));
+        }
+    }
+    [validations.into(), refreshes.into(), last.into()]
+}
+
+/// What limits have decided.
+fn decisions(limits: &[LimitLabels]) -> MetricFamily {
+    let mut decisions = family::RATELIMIT_DECISIONS.shown();
+    for LimitLabels { policy, limit, scope, tally } in limits {
+        for verdict in Verdict::ALL {
+            let count = tally.total(verdict);
+            if count > 0 {
+                decisions.push([verdict.as_str(), policy, limit, scope], Value::count(count));
+            }
+        }
+    }
+    decisions.into()
+}
+
+/// What the counts of this process take.
+fn local(usage: Usage) -> [MetricFamily; 3] {
+    let Usage { keys, memory, forgotten } = usage;
+    [
+        family::RATELIMIT_LOCAL_KEYS.shown().with([], Value::gauge(keys)).into(),
+        family::RATELIMIT_LOCAL_MEMORY.shown().with([], Value::gauge(memory)).into(),
+        family::RATELIMIT_LOCAL_FORGOTTEN.shown().with([], Value::count(forgotten)).into(),
+    ]
 }
 
 /// What is known of published tables.

@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 
 use super::cells::Counter;
 use super::histogram::{DURATION, DurationHistogram, OVERHEAD, OverheadHistogram, nanoseconds};
+use super::identity::TokenCells;
 use super::route::{RouteCells, RouteSample};
 use crate::slot::Slot;
 use crate::telemetry::Reason;
@@ -96,6 +97,11 @@ impl WorkerMetrics {
         self.cells.busy.set((ratio * BUSY) as u64);
     }
 
+    /// A token of this provider was looked at, with this result.
+    pub fn token(&self, provider: &Arc<str>, result: &'static str) {
+        self.cells.tokens.count(provider, result);
+    }
+
     /// A copy of a request is over, or was not made.
     pub fn copied(&self, result: Copied) {
         self.cells.copies.of(result).add(1);
@@ -143,6 +149,7 @@ pub(super) struct WorkerCells {
     pub(super) busy: Counter,
     pub(super) copies: CopyCells,
     pub(super) pool: PoolCells,
+    pub(super) tokens: TokenCells,
     /// Exchanges that no route took.
     unrouted: RouteCells,
     routes: Box<[OnceLock<Chunk>]>,
@@ -236,6 +243,7 @@ impl Default for WorkerCells {
             busy: Counter::default(),
             copies: CopyCells::default(),
             pool: PoolCells::default(),
+            tokens: TokenCells::default(),
             unrouted: RouteCells::default(),
             routes: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
         }

@@ -9,6 +9,7 @@ pub(crate) mod endpoint;
 pub(crate) mod fickle;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod issuer;
 pub(crate) mod load;
 pub(crate) mod mistakes;
 pub(crate) mod objects;

@@ -1,8 +1,10 @@
 //! Real Redis: one server or a cluster of six, and a wire before it that can be cut.
 
-use std::io;
-use std::net::TcpListener;
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -82,6 +84,10 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
     /// Runs a command on it and gives what it says.
     pub(crate) fn cli(&self, arguments: &[&str]) -> String {
         let output = Command::new("redis-cli")
@@ -111,6 +117,12 @@ impl Redis {
     pub(crate) fn start_again(&mut self) {
         self.child = spawn(&self.folder, &self.flags);
         self.wait_until_up();
+    }
+
+    /// Sends it a signal, `STOP` say.
+    pub(crate) fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(done.success());
     }
 
     fn wait_until_up(&self) {
@@ -199,6 +211,102 @@ impl RedisCluster {
     pub(crate) fn urls(&self) -> String {
         self.nodes.iter().skip(1).step_by(2).map(Redis::url).collect::<Vec<_>>().join(",")
     }
+
+    /// The number of the primary that holds a key.
+    pub(crate) fn holder(&self, key: &str) -> usize {
+        let slot: u32 = self.nodes[0].cli(&["cluster", "keyslot", key]).parse().unwrap();
+        (slot * 3 / 16384) as usize
+    }
+}
+
+/// What a wire does with what comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Wire {
+    /// Carries it.
+    Whole,
+    /// Swallows it, both ways; connections open and nothing comes.
+    BlackHole,
+    /// Closes what is open and refuses what is new.
+    Cut,
+    /// Carries answers after [`Chaos::SLOW`].
+    Slow,
+}
+
+/// A wire to a server that does as it is told.
+pub(crate) struct Chaos {
+    pub(crate) address: SocketAddr,
+    state: Arc<AtomicU8>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+}
+
+impl Chaos {
+    pub(crate) const SLOW: Duration = Duration::from_secs(5);
+
+    pub(crate) fn before(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let chaos = Self {
+            address: listener.local_addr().unwrap(),
+            state: Arc::new(AtomicU8::new(Wire::Whole as u8)),
+            open: Arc::default(),
+        };
+        let (state, open) = (chaos.state.clone(), chaos.open.clone());
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if state.load(Ordering::SeqCst) == Wire::Cut as u8 {
+                    continue;
+                }
+                let Ok(upstream) = TcpStream::connect(server) else { continue };
+                for stream in [&client, &upstream] {
+                    stream.set_nodelay(true).unwrap();
+                    open.lock().unwrap().push(stream.try_clone().unwrap());
+                }
+                for (from, to, answers) in
+                    [(client.try_clone().unwrap(), upstream.try_clone().unwrap(), false), (upstream, client, true)]
+                {
+                    let state = state.clone();
+                    std::thread::spawn(move || carry(from, to, answers, &state));
+                }
+            }
+        });
+        chaos
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    pub(crate) fn set(&self, wire: Wire) {
+        self.state.store(wire as u8, Ordering::SeqCst);
+        if wire == Wire::Cut {
+            for stream in self.open.lock().unwrap().drain(..) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, answers: bool, state: &AtomicU8) {
+    let mut buffer = [0; 16 << 10];
+    loop {
+        let read = match from.read(&mut buffer) {
+            Ok(0) | Err(_) => break,
+            Ok(read) => read,
+        };
+        let now = state.load(Ordering::SeqCst);
+        if now == Wire::Slow as u8 && answers {
+            // A wait in pieces, so that a wire that is whole again does not hold what came before.
+            let until = Instant::now() + Chaos::SLOW;
+            while Instant::now() < until && state.load(Ordering::SeqCst) == Wire::Slow as u8 {
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+        }
+        if now != Wire::BlackHole as u8 && to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
 }
 
 /// A port that nobody has at the moment.

@@ -58,3 +58,23 @@ pub trait SharedStore: fmt::Debug + Send + Sync {
     /// How many replicas there are now, for what each may let pass on its own while the store is away.
     fn replicas(&self) -> NonZeroU32;
 }
+
+/// Stands for the store where nothing is served, and so nothing is asked: for looking at what is declared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Presumed;
+
+impl SharedStore for Presumed {
+    fn attend(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn check<'a>(&'a self, asks: &'a [Ask<'a>]) -> Deciding<'a> {
+        Box::pin(std::future::ready(vec![Err(Unavailable); asks.len()]))
+    }
+
+    fn give_back(&self, _asks: &[Ask<'_>]) {}
+
+    fn replicas(&self) -> NonZeroU32 {
+        NonZeroU32::MIN
+    }
+}
