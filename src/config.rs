@@ -109,6 +109,8 @@ pub struct Process {
     pub traces: Option<trace::Setting>,
     /// The zone of the cluster that this runs in.
     pub zone: Option<String>,
+    /// Whether SIGUSR2 may have another process take over.
+    pub replaceable: bool,
     /// How long stopping may take.
     pub grace: Grace,
     /// How many bytes the counts of local limits may take.

@@ -32,6 +32,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             trust: Trust::default(),
             access_log: headgate::telemetry::access_log::Setting::Off,
             traces: None,
+            replaceable: false,
             zone: None,
         };
         let settings = Settings {

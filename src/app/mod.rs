@@ -1,7 +1,10 @@
 //! The composition root: build, spawn, wait, drain. Nobody may use this but the command line.
 
+mod handover;
+mod inherit;
 mod key_sets;
 mod measure;
+mod notify;
 mod problem;
 mod reconcile;
 mod shared_limits;
@@ -11,9 +14,10 @@ mod upkeep;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use tokio::net::TcpListener;
@@ -34,9 +38,15 @@ use crate::store::Store;
 use crate::table::Table;
 use crate::telemetry::{AccessLog, Metrics, Tap, Tracer, access_log, trace};
 
+use handover::Handover;
+use inherit::Inherited;
 pub use reconcile::Readiness;
 use reconcile::Reconcile;
 use signal::Signals;
+
+/// Once another process serves, clients are asked for so long to go there by themselves: a connection that is closed while
+/// it rests may be closed in the face of a request.
+const HANDED: Duration = Duration::from_secs(1);
 
 /// Batches of changes on their way to the store.
 const CHANGES: usize = 64;
@@ -48,6 +58,8 @@ pub struct App {
     https: Bound,
     admin: TcpListener,
     addresses: admin::Addresses,
+    /// For the process that may take over.
+    sockets: Vec<(&'static str, OwnedFd)>,
     metrics: Metrics,
     log: Option<(AccessLog, access_log::Writing)>,
     locate: admin::Locate,
@@ -77,6 +89,8 @@ pub struct Running {
     /// Ends it.
     pub signal: Arc<Signal>,
     signals: Option<Signals>,
+    /// Whether another process serves in our place.
+    handed: watch::Receiver<bool>,
     tasks: JoinSet<anyhow::Result<()>>,
     grace: drain::Grace,
     drain: Drain,
@@ -88,15 +102,28 @@ impl App {
     /// # Errors
     /// When an address cannot be bound; the message names it.
     pub async fn build(
-        process: Process,
+        mut process: Process,
         mut settings: compile::Settings,
         kinds: impl IntoIterator<Item = Kind>,
         secrets_wanted: Option<SecretsWanted>,
     ) -> anyhow::Result<Self> {
-        let http = bind(process.http, process.workers).with_context(|| format!("--http {}", process.http))?;
-        let https = bind(process.https, process.workers).with_context(|| format!("--https {}", process.https))?;
-        let admin =
-            TcpListener::bind(resolve(process.admin)).await.with_context(|| format!("--admin {}", process.admin))?;
+        let inherited = Inherited::take().context("the inherited sockets are of no use")?;
+        process.workers = process.workers.max(inherited.workers());
+        let http =
+            bind(process.http, inherited.http, process.workers).with_context(|| format!("--http {}", process.http))?;
+        let https = bind(process.https, inherited.https, process.workers)
+            .with_context(|| format!("--https {}", process.https))?;
+        let admin = match inherited.admin {
+            Some(listener) => {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener)?
+            }
+            None => {
+                let bound = TcpListener::bind(resolve(process.admin)).await;
+                bound.with_context(|| format!("--admin {}", process.admin))?
+            }
+        };
+        let sockets = handover::sockets(&http, &https, &admin).context("too few file descriptors")?;
         let addresses = admin::Addresses { http: http.address, https: https.address, admin: admin.local_addr()? };
         let metrics = Metrics::new(process.workers);
         settings.externals.zone = process.zone.as_deref().map(Arc::from);
@@ -137,6 +164,7 @@ impl App {
             https,
             admin,
             addresses,
+            sockets,
             metrics,
             log,
             locate: Box::new(Report::list),
@@ -166,6 +194,7 @@ impl App {
             https,
             admin,
             addresses,
+            sockets,
             metrics,
             log,
             locate,
@@ -183,6 +212,8 @@ impl App {
         let limits = Arc::new(LocalStore::new(process.limit_memory));
         metrics.set_local_limits(limits.clone());
         let mut tasks = JoinSet::new();
+        let (handover, handed) = Handover::new(sockets, process.replaceable, signal.clone());
+        tasks.spawn(handover.run(drain.clone()));
         tasks.spawn(reconcile.run(drain.clone()));
         let epoch = Instant::now();
         tasks.spawn({
@@ -207,7 +238,14 @@ impl App {
         };
         tasks.spawn({
             let drain = drain.clone();
-            async move { admin::serve(admin, state, drain).await.context("the admin port stopped") }
+            let mut handed = handed.clone();
+            async move {
+                tokio::select! {
+                    served = admin::serve(admin, state, drain) => served.context("the admin port stopped"),
+                    // Whoever asks from now on is to ask the process that serves.
+                    Ok(_) = handed.wait_for(|done| *done) => Ok(()),
+                }
+            }
         });
         let (log, writing) = log.unzip();
         let tracer = process.traces.map(|setting| {
@@ -248,6 +286,7 @@ impl App {
             reports,
             signal,
             signals: Some(signals),
+            handed,
             tasks,
             grace: process.grace,
             drain,
@@ -323,9 +362,14 @@ impl Running {
                 Err(panic) => anyhow!("an essential task failed: {panic}"),
             });
         }
-        tracing::info!(seconds = self.grace.delay.as_secs_f64(), "leaving: not ready any more, still serving");
+        let handed = *self.handed.borrow();
+        if !handed {
+            notify::stopping();
+        }
+        let delay = if handed { self.grace.delay.max(HANDED) } else { self.grace.delay };
+        tracing::info!(seconds = delay.as_secs_f64(), "leaving: not ready any more, still serving");
         tokio::select! {
-            () = tokio::time::sleep(self.grace.delay) => self.signal.enter(Phase::Draining),
+            () = tokio::time::sleep(delay) => self.signal.enter(Phase::Draining),
             () = phases.reached(Phase::Draining) => {}
         }
         tracing::info!("draining: finishing what is in flight");
@@ -400,6 +444,7 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
         })
         .collect::<io::Result<Vec<_>>>()
         .context("cannot start a worker")?;
+    notify::ready();
     let mut joins = JoinSet::new();
     for thread in threads {
         joins.spawn_blocking(move || join(thread));
@@ -438,7 +483,10 @@ fn admin_readiness(readiness: watch::Receiver<Readiness>, drain: Drain) -> admin
     })
 }
 
-fn bind(listen: Listen, workers: usize) -> io::Result<Bound> {
+fn bind(listen: Listen, inherited: Vec<std::net::TcpListener>, workers: usize) -> io::Result<Bound> {
+    if !inherited.is_empty() {
+        return Bound::inherit(inherited, workers);
+    }
     match Bound::new(resolve(listen), workers) {
         // A kernel without IPv6 has no `[::]`.
         Err(_) if listen.ip.is_none() => {

@@ -97,6 +97,7 @@ impl Serving {
             traces: trace::Setting::read(self.otlp_endpoint.as_deref(), &|name| std::env::var(name).ok())?,
             zone: self.zone.clone().filter(|zone| !zone.is_empty()),
             limit_memory: self.rate_limit_memory,
+            replaceable: !in_cluster,
             grace: Grace { delay: self.drain_delay.unwrap_or(delay), timeout: self.drain_timeout },
             trust: Trust {
                 proxies: self.trusted_proxies.iter().copied().collect(),

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -47,6 +48,33 @@ impl Bound {
             })
             .collect::<io::Result<_>>()?;
         Ok(Self { address, sockets })
+    }
+
+    /// Sockets that are listening already, at least one for each of `count` workers.
+    ///
+    /// # Errors
+    /// When there are too few descriptors, or none of the sockets has an address.
+    pub fn inherit(listeners: Vec<TcpListener>, count: usize) -> io::Result<Self> {
+        let mut sockets: Vec<Socket> = listeners.into_iter().map(Socket::from).collect();
+        let first = sockets.first().ok_or(io::ErrorKind::NotFound)?;
+        let address = local_address(first)?;
+        // Workers may share a socket; a socket without a worker would keep its clients waiting.
+        for number in 0..count.saturating_sub(sockets.len()) {
+            let shared = sockets.get(number).ok_or(io::ErrorKind::NotFound)?.try_clone()?;
+            sockets.push(shared);
+        }
+        for socket in &sockets {
+            socket.set_nonblocking(true)?;
+        }
+        Ok(Self { address, sockets })
+    }
+
+    /// The same sockets once more, for another process.
+    ///
+    /// # Errors
+    /// When there are too few descriptors.
+    pub fn duplicate(&self) -> io::Result<Vec<OwnedFd>> {
+        self.sockets.iter().map(|socket| Ok(socket.try_clone()?.into())).collect()
     }
 
     /// Starts listening; connections wait from now on.

@@ -124,5 +124,8 @@ mod traces;
 /// The admin port, and the commands that ask it.
 mod admin;
 
+/// One process replaced by another on the same sockets.
+mod handover;
+
 /// A real Prometheus that scrapes us.
 mod prometheus;
