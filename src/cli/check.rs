@@ -3,20 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::serving::control_runtime;
-use super::{CLEAN, FINDINGS, Outcome, print, run};
+use super::{CLEAN, FINDINGS, Outcome, Output, print, run};
 use crate::compile::Code;
-
-/// How to print.
-#[derive(Clone, Copy, ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-}
 
 /// Say what is wrong with declared objects.
 #[derive(Args)]

@@ -23,7 +23,7 @@ mod reference;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 /// Nothing is wrong.
 const CLEAN: u8 = 0;
@@ -31,6 +31,15 @@ const CLEAN: u8 = 0;
 const FINDINGS: u8 = 1;
 /// It could not run.
 const FAILED: u8 = 2;
+
+/// How to print.
+#[derive(Clone, Copy, ValueEnum)]
+enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
 
 #[derive(Parser)]
 #[command(

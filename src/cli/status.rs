@@ -2,20 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use http::Uri;
 use serde_json::{Value, json};
 
-use super::{CLEAN, FINDINGS, Outcome, admin_client, print};
-
-/// How to print.
-#[derive(Clone, Copy, ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-}
+use super::{CLEAN, FINDINGS, Outcome, Output, admin_client, print};
 
 /// Say how a running Headgate stands: what is wrong first, then what is served.
 #[derive(Args)]

@@ -18,6 +18,7 @@ use super::harness::backend::{service, service_speaking};
 use super::harness::gateway::Gateway;
 use super::harness::raw::{Message, RawClient, Recorder, requests};
 use super::harness::raw_h2::{Fate, Field, RawH2};
+use super::harness::spoof::{SPOOFED, spellings};
 
 fn ingress(name: &str, host: &str, backend: &str) -> String {
     let host = if host.is_empty() { String::new() } else { format!("host: \"{host}\", ") };
@@ -160,24 +161,6 @@ const IDENTITY: [&str; 12] = [
     "X-Real-Ip",
     "Forwarded",
 ];
-const SPOOFED: &str = "spoofed-by-the-client";
-
-/// Eight ways to write a name that a backend in the manner of CGI cannot tell apart.
-fn spellings(name: &str) -> [String; 8] {
-    let with = |between: &str| name.replace('-', between);
-    let last = name.rfind('-').map_or_else(|| format!("{name}_"), |at| format!("{}_{}", &name[..at], &name[at + 1..]));
-    [
-        name.to_owned(),
-        name.to_ascii_lowercase(),
-        name.to_ascii_uppercase(),
-        with("_"),
-        with("."),
-        with("~"),
-        last,
-        with("_").to_ascii_uppercase(),
-    ]
-}
-
 /// S-06: 12 names, 8 spellings, as header and as trailer, over HTTP/1.1 and HTTP/2, to backends of either protocol.
 #[test]
 fn a_client_cannot_say_where_it_comes_from() {

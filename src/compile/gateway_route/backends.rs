@@ -61,38 +61,9 @@ fn one(
     });
     let filters = filters::of_backend(field, filters, parameters, problems);
     let speak = speak(field, *app_protocol, tls.as_ref(), problems);
-    let shown = || {
-        let namespace = namespace.as_deref().unwrap_or(&from.namespace);
-        format!("{namespace}/{name}:{port}").into()
-    };
-    if !group.is_empty() || kind != "Service" {
-        let kind = if group.is_empty() { kind.clone() } else { format!("{kind} of group {group}") };
-        let what = format!("{kind} cannot be a backend");
-        problems.push(Problem::new(Code::InvalidKind, format!("{field}.kind"), what, "name a Service"));
-        return DraftBackend { name: shown(), weight, limits: None, filters, target: Err(INVALID) };
-    }
-    let name_field = format!("{field}.name");
-    let namespace_field = format!("{field}.namespace");
-    let reference =
-        Reference { from, field: &namespace_field, kind: Kind::Service, namespace: namespace.as_deref(), name };
-    let service = match reference::resolve(lookup, reference) {
-        Ok(service) => service,
-        Err(problem) => {
-            problems.push(problem);
-            return DraftBackend { name: shown(), weight, limits: None, filters, target: Err(INVALID) };
-        }
-    };
-    let reference = backend::BackendRef {
-        service,
-        port: PortRef::Number(*port),
-        name_field: &name_field,
-        port_field: &format!("{field}.port"),
-        speak,
-        balancing: balancing.clone(),
-        missing: INVALID,
-    };
-    let resolved = backend::resolve(lookup, reference, problems);
-    DraftBackend { name: resolved.name, weight, limits: None, filters, target: resolved.target }
+    let named = Named { group, kind, name, namespace: namespace.as_deref(), port: *port };
+    let backend::Resolved { name, target } = named.resolve(lookup, from, field, speak, balancing.clone(), problems);
+    DraftBackend { name, weight, limits: None, filters, target }
 }
 
 /// What a filter's reference to a Service leads to, spoken to as the Service says.
@@ -104,36 +75,65 @@ pub(super) fn of_filter(
     problems: &mut Vec<Problem>,
 ) -> backend::Resolved {
     let BackendObjectRef { group, kind, name, namespace, port } = declared;
-    let invalid = || {
-        let namespace = namespace.as_deref().unwrap_or(&from.namespace);
-        backend::Resolved { name: format!("{namespace}/{name}:{port}").into(), target: Err(INVALID) }
-    };
-    if !group.is_empty() || kind != "Service" {
-        let kind = if group.is_empty() { kind.clone() } else { format!("{kind} of group {group}") };
-        let what = format!("{kind} cannot be a backend");
-        problems.push(Problem::new(Code::InvalidKind, format!("{field}.kind"), what, "name a Service"));
-        return invalid();
+    let named = Named { group, kind, name, namespace: namespace.as_deref(), port: *port };
+    named.resolve(lookup, from, field, Speak::AsDeclared, Balancing::default(), problems)
+}
+
+/// What a reference names.
+struct Named<'d> {
+    group: &'d str,
+    kind: &'d str,
+    name: &'d str,
+    namespace: Option<&'d str>,
+    port: i32,
+}
+
+impl Named<'_> {
+    fn resolve(
+        &self,
+        lookup: &mut Lookup<'_>,
+        from: &ObjectKey,
+        field: &str,
+        speak: Speak,
+        balancing: Balancing,
+        problems: &mut Vec<Problem>,
+    ) -> backend::Resolved {
+        let Some(service) = self.service(lookup, from, field, problems) else {
+            let namespace = self.namespace.unwrap_or(&from.namespace);
+            let name = format!("{namespace}/{}:{}", self.name, self.port);
+            return backend::Resolved { name: name.into(), target: Err(INVALID) };
+        };
+        let reference = backend::BackendRef {
+            service,
+            port: PortRef::Number(self.port),
+            name_field: &format!("{field}.name"),
+            port_field: &format!("{field}.port"),
+            speak,
+            balancing,
+            missing: INVALID,
+        };
+        backend::resolve(lookup, reference, problems)
     }
-    let namespace_field = format!("{field}.namespace");
-    let reference =
-        Reference { from, field: &namespace_field, kind: Kind::Service, namespace: namespace.as_deref(), name };
-    let service = match reference::resolve(lookup, reference) {
-        Ok(service) => service,
-        Err(problem) => {
-            problems.push(problem);
-            return invalid();
+
+    /// The Service, if it is one and may be referred to.
+    fn service(
+        &self,
+        lookup: &mut Lookup<'_>,
+        from: &ObjectKey,
+        field: &str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<ObjectKey> {
+        let Self { group, kind, name, namespace, port: _ } = *self;
+        if !group.is_empty() || kind != "Service" {
+            let kind = if group.is_empty() { kind.to_owned() } else { format!("{kind} of group {group}") };
+            let what = format!("{kind} cannot be a backend");
+            problems.push(Problem::new(Code::InvalidKind, format!("{field}.kind"), what, "name a Service"));
+            return None;
         }
-    };
-    let reference = backend::BackendRef {
-        service,
-        port: PortRef::Number(*port),
-        name_field: &format!("{field}.name"),
-        port_field: &format!("{field}.port"),
-        speak: Speak::AsDeclared,
-        balancing: Balancing::default(),
-        missing: INVALID,
-    };
-    backend::resolve(lookup, reference, problems)
+        let namespace_field = format!("{field}.namespace");
+        let reference = Reference { from, field: &namespace_field, kind: Kind::Service, namespace, name };
+        reference::resolve(lookup, reference).map_err(|problem| problems.push(problem)).ok()
+    }
 }
 
 fn speak(

@@ -7,24 +7,7 @@ use crate::harness::backend::service;
 use crate::harness::gateway::Gateway;
 use crate::harness::raw::{RawClient, Recorder, requests};
 use crate::harness::raw_h2::{Fate, Field, RawH2};
-
-const SPOOFED: &str = "spoofed-by-the-client";
-
-/// Eight ways to write a name that a backend in the manner of CGI cannot tell apart.
-fn spellings(name: &str) -> [String; 8] {
-    let with = |between: &str| name.replace('-', between);
-    let last = name.rfind('-').map_or_else(|| format!("{name}_"), |at| format!("{}_{}", &name[..at], &name[at + 1..]));
-    [
-        name.to_owned(),
-        name.to_ascii_lowercase(),
-        name.to_ascii_uppercase(),
-        with("_"),
-        with("."),
-        with("~"),
-        last,
-        with("_").to_ascii_uppercase(),
-    ]
-}
+use crate::harness::spoof::{SPOOFED, spellings};
 
 #[test]
 fn nobody_can_write_a_claim_header() {
