@@ -78,8 +78,8 @@ pub struct App {
 pub struct Running {
     /// Where it can be reached.
     pub addresses: admin::Addresses,
-    /// Whether it serves, and how many batches of changes the current table reflects.
-    pub readiness: watch::Receiver<Readiness>,
+    /// Whether workers listen, which they begin to once the first table has been published.
+    listening: watch::Receiver<bool>,
     /// The tables as they are published.
     pub tables: Reader<Table>,
     /// What everything counts in.
@@ -208,6 +208,7 @@ impl App {
             signals,
             drain,
         } = self;
+        let (listens, listening) = watch::channel(false);
         let tap = Tap::default();
         let limits = Arc::new(LocalStore::new(process.limit_memory));
         metrics.set_local_limits(limits.clone());
@@ -231,7 +232,7 @@ impl App {
             tables: tables.clone(),
             reports: reports.clone(),
             metrics: metrics.clone(),
-            readiness: admin_readiness(readiness.clone(), drain.clone()),
+            readiness: admin_readiness(readiness.clone(), listening.clone(), drain.clone()),
             addresses,
             tap: tap.clone(),
             locate,
@@ -276,11 +277,12 @@ impl App {
                 trust: process.trust,
                 limits,
             },
-            readiness.clone(),
+            readiness,
+            listens,
         ));
         Running {
             addresses,
-            readiness,
+            listening,
             tables,
             metrics,
             reports,
@@ -318,7 +320,7 @@ impl Running {
     /// When it ends before that.
     pub async fn published(&mut self) -> anyhow::Result<()> {
         tokio::select! {
-            first = self.readiness.wait_for(|readiness| readiness.published) => {
+            first = self.listening.wait_for(|listening| *listening) => {
                 first.map(|_| ()).context("nothing was ever published")
             }
             Some(ended) = self.tasks.join_next() => {
@@ -402,8 +404,12 @@ struct WorkerParts {
     limits: Arc<LocalStore>,
 }
 
-/// Starts the workers once there is something to serve, and waits for their threads.
-async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) -> anyhow::Result<()> {
+/// Starts the workers once there is something to serve, says so, and waits for their threads.
+async fn workers(
+    parts: WorkerParts,
+    mut readiness: watch::Receiver<Readiness>,
+    listens: watch::Sender<bool>,
+) -> anyhow::Result<()> {
     let mut drain = parts.drain.clone();
     tokio::select! {
         first = readiness.wait_for(|readiness| readiness.published) => {
@@ -444,6 +450,7 @@ async fn workers(parts: WorkerParts, mut readiness: watch::Receiver<Readiness>) 
         })
         .collect::<io::Result<Vec<_>>>()
         .context("cannot start a worker")?;
+    listens.send_replace(true);
     notify::ready();
     let mut joins = JoinSet::new();
     for thread in threads {
@@ -468,14 +475,21 @@ fn join(thread: JoinHandle<io::Result<()>>) -> anyhow::Result<()> {
     }
 }
 
-/// What the admin port says of readiness: the drain comes first.
-fn admin_readiness(readiness: watch::Receiver<Readiness>, drain: Drain) -> admin::Ready {
+/// What the admin port says of readiness: the drain comes first. Published is not enough: between the first table and
+/// the listeners that serve it, a client would be refused.
+fn admin_readiness(
+    readiness: watch::Receiver<Readiness>,
+    listening: watch::Receiver<bool>,
+    drain: Drain,
+) -> admin::Ready {
     Box::new(move || {
         let readiness = readiness.borrow();
         let ready = if drain.phase() >= Phase::Leaving {
             Err("draining".to_owned())
-        } else if readiness.published {
+        } else if *listening.borrow() {
             Ok(())
+        } else if readiness.published {
+            Err("about to listen".to_owned())
         } else {
             Err(readiness.waiting.clone())
         };
@@ -498,4 +512,24 @@ fn bind(listen: Listen, inherited: Vec<std::net::TcpListener>, workers: usize) -
 
 fn resolve(listen: Listen) -> SocketAddr {
     SocketAddr::new(listen.ip.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), listen.port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_is_who_has_a_table_and_listens_and_does_not_leave() {
+        let (control, readiness) = watch::channel(Readiness { waiting: "waiting".to_owned(), ..Readiness::default() });
+        let (listens, listening) = watch::channel(false);
+        let (signal, drain) = drain::channel();
+        let ready = admin_readiness(readiness, listening, drain);
+        assert_eq!(ready().ready, Err("waiting".to_owned()));
+        control.send_modify(|readiness| readiness.published = true);
+        assert_eq!(ready().ready, Err("about to listen".to_owned()));
+        listens.send_replace(true);
+        assert_eq!(ready().ready, Ok(()));
+        signal.enter(Phase::Leaving);
+        assert_eq!(ready().ready, Err("draining".to_owned()));
+    }
 }

@@ -71,8 +71,11 @@ fn json(cluster: &Cluster, namespace: &str, arguments: &[&str]) -> Value {
     serde_json::from_str(&cluster.kubectl_ok(&arguments)).unwrap()
 }
 
-fn wait_for(cluster: &Cluster, namespace: &str, condition: &str, object: &str) {
-    cluster.kubectl_ok(&["-n", namespace, "wait", &format!("--for={condition}"), object, "--timeout=30s"]);
+fn wait_for(cluster: &Cluster, namespace: &str, condition: &str, objects: &[impl AsRef<str>]) {
+    let condition = format!("--for={condition}");
+    let mut arguments = vec!["-n", namespace, "wait", &condition, "--timeout=30s"];
+    arguments.extend(objects.iter().map(AsRef::as_ref));
+    cluster.kubectl_ok(&arguments);
 }
 
 fn curl(arguments: &[&str]) -> String {
@@ -160,12 +163,12 @@ spec:
 "#
     ));
 
-    wait_for(cluster, &namespace, "condition=Programmed", "gwr/shop");
+    wait_for(cluster, &namespace, "condition=Programmed", &["gwr/shop"]);
     let seen = get_host(gateway.http, "shop.example.com", "/orders/42").unwrap();
     assert_eq!((seen.status, seen.json()["path"].as_str()), (200, Some("/v2/42")));
 
     let address = "jsonpath={.status.loadBalancer.ingress[0].ip}=203.0.113.9";
-    wait_for(cluster, &namespace, address, "ingress/web");
+    wait_for(cluster, &namespace, address, &["ingress/web"]);
     gateway.wait_until("the pod's endpoint is served", || {
         get_host(gateway.http, host, "/").is_ok_and(|response| response.status == 200)
     });
@@ -225,7 +228,7 @@ fn a_stopped_leader_hands_over() {
          {{ingressClassName: leaders, rules: [{{filters: [{{type: DirectResponse, directResponse: {{statusCode: \
          204}}}}]}}]}}\n"
     ));
-    wait_for(cluster, &namespace, "condition=Programmed", "gwr/late");
+    wait_for(cluster, &namespace, "condition=Programmed", &["gwr/late"]);
 }
 
 /// What belongs to another class is neither served nor written to.
@@ -246,8 +249,8 @@ fn another_class_is_left_alone() {
     cluster.apply(&(object("mine", "ours") + &object("foreign", "theirs")));
     let ours = Gateway::in_cluster(&kubeconfig, "headgate", &["--ingress-class", "ours"]);
     let theirs = Gateway::in_cluster(&kubeconfig, "headgate", &["--ingress-class", "theirs"]);
-    wait_for(cluster, &namespace, "condition=Programmed", "gwr/mine");
-    wait_for(cluster, &namespace, "condition=Programmed", "gwr/foreign");
+    wait_for(cluster, &namespace, "condition=Programmed", &["gwr/mine"]);
+    wait_for(cluster, &namespace, "condition=Programmed", &["gwr/foreign"]);
     for (gateway, served, not_served) in [(&ours, "mine", "foreign"), (&theirs, "foreign", "mine")] {
         gateway.wait_until_ready();
         gateway.wait_until("its own route is served", || {
@@ -368,18 +371,23 @@ fn broken_objects_are_told_and_hurt_nobody() {
     for number in 0..10 {
         let response = get_host(gateway.http, &format!("good-{number}.example.com"), "/").unwrap();
         assert_eq!((response.status, response.text().as_str()), (200, "fine"), "good-{number}");
-        for (kind, (_, condition, field)) in mistakes.iter().enumerate() {
-            let name = format!("broken-{kind}-{number}");
-            wait_for(cluster, &namespace, &format!("condition={condition}=False"), &format!("gwr/{name}"));
-            let object = json(cluster, &namespace, &["gwr", &name]);
-            let message = object["status"]["message"].as_str().unwrap_or_default().to_owned();
-            assert!(message.contains(field), "{name}: {message}");
-            assert_eq!(
-                get_host(gateway.http, &format!("{name}.example.com"), "/").unwrap().status / 100,
-                5 - u16::from(*condition == "Accepted" && field.starts_with("matches")),
-                "{name}"
-            );
-        }
+    }
+    for (kind, (_, condition, _)) in mistakes.iter().enumerate() {
+        let broken: Vec<String> = (0..10).map(|number| format!("gwr/broken-{kind}-{number}")).collect();
+        wait_for(cluster, &namespace, &format!("condition={condition}=False"), &broken);
+    }
+    let objects = json(cluster, &namespace, &["gwr"]);
+    for object in objects["items"].as_array().unwrap() {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let Some(kind) = name.strip_prefix("broken-") else { continue };
+        let (_, condition, field) = mistakes[kind.split_once('-').unwrap().0.parse::<usize>().unwrap()];
+        let message = object["status"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains(field), "{name}: {message}");
+        assert_eq!(
+            get_host(gateway.http, &format!("{name}.example.com"), "/").unwrap().status / 100,
+            5 - u16::from(condition == "Accepted" && field.starts_with("matches")),
+            "{name}"
+        );
     }
 
     // `check` says the same of the same cluster without serving it.
@@ -431,7 +439,7 @@ spec:
     ));
     let enforced = |field: &str, value: &str| {
         let path = format!("jsonpath={{.status.ancestors[0].conditions[?(@.type==\"Enforced\")].{field}}}={value}");
-        wait_for(cluster, &namespace, &path, "rlp/shop");
+        wait_for(cluster, &namespace, &path, &["rlp/shop"]);
     };
     enforced("status", "True");
     redis.kill();
