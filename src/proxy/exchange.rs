@@ -151,18 +151,12 @@ async fn exchange<'t>(
         let headers = &parts.headers;
         let source = KeySource { ip, host: asked.host(), headers, query, params, route: &route.id, claims: None };
         let look = Look { worker, limits, phase: limits::Phase::Anonymous, head, source, at };
-        let counted = match look.count(&mut marks.limits) {
-            Ok(Some(rest)) => Box::pin(look.settle(rest, &mut marks.limits)).await,
-            counted => counted.map(drop),
-        };
-        if let Err(refused) = counted {
+        if let Err(refused) = look.pass(&mut marks.limits).await {
             return limits::answer(refused, limits, record);
         }
     }
     // 5.
-    for name in &route.access.vouched {
-        parts.headers.remove(name);
-    }
+    route.access.vouched.strip(&mut parts.headers);
     let known = match &route.requirement {
         Some(requirement) => {
             match identity::check(worker, client.secure(), requirement, &mut parts.headers, query).await {
@@ -188,11 +182,7 @@ async fn exchange<'t>(
         let source =
             KeySource { ip, host: asked.host(), headers, query, params, route: &route.id, claims: known.claims() };
         let look = Look { worker, limits, phase: limits::Phase::Identified, head, source, at };
-        let counted = match look.count(&mut marks.limits) {
-            Ok(Some(rest)) => Box::pin(look.settle(rest, &mut marks.limits)).await,
-            counted => counted.map(drop),
-        };
-        if let Err(refused) = counted {
+        if let Err(refused) = look.pass(&mut marks.limits).await {
             return limits::answer(refused, limits, record);
         }
     }

@@ -10,9 +10,11 @@ mod desk;
 mod global;
 mod mark;
 
+use std::future::ready;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::Either;
 use http::Response;
 use http::header;
 
@@ -58,7 +60,7 @@ pub(super) enum Refused {
 
 /// What has to be done beside counting in this process.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Rest {
+struct Rest {
     /// The longest time that a limit wants the request to wait.
     delay: Duration,
     /// Some limit is counted in the shared store.
@@ -66,14 +68,20 @@ pub(super) struct Rest {
 }
 
 impl<'a> Look<'a> {
-    /// Counts the request in this process; what is left to do before it passes. What clients are told goes into `mark`.
-    pub(super) fn count(self, mark: &mut Mark<'_>) -> Result<Option<Rest>, Refused> {
-        let rest = self.count_here(mark)?;
-        Ok((rest.shared || !rest.delay.is_zero()).then_some(rest))
+    /// Counts the request, and waits for its turn. What clients are told goes into `mark`.
+    ///
+    /// What this process decides is decided before this returns, and costs nothing; only what has to be waited for is a
+    /// future of its own, on the heap.
+    pub(super) fn pass(self, mark: &mut Mark<'_>) -> impl Future<Output = Result<(), Refused>> {
+        match self.count_here(mark) {
+            Ok(Rest { delay: Duration::ZERO, shared: false }) => Either::Left(ready(Ok(()))),
+            Ok(rest) => Either::Right(Box::pin(self.settle(rest, mark))),
+            Err(refused) => Either::Left(ready(Err(refused))),
+        }
     }
 
     /// Counts it in the shared store, and waits for its turn.
-    pub(super) async fn settle(self, rest: Rest, mark: &mut Mark<'_>) -> Result<(), Refused> {
+    async fn settle(self, rest: Rest, mark: &mut Mark<'_>) -> Result<(), Refused> {
         let Rest { mut delay, shared } = rest;
         // Given back if the client leaves meanwhile.
         let mut counted = Counted { look: self, shared: Vec::new(), stands: false };

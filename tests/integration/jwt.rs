@@ -11,6 +11,7 @@ use crate::harness::gateway::Gateway;
 use crate::harness::http::{Response, request};
 use crate::harness::issuer::{Signer, base64url, now, secret};
 
+mod explain;
 mod forged;
 mod keys;
 
