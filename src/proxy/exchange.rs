@@ -63,6 +63,7 @@ pub(super) async fn answer(
     if received.upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         client.peer.answer_upgrade(false);
     }
+    record.limits(&marks.limits);
     let headers = response.headers_mut();
     marks.put(&worker, headers);
     headers.insert(forward::X_REQUEST_ID, request_id);
@@ -160,7 +161,10 @@ async fn exchange<'t>(
     let known = match &route.requirement {
         Some(requirement) => {
             match identity::check(worker, client.secure(), requirement, &mut parts.headers, query).await {
-                Ok(known) => known,
+                Ok(known) => {
+                    known.claims().into_iter().for_each(|claims| record.identified(claims));
+                    known
+                }
                 Err(denied) => return Ok(denied.response(&parts.headers, record)),
             }
         }

@@ -14,6 +14,7 @@ use crate::harness::issuer::{Signer, base64url, now, secret};
 mod explain;
 mod forged;
 mod keys;
+mod logged;
 
 const ISSUER: &str = "https://issuer.test/";
 
