@@ -47,6 +47,9 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         running.published().await?;
 
         let mut rows = Vec::new();
+        // Where the proxy runs in this process, nobody may wait for it on its own thread.
+        let address = running.addresses.http;
+        tokio::task::spawn_blocking(move || objects::are_in_force(address)).await??;
         let token = objects::authorization()?;
         for (path, header, what) in [
             (PLAIN, None, "allocations"),

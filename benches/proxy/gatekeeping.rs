@@ -36,6 +36,7 @@ struct Case {
 pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let backend = Backend::start()?;
     let proxy = Proxy::serving(&objects::all(&backend))?;
+    objects::are_in_force(proxy.address)?;
     let token = Some(objects::authorization()?);
     let mut cases = [
         Case { what: "CPU with a local limit", path: LIMITED, header: None, pairs: Vec::new() },

@@ -1,8 +1,10 @@
 //! What is declared of a gateway that asks for something before it passes a request on.
 
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -71,6 +73,18 @@ pub(crate) fn all(backend: &Backend) -> [Value; 5] {
             },
         }),
     ]
+}
+
+/// Makes sure that the two ask at all: a request without a token is refused, and one with a limit is told of it.
+pub(crate) fn are_in_force(proxy: SocketAddr) -> anyhow::Result<()> {
+    for (path, sign) in [(TOKEN, "HTTP/1.1 401 "), (LIMITED, "ratelimit:")] {
+        let mut stream = TcpStream::connect(proxy)?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {proxy}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        ensure!(answer.contains(sign), "{path} does not ask: {answer}");
+    }
+    Ok(())
 }
 
 /// The header of a request that brings a token, as long as those of common issuers are.
