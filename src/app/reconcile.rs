@@ -12,7 +12,7 @@ use super::{measure, problem};
 use crate::compile::{self, Compiled, Report};
 use crate::drain::{Drain, Phase};
 use crate::snapshot::Publisher;
-use crate::source::kubernetes::SecretsWanted;
+use crate::source::kubernetes::Wanted;
 use crate::source::{Change, Kind, ObjectKey};
 use crate::store::{Store, Watch};
 use crate::table::Table;
@@ -48,7 +48,7 @@ pub(super) struct Reconcile {
     changes: mpsc::Receiver<Vec<Change>>,
     /// Whether the store of shared limits can be asked.
     shared_limits: Option<watch::Receiver<bool>>,
-    secrets_wanted: Option<SecretsWanted>,
+    wanted: Option<Wanted>,
     key_sets: KeySets,
     /// Objects whose keys have begun or ceased to be there.
     keys_changed: mpsc::Receiver<ObjectKey>,
@@ -68,7 +68,7 @@ impl Reconcile {
         metrics: Metrics,
         readiness: watch::Sender<Readiness>,
         changes: mpsc::Receiver<Vec<Change>>,
-        secrets_wanted: Option<SecretsWanted>,
+        wanted: Option<Wanted>,
     ) -> Self {
         let (keys_told, keys_changed) = mpsc::channel(KEYS_CHANGED);
         let reconcile = Self {
@@ -82,7 +82,7 @@ impl Reconcile {
             metrics,
             readiness,
             changes,
-            secrets_wanted,
+            wanted,
             shared_limits: None,
             dirty: BTreeSet::new(),
             batches: 0,
@@ -212,7 +212,7 @@ impl Reconcile {
         self.checks.follow(&new_table);
         self.metrics.set_applied(new_table.generation, took, began.elapsed());
         self.key_sets.settle(self.compiled.key_sets());
-        self.want_secrets();
+        self.want();
     }
 
     /// Publishes the report, if there is anything new in it.
@@ -225,11 +225,11 @@ impl Reconcile {
         }
     }
 
-    /// Asks for Secrets that something has begun to refer to, and lets go of those that nothing refers to any more.
-    fn want_secrets(&mut self) {
-        let Some(source) = &self.secrets_wanted else { return };
+    /// Asks for Secrets and ConfigMaps that something has begun to refer to, and lets go of those that nothing refers to any more.
+    fn want(&mut self) {
+        let Some(source) = &self.wanted else { return };
         let values = self.compiled.referenced_values();
-        let asked = self.store.retain_secrets(self.compiled.referenced_secrets(), values.clone());
+        let asked = self.store.retain(self.compiled.referenced(), values.clone());
         // After the store has been told that these are to be kept.
         source.values.send_if_modified(|known| {
             let differs = *known != values;

@@ -52,8 +52,8 @@ impl Serve {
         let config = self.cluster.config().await?;
         let lease_namespace = self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).context("the cluster cannot be spoken to")?;
-        let (wanted, asked) = kubernetes::secrets(WANTED);
-        let app = App::build(self.serving.process(true)?, self.cluster.settings()?, Kind::ALL, Some(wanted)).await?;
+        let (wanted, asked) = kubernetes::wanted(WANTED);
+        let app = App::build(self.serving.process(true)?, self.cluster.settings()?, Kind::LISTED, Some(wanted)).await?;
         let changes = app.changes();
         let mut running = app.spawn();
         tracing::info!(

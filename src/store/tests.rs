@@ -68,12 +68,12 @@ fn an_unusable_object_told_again_is_no_change() {
 
 /// The whole life of a Secret: held until somebody says what is referred to, dropped, asked for once, kept from then.
 #[test]
-fn keeps_only_referenced_secrets() {
+fn keeps_only_referenced() {
     let mut store = Store::awaiting(Kind::ALL);
     let [a, b, c] = ["a", "b", "c"].map(|name| key(Kind::Secret, name));
     store.apply(Change::Replace(Kind::Secret, vec![secret("a"), secret("b")]));
     // Everything listed is held, so what is not held does not exist and there is nobody to ask.
-    assert_eq!(store.retain_secrets(&[a.clone(), c.clone()].into(), BTreeSet::new()), []);
+    assert_eq!(store.retain(&[a.clone(), c.clone()].into(), BTreeSet::new()), []);
     assert_eq!(names(&store, Kind::Secret), ["a"]);
     store.take_dirty();
 
@@ -87,15 +87,15 @@ fn keeps_only_referenced_secrets() {
     assert!(store.apply(secret("c")));
 
     let wanted: BTreeSet<_> = [a.clone(), b.clone(), c.clone()].into();
-    assert_eq!(store.retain_secrets(&wanted, BTreeSet::new()), std::slice::from_ref(&b));
-    assert_eq!(store.retain_secrets(&wanted, BTreeSet::new()), [], "asked twice");
+    assert_eq!(store.retain(&wanted, BTreeSet::new()), std::slice::from_ref(&b));
+    assert_eq!(store.retain(&wanted, BTreeSet::new()), [], "asked twice");
     assert!(store.apply(secret("b")));
     assert_eq!(names(&store, Kind::Secret), ["a", "b", "c"]);
 
     // A reference that goes and comes back finds nothing and asks again.
-    assert_eq!(store.retain_secrets(&[a].into(), BTreeSet::new()), []);
+    assert_eq!(store.retain(&[a].into(), BTreeSet::new()), []);
     assert_eq!(names(&store, Kind::Secret), ["a"]);
-    assert_eq!(store.retain_secrets(&wanted, BTreeSet::new()), [b, c]);
+    assert_eq!(store.retain(&wanted, BTreeSet::new()), [b, c]);
 }
 
 #[test]

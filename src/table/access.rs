@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::Target;
+use super::{ClientValidation, Target};
 use crate::filter::{Cors, ExternalAuth, IpAccess, Title};
 
 /// What a request is asked before its route's filters see it: each at its own step (see [`crate::filter`]).
@@ -19,6 +19,8 @@ pub struct Access {
     /// Headers that backends take our word for, such as the name of whoever has proved it. What a client sends by these
     /// names is dropped, from its trailers as well.
     pub vouched: Box<[HeaderName]>,
+    /// What the clients' certificates are asked for; no certificate is when there is nothing.
+    pub client_validation: Option<Arc<ClientValidation>>,
     /// Bounds on the request's body.
     pub body: BodyBounds,
 }
@@ -46,8 +48,11 @@ pub struct BodyBounds {
 impl Access {
     /// Its steps in words, in the order in which they are run.
     pub fn steps(&self) -> Vec<String> {
-        let Self { ip, cors, external_auth, vouched, body } = self;
+        let Self { ip, cors, external_auth, vouched, client_validation, body } = self;
         let mut steps = Vec::new();
+        if let Some(validation) = client_validation {
+            steps.push(format!("clientValidation: {validation}"));
+        }
         if let Some(ip) = ip {
             steps.push(format!("IPAccess: {ip}"));
         }

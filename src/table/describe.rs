@@ -109,6 +109,9 @@ struct CertificateDescription {
     host: String,
     secret: String,
     min_version: TlsVersion,
+    /// What is asked of the certificates of clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_validation: Option<String>,
     names: Vec<String>,
     not_after: String,
 }
@@ -293,7 +296,10 @@ fn cluster(cluster: &Cluster) -> ClusterDescription {
         transport: match &cluster.transport {
             Transport::Http1 => "http".into(),
             Transport::H2c => "h2c".into(),
-            Transport::Tls(tls) => format!("https for {}", tls.server_name.to_str()),
+            Transport::Tls(tls) => {
+                let terms = tls.terms.iter().map(|terms| format!(", {terms}"));
+                format!("https for {}{}", tls.server_name.to_str(), terms.collect::<String>())
+            }
         },
         balancer: balancer(cluster.balancer),
         policy: cluster.policy.to_string(),
@@ -315,11 +321,12 @@ fn balancer(balancer: Balancer) -> String {
 }
 
 fn certificate(key: &HostKey, certificate: &Certificate) -> CertificateDescription {
-    let Certificate { key: _, min_version, secret: (namespace, name), names, not_after } = certificate;
+    let Certificate { key: _, min_version, client, secret: (namespace, name), names, not_after } = certificate;
     CertificateDescription {
         host: key.to_string(),
         secret: format!("{namespace}/{name}"),
         min_version: *min_version,
+        client_validation: client.as_ref().map(|client| client.validation.to_string()),
         names: names.iter().map(ToString::to_string).collect(),
         not_after: jiff::Timestamp::from_second(*not_after)
             .map_or_else(|_| not_after.to_string(), |time| time.to_string()),

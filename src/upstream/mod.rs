@@ -206,4 +206,6 @@ pub struct TlsTransport {
     pub config: Arc<rustls::ClientConfig>,
     /// The name that is asked for and that the certificate must be valid for.
     pub server_name: rustls::pki_types::ServerName<'static>,
+    /// Whom it trusts and what it shows, in words, where that is not the default.
+    pub terms: Option<Arc<str>>,
 }

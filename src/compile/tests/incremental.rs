@@ -234,14 +234,14 @@ proptest! {
             anew.settings.class = class.clone();
             anew.upsert(model.values().cloned());
             prop_assert_eq!(essence(&world), essence(&anew));
-            prop_assert_eq!(world.compiled.referenced_secrets(), anew.compiled.referenced_secrets());
+            prop_assert_eq!(world.compiled.referenced(), anew.compiled.referenced());
             slots_are_sound(&world)?;
         }
         // Everything that was taken up is let go again.
         world.delete(model.into_keys());
         prop_assert_eq!(world.compiled.table.routes.len(), 0);
         prop_assert_eq!(world.compiled.table.clusters.len(), 0);
-        prop_assert!(world.compiled.referenced_secrets().is_empty());
+        prop_assert!(world.compiled.referenced().is_empty());
         prop_assert!(world.compiled.report.objects.is_empty());
     }
 

@@ -245,9 +245,9 @@ fn a_secret_that_goes_bad_leaves_its_last_good_certificate_in_service() {
 #[test]
 fn secrets_count_as_referenced_whether_they_exist_or_not_and_no_longer_than_that() {
     let mut world = World::of([with_tls(), service("web")]);
-    assert_eq!(world.compiled.referenced_secrets(), &[key(Kind::Secret, "shop-tls")].into());
+    assert_eq!(world.compiled.referenced(), &[key(Kind::Secret, "shop-tls")].into());
     world.upsert([simple("shop", "shop.example.com", "/", "web")]);
-    assert_eq!(world.compiled.referenced_secrets(), &BTreeSet::new());
+    assert_eq!(world.compiled.referenced(), &BTreeSet::new());
 }
 
 /// S-13: a grant that is taken back takes the reference back at once.
@@ -282,7 +282,7 @@ fn a_grant_counts_for_as_long_as_it_stands() {
         } else {
             world.delete([grant.key()]);
         }
-        seen.push((world.compiled.table.clusters.len(), world.compiled.referenced_secrets().len()));
+        seen.push((world.compiled.table.clusters.len(), world.compiled.referenced().len()));
     }
     assert_eq!(seen, [(0, 0), (1, 1), (0, 0)]);
 }
