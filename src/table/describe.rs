@@ -13,7 +13,7 @@ use super::{
 };
 use crate::filter::Title;
 use crate::limit::Verdict;
-use crate::upstream::{Balancer, Cluster, Transport};
+use crate::upstream::{Balancer, Cluster};
 
 /// A table in words. It leaves the generation out, so that tables with the same content are described alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -293,14 +293,7 @@ fn cluster(cluster: &Cluster) -> ClusterDescription {
     });
     ClusterDescription {
         name: cluster.name.to_string(),
-        transport: match &cluster.transport {
-            Transport::Http1 => "http".into(),
-            Transport::H2c => "h2c".into(),
-            Transport::Tls(tls) => {
-                let terms = tls.terms.iter().map(|terms| format!(", {terms}"));
-                format!("https for {}{}", tls.server_name.to_str(), terms.collect::<String>())
-            }
-        },
+        transport: cluster.transport.to_string(),
         balancer: balancer(cluster.balancer),
         policy: cluster.policy.to_string(),
         endpoints: endpoint_texts.collect(),

@@ -12,6 +12,7 @@ pub mod ring;
 pub mod session;
 mod tally;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -197,6 +198,20 @@ pub enum Transport {
     H2c,
     /// TLS; HTTP/2 or HTTP/1.1 as the endpoint chooses by ALPN.
     Tls(Arc<TlsTransport>),
+}
+
+impl fmt::Display for Transport {
+    /// `https for orders.shop.svc, trusting ConfigMap shop/internal-ca`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http1 => f.write_str("http"),
+            Self::H2c => f.write_str("h2c"),
+            Self::Tls(tls) => {
+                write!(f, "https for {}", tls.server_name.to_str())?;
+                tls.terms.iter().try_for_each(|terms| write!(f, ", {terms}"))
+            }
+        }
+    }
 }
 
 /// What a TLS connection to an endpoint needs.
