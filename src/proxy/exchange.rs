@@ -26,7 +26,7 @@ use super::record::Record;
 use super::{Worker, external_auth, hash, hold, identity, session, upgrade};
 use crate::filter::{self, Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
 use crate::path::normalise;
-use crate::table::{KeySource, Match, RequestHead, Route, Table, Target};
+use crate::table::{ClientValidation, KeySource, Match, RequestHead, Route, Table, Target};
 use crate::telemetry::Reason;
 use crate::upstream::content_length;
 
@@ -67,7 +67,10 @@ pub(super) async fn answer(
     let headers = response.headers_mut();
     marks.put(&worker, headers);
     headers.insert(forward::X_REQUEST_ID, request_id);
-    if worker.is_leaving() && client.is_http1() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if (worker.is_leaving() || client.is_outdated())
+        && client.is_http1()
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| body.recorded(record)))
@@ -117,15 +120,27 @@ async fn exchange<'t>(
     };
     let Match { route, path: pattern, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
     record.route(route, pattern);
-    if let Some(tls) = &client.tls
-        && table.certificates.find(asked.host()).is_some_and(|certificate| tls.version < certificate.min_version)
-    {
-        return Err(Error::Misdirected);
+    let validation = route.access.client_validation.as_deref();
+    if let Some(tls) = &client.tls {
+        let host = table.certificates.policy(asked.host());
+        if host.validation.is_some_and(ClientValidation::is_closed) {
+            return Err(Error::RouteRefused(StatusCode::INTERNAL_SERVER_ERROR));
+        }
+        if !tls.gives(host, validation) {
+            if tls.is_outdated(&table.certificates) {
+                client.outdate();
+            }
+            return Err(Error::Misdirected);
+        }
     }
     // The steps from here on, with their numbers, are those that `filter` lists.
     // 1.
     if route.https_redirect && !client.secure() {
         return Ok(reply(redirect_to_tls(worker, &asked), record));
+    }
+    // Who spoke TLS to somebody in front of us has shown us nothing.
+    if client.tls.is_none() && validation.is_some_and(|validation| validation.required) {
+        return Err(Error::InClear);
     }
     // 2.
     if route.access.ip.as_ref().is_some_and(|access| !access.admits(client.ip())) {
