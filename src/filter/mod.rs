@@ -2,7 +2,8 @@
 //!
 //! The order, and the only place that says it; `proxy::exchange` runs it:
 //!
-//! 1. the redirect to TLS, when the route asks for it;
+//! 1. the redirect to TLS, when the route asks for it; then a request in clear is refused where clients' certificates are
+//!    required;
 //! 2. IP access;
 //! 3. CORS: a preflight request is answered here, and what every other answer says of it is prepared;
 //! 4. rate limits that need no identity;
@@ -14,6 +15,9 @@
 //!    the chain; then, of what they have left, copies for mirrors;
 //! 9. the choice of a backend, its filters on the request in their declared order, and the exchange with an endpoint;
 //! 10. the backend's filters on the response, then the rule's, both in their declared order, then compression.
+//!
+//! Before all of them a connection over TLS must give what the host and the route ask of it, the client's certificate
+//! included: it may have been made for another host.
 //!
 //! IP access, CORS and external authorization are declared among a rule's filters and run at their own step wherever
 //! they stand there. No step is skipped because the answer is a redirect, a fixed response or an error of ours, because
