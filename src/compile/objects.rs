@@ -296,6 +296,7 @@ fn place(
             hash_on,
             timeouts,
             retry,
+            compression,
             observe,
             session,
         } = draft;
@@ -346,6 +347,7 @@ fn place(
             hash_on,
             timeouts,
             retry,
+            compression,
             observe,
             session,
         }));

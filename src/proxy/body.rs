@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 
 use super::Worker;
 use super::clock::Deadline;
+use super::compressed::Compressed;
 use super::connection::Client;
 use super::error::Error;
 use super::forward;
@@ -228,9 +229,11 @@ pub(crate) struct ResponseBody {
 enum Kind {
     Full(Bytes),
     Upstream(Upstream),
+    Compressed(Box<Compressed>),
 }
 
-struct Upstream {
+/// A backend's body as it comes.
+pub(super) struct Upstream {
     body: UpstreamBody<RequestBody>,
     idle: Duration,
     /// When the whole exchange must be over, by the worker's clock.
@@ -254,6 +257,16 @@ impl ResponseBody {
         Self { kind: Kind::Upstream(Upstream { body, idle, due, deadline }), record: None }
     }
 
+    /// The backend's body as the coding makes it.
+    pub(super) fn compressed(self, by: impl FnOnce(Upstream) -> Compressed) -> Self {
+        let Self { kind, record } = self;
+        let kind = match kind {
+            Kind::Upstream(upstream) => Kind::Compressed(Box::new(by(upstream))),
+            kind @ (Kind::Full(_) | Kind::Compressed(_)) => kind,
+        };
+        Self { kind, record }
+    }
+
     /// Has the exchange recorded once this body is done with.
     pub(super) fn recorded(mut self, mut record: Record) -> Self {
         // Nobody asks a body for its end that has none: the answer to a HEAD, a 204, a 304.
@@ -266,10 +279,11 @@ impl ResponseBody {
 }
 
 /// Why a response's body broke off, for the record and for the client's connection.
-type Broken = (Reason, BoxError);
+pub(super) type Broken = (Reason, BoxError);
 
 impl Upstream {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    /// The next part of it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Pending => {
                 if self.deadline.due().is_none() {
@@ -305,6 +319,11 @@ impl Upstream {
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err((Reason::UpstreamReset, broken(error))))),
         }
     }
+
+    /// Whether there is no next part.
+    pub(super) fn is_end(&self) -> bool {
+        self.body.is_end_stream()
+    }
 }
 
 /// What the client learns of a response that broke off. If the backend reset the stream, it is the code: gRPC makes a
@@ -325,6 +344,10 @@ impl Body for ResponseBody {
             Kind::Full(bytes) if bytes.is_empty() => None,
             Kind::Full(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Kind::Upstream(upstream) => match upstream.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(frame) => frame,
+            },
+            Kind::Compressed(compressed) => match compressed.poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(frame) => frame,
             },
@@ -354,6 +377,7 @@ impl Body for ResponseBody {
         match &self.kind {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Upstream(upstream) => upstream.body.size_hint(),
+            Kind::Compressed(_) => SizeHint::new(),
         }
     }
 }
@@ -362,7 +386,8 @@ impl Kind {
     fn is_end(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Upstream(upstream) => upstream.body.is_end_stream(),
+            Self::Upstream(upstream) => upstream.is_end(),
+            Self::Compressed(compressed) => compressed.is_end(),
         }
     }
 }

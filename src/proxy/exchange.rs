@@ -14,6 +14,7 @@ use hyper::body::{Body, Incoming};
 use super::again::Again;
 use super::attempt::{self, Attempt};
 use super::body::{RequestBody, ResponseBody};
+use super::compressed::compress;
 use super::connection::Client;
 use super::error::Error;
 use super::forward::{self, Origin};
@@ -205,6 +206,7 @@ async fn exchange<'t>(
     if let Some(upload) = upload.as_deref().filter(|_| bounds.held) {
         body = Box::pin(hold::hold(worker, client, route, body, upload, &mut parts.headers)).await?;
     }
+    let wish = route.compression.as_ref().map(|compression| compression.wish(&parts.method, &parts.headers));
     // 8.
     let matched = Matched { params, prefix };
     let mut rewritten = Rewritten::default();
@@ -259,6 +261,9 @@ async fn exchange<'t>(
     let mut response = attempt::forward(attempt, body, upload).await?;
     forward::clean_response(response.headers_mut());
     filtering.response(route, &backend.filters, response.headers_mut());
+    if let (Some(compression), Some(wish)) = (&route.compression, wish) {
+        response = compress(worker, compression, wish, response);
+    }
     Ok(response)
 }
 

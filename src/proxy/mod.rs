@@ -8,8 +8,10 @@ mod attempt;
 mod body;
 mod capacity;
 pub mod clock;
+mod compressed;
 mod connection;
 mod connections;
+mod encoder;
 mod error;
 mod exchange;
 mod external_auth;
@@ -131,6 +133,8 @@ pub(crate) struct Worker {
     trust: Trust,
     /// Copies of requests that are under way.
     copies: Cell<usize>,
+    /// Bodies that are being compressed.
+    encoders: Cell<usize>,
     connections: Connections,
     phase: Cell<Phase>,
     open: Cell<usize>,
@@ -187,6 +191,7 @@ async fn run(settings: Settings) -> io::Result<()> {
         memory,
         trust,
         copies: Cell::new(0),
+        encoders: Cell::new(0),
         connections: Connections::default(),
         phase: Cell::new(Phase::Serving),
         open: Cell::new(0),

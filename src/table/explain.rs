@@ -99,6 +99,7 @@ fn steps(found: Match<'_, '_>, host: &str, head: &RequestHead<'_, '_>) -> Vec<St
     steps.extend(route.requirement.iter().filter_map(|it| it.proof.as_ref()).map(ToString::to_string));
     steps.extend(route.filters.iter().map(ToString::to_string));
     steps.extend(route.mirrors.iter().map(ToString::to_string));
+    steps.extend(route.compression.as_ref().map(ToString::to_string));
     steps.extend(route.retry.as_ref().map(ToString::to_string));
     steps.extend(route.session.as_ref().map(ToString::to_string));
     for backend in route.backends.iter() {

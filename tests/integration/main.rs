@@ -88,6 +88,9 @@ mod rate_limit;
 /// Another service that is asked whether requests may pass.
 mod external_auth;
 
+/// Compressed responses.
+mod compression;
+
 /// Copies of requests, which the requests themselves do not notice.
 mod mirror;
 
