@@ -75,7 +75,10 @@ pub(super) enum RequestBody {
 pub(super) struct Streaming {
     incoming: Incoming,
     upload: Rc<Upload>,
-    route: Arc<Route>,
+    /// The most bytes that its route takes.
+    most: Option<u64>,
+    /// The route, where some trailers are for it alone to say. Elsewhere nobody needs it, and all workers count on it.
+    strict: Option<Arc<Route>>,
     /// A copy that goes out when this has come in whole.
     copy: Option<Box<Mirrored>>,
     idle: Duration,
@@ -96,8 +99,8 @@ impl RequestBody {
         let upload = Rc::new(Upload::default());
         record.uploads(upload.clone());
         let (idle, deadline) = (route.timeouts.idle, worker.clock.deadline());
-        let streaming =
-            Streaming { incoming, upload: upload.clone(), route: route.clone(), copy: None, idle, deadline };
+        let (most, strict) = (route.access.body.most, forward::has_unforgeable(route).then(|| route.clone()));
+        let streaming = Streaming { incoming, upload: upload.clone(), most, strict, copy: None, idle, deadline };
         (Self::Streaming(Box::new(streaming)), Some(upload))
     }
 
@@ -157,7 +160,7 @@ impl Body for RequestBody {
                 if let Some(data) = frame.data_ref() {
                     let bytes = streaming.upload.bytes.get() + data.remaining() as u64;
                     streaming.upload.bytes.set(bytes);
-                    if streaming.route.access.body.most.is_some_and(|most| bytes > most) {
+                    if streaming.most.is_some_and(|most| bytes > most) {
                         streaming.upload.too_large.set(true);
                         return Poll::Ready(Some(Err(BodyError::TooLarge.into())));
                     }
@@ -170,7 +173,9 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Ok(match frame.into_trailers() {
                     Ok(mut trailers) => {
                         forward::clean_trailers(&mut trailers);
-                        forward::drop_unforgeable(&mut trailers, &streaming.route);
+                        if let Some(route) = &streaming.strict {
+                            forward::drop_unforgeable(&mut trailers, route);
+                        }
                         Frame::trailers(trailers)
                     }
                     Err(frame) => frame,

@@ -24,7 +24,7 @@ use super::limits::{self, Look};
 use super::marks::Marks;
 use super::mirror::Mirrored;
 use super::record::Record;
-use super::{Worker, external_auth, hash, hold, identity, session, upgrade};
+use super::{Worker, external_auth, hash, hold, identity, pressure, session, upgrade};
 use crate::filter::{self, Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
 use crate::path::normalise;
 use crate::table::{KeySource, Match, RequestHead, Route, Table, Target};
@@ -92,6 +92,11 @@ async fn exchange<'t>(
     marks: &mut Marks<'t>,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
+    if worker.pressure.turns_away(|below| worker.random_below(below)) {
+        // Boxed, since it is rare and would make the future of every exchange larger.
+        Box::pin(pressure::pause(worker)).await;
+        return Err(Error::Overloaded);
+    }
     let asked = Asked::read(client, &parts)?;
     if asked.is_asterisk() {
         return Ok(asterisk(record));
@@ -117,6 +122,7 @@ async fn exchange<'t>(
     };
     let Match { route, path: pattern, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
     record.route(route, pattern);
+    let due = route.timeouts.request.map(|limit| attempt::after(worker.clock.now(), limit));
     if let Some(minimum) = table.certificates.find(asked.host()).map(|certificate| certificate.min_version)
         && client.tls.as_ref().is_some_and(|tls| tls.version < minimum)
     {
@@ -204,7 +210,7 @@ async fn exchange<'t>(
     }
     let (mut body, upload) = RequestBody::begin(body, worker, route, record);
     if let Some(upload) = upload.as_deref().filter(|_| bounds.held) {
-        body = Box::pin(hold::hold(worker, client, route, body, upload, &mut parts.headers)).await?;
+        body = Box::pin(hold::hold(worker, client, due, body, upload, &mut parts.headers)).await?;
     }
     let wish = route.compression.as_ref().map(|compression| compression.wish(&parts.method, &parts.headers));
     // 8.
@@ -249,6 +255,7 @@ async fn exchange<'t>(
         target,
         headers: parts.headers,
         record,
+        due,
         pinned,
         again: Again::default(),
     };
