@@ -127,5 +127,8 @@ mod admin;
 /// One process replaced by another on the same sockets.
 mod handover;
 
+/// Restarts under load.
+mod restarts;
+
 /// A real Prometheus that scrapes us.
 mod prometheus;
