@@ -118,6 +118,12 @@ mod hot_reload;
 /// One line per request.
 mod access_log;
 
+/// Outputs that take nothing.
+mod outputs;
+
+/// What is said, and what must not be.
+mod secrets;
+
 /// Spans of requests, as a receiver gets them.
 mod traces;
 
