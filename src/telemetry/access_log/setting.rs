@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::entry::Entry;
+use super::headers::Headers;
 use super::query::QueryShown;
 use super::stamp::Stamp;
 use super::text::{Template, TemplateError};
@@ -20,6 +21,7 @@ use super::{json, text};
 /// json,status=5xx,min-duration=500ms       what failed or was slow
 /// json,sample=1%                           every error, and one success in a hundred
 /// json,query=keep
+/// json,header=X-Tenant,header=Authorization:redact,header=User-Agent:drop
 /// sample=10%,text:{client_ip} {method} {target} {status} {duration_ms}
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,7 @@ pub struct Plan {
     pub(super) file: Option<PathBuf>,
     pub(super) filter: Filter,
     pub(super) query: QueryShown,
+    pub(super) headers: Headers,
 }
 
 /// The form of a line.
@@ -64,7 +67,7 @@ pub enum SettingError {
     /// It has a part that means nothing.
     #[error(
         "`{0}` means nothing here; write off, json, combined, nginx or text:TEMPLATE, with file=PATH, status=5xx, \
-         min-duration=500ms, sample=1% or query=keep|redact|drop, separated by commas"
+         min-duration=500ms, sample=1%, query=keep|redact|drop or header=NAME:keep|redact|drop, separated by commas"
     )]
     Part(String),
     /// It asks for two forms at once.
@@ -82,6 +85,14 @@ pub enum SettingError {
     /// A share that is none.
     #[error("sample=`{0}`: write a percentage such as 1% or 0.5%, up to 100%")]
     Sample(String),
+    /// A header that cannot be shown so.
+    #[error("{0}")]
+    Header(String),
+    /// A form of line that has no room for headers.
+    #[error(
+        "header=NAME needs json or text:…, whose lines have room for it; combined and nginx have only User-Agent and Referer"
+    )]
+    HeaderForm,
     /// A template that is none.
     #[error("{0}")]
     Template(String),
@@ -96,7 +107,7 @@ impl From<TemplateError> for SettingError {
 impl Setting {
     /// A line of JSON for every exchange, to standard output.
     pub fn json() -> Self {
-        Self::On(Plan { format: Format::Json, file: None, filter: Filter::default(), query: QueryShown::default() })
+        Self::On(Plan::new())
     }
 }
 
@@ -108,8 +119,7 @@ impl FromStr for Setting {
             return Ok(Self::Off);
         }
         let mut format = None;
-        let mut plan =
-            Plan { format: Format::Json, file: None, filter: Filter::default(), query: QueryShown::default() };
+        let mut plan = Plan::new();
         let mut rest = asked;
         loop {
             // A template may hold commas: it is the last part and takes what is left.
@@ -147,6 +157,9 @@ impl FromStr for Setting {
                     let share = share.trim_end();
                     plan.filter.sample = Some(sample(share).ok_or_else(|| SettingError::Sample(share.to_owned()))?);
                 }
+                Some(("header", asked)) => {
+                    plan.headers.add(asked).map_err(|error| SettingError::Header(error.to_string()))?;
+                }
                 Some(("query", "keep")) => plan.query = QueryShown::Kept,
                 Some(("query", "redact")) => plan.query = QueryShown::Redacted,
                 Some(("query", "drop")) => plan.query = QueryShown::Dropped,
@@ -158,6 +171,17 @@ impl FromStr for Setting {
             }
         }
         plan.format = format.unwrap_or(Format::Json);
+        match &plan.format {
+            Format::Combined | Format::Nginx if !plan.headers.is_usual() => return Err(SettingError::HeaderForm),
+            Format::Text(template) => {
+                for name in template.headers() {
+                    if plan.headers.others().all(|(known, _)| known != name) {
+                        plan.headers.add(name.as_str()).map_err(|error| SettingError::Header(error.to_string()))?;
+                    }
+                }
+            }
+            Format::Json | Format::Combined | Format::Nginx => {}
+        }
         Ok(Self::On(plan))
     }
 }
@@ -210,13 +234,29 @@ impl Filter {
 }
 
 impl Plan {
+    /// A line of JSON for every exchange, to standard output.
+    fn new() -> Self {
+        Self {
+            format: Format::Json,
+            file: None,
+            filter: Filter::default(),
+            query: QueryShown::default(),
+            headers: Headers::default(),
+        }
+    }
+
     /// Appends the exchange's line, with its end.
     pub(super) fn encode(&self, out: &mut Vec<u8>, entry: &Entry<'_>, stamp: &mut Stamp) {
+        let entry = &Entry {
+            user_agent: self.headers.user_agent.of(entry.user_agent),
+            referer: self.headers.referer.of(entry.referer),
+            ..*entry
+        };
         match &self.format {
-            Format::Json => json::encode(out, entry, self.query, stamp),
+            Format::Json => json::encode(out, entry, self.query, &self.headers, stamp),
             Format::Combined => text::combined(out, entry, self.query, stamp),
             Format::Nginx => text::nginx(out, entry, self.query, stamp),
-            Format::Text(template) => template.encode(out, entry, self.query, stamp),
+            Format::Text(template) => template.encode(out, entry, self.query, &self.headers, stamp),
         }
         out.push(b'\n');
     }

@@ -73,6 +73,8 @@ pub(super) struct Totals {
     pub(super) bytes: BTreeMap<Arc<str>, [BytesSample; 2]>,
     /// By service.
     pub(super) upstream: BTreeMap<Arc<str>, DurationSample>,
+    /// The same.
+    pub(super) connects: BTreeMap<Arc<str>, DurationSample>,
 }
 
 /// A route and its rule.
@@ -183,7 +185,7 @@ impl Ledger {
                 services.extend(own.iter().map(|service| &**service));
             }
         }
-        let Totals { rules: carried_rules, bytes, upstream } = &mut self.carried;
+        let Totals { rules: carried_rules, bytes, upstream, connects } = &mut self.carried;
         carried_rules.retain(|(route, rule), RuleTotals { requests, durations }| {
             let Some(services) = rules.get(&(&**route, &**rule)) else { return false };
             let stays = |series: &Option<Series>| match series {
@@ -195,7 +197,9 @@ impl Ledger {
             true
         });
         bytes.retain(|route, _| routes.contains(&**route));
-        upstream.retain(|service, _| service.is_empty() || services.contains(&**service));
+        for by_service in [upstream, connects] {
+            by_service.retain(|service, _| service.is_empty() || services.contains(&**service));
+        }
     }
 }
 
@@ -225,13 +229,13 @@ impl PartialEq<RouteLabels> for Names {
 
 impl Totals {
     fn is_empty(&self) -> bool {
-        let Self { rules, bytes, upstream } = self;
-        rules.is_empty() && bytes.is_empty() && upstream.is_empty()
+        let Self { rules, bytes, upstream, connects } = self;
+        rules.is_empty() && bytes.is_empty() && upstream.is_empty() && connects.is_empty()
     }
 
     /// Takes what one worker has counted for one slot, under these names.
     fn take(&mut self, names: &Names, sample: &RouteSample, sign: Sign) {
-        let RouteSample { bytes, requests, durations, upstream } = sample;
+        let RouteSample { bytes, requests, durations, upstream, connects } = sample;
         let series = |key: &CellKey| {
             key.map(Labels::unpack).map(|labels| Series {
                 service: names.service(labels.backend),
@@ -248,9 +252,11 @@ impl Totals {
         for (key, histogram) in durations {
             sign.histogram(total(&mut rule.durations, series(key)), histogram);
         }
-        for (key, histogram) in upstream {
-            let service = names.service(key.and_then(|key| Labels::unpack(key).backend));
-            sign.histogram(self.upstream.entry(service).or_default(), histogram);
+        for (totals, histograms) in [(&mut self.upstream, upstream), (&mut self.connects, connects)] {
+            for (key, histogram) in histograms {
+                let service = names.service(key.and_then(|key| Labels::unpack(key).backend));
+                sign.histogram(totals.entry(service).or_default(), histogram);
+            }
         }
         let totals = self.bytes.entry(names.route.clone()).or_default();
         for (total, more) in totals.iter_mut().zip(bytes) {

@@ -20,6 +20,7 @@ pub(super) struct RouteCells {
     requests: Keyed<Counter>,
     durations: Keyed<DurationHistogram>,
     upstream: Keyed<DurationHistogram>,
+    connects: Keyed<DurationHistogram>,
 }
 
 #[derive(Debug, Default)]
@@ -35,6 +36,7 @@ pub(super) struct RouteSample {
     pub(super) requests: Vec<(CellKey, u64)>,
     pub(super) durations: Vec<(CellKey, DurationSample)>,
     pub(super) upstream: Vec<(CellKey, DurationSample)>,
+    pub(super) connects: Vec<(CellKey, DurationSample)>,
 }
 
 /// Which cell of a route, for [`Labels::unpack`]; none for what had no room of its own.
@@ -57,6 +59,7 @@ impl Default for RouteCells {
             requests: Keyed::new(8),
             durations: Keyed::new(2),
             upstream: Keyed::new(1),
+            connects: Keyed::new(1),
         }
     }
 }
@@ -85,6 +88,7 @@ impl RouteCells {
         self.requests.clear();
         self.durations.clear();
         self.upstream.clear();
+        self.connects.clear();
     }
 
     /// Counts an exchange; for the one writer only.
@@ -96,9 +100,13 @@ impl RouteCells {
         let key = Key::default().listener(exchange.secure).backend(exchange.backend);
         self.requests.at(key.method(exchange.method).code(exchange.status).reason(exchange.reason).pack()).add(1);
         self.durations.at(key.class(exchange.status).pack()).observe(&DURATION, nanoseconds(exchange.seconds));
-        if exchange.upstream_seconds > 0.0 {
-            let key = Key::default().backend(exchange.backend).pack();
-            self.upstream.at(key).observe(&DURATION, nanoseconds(exchange.upstream_seconds));
+        let key = Key::default().backend(exchange.backend);
+        for (keyed, seconds) in
+            [(&self.upstream, exchange.upstream_seconds), (&self.connects, exchange.connect_seconds)]
+        {
+            if seconds > 0.0 {
+                keyed.at(key.pack()).observe(&DURATION, nanoseconds(seconds));
+            }
         }
     }
 
@@ -131,6 +139,7 @@ impl RouteCells {
                 .collect(),
             durations: histograms(&self.durations),
             upstream: histograms(&self.upstream),
+            connects: histograms(&self.connects),
         }
     }
 }
@@ -140,7 +149,7 @@ impl RouteCells {
 impl RouteSample {
     /// Adds what another worker has counted for the same route.
     pub(super) fn add(&mut self, other: Self) {
-        let Self { bytes, requests, durations, upstream } = other;
+        let Self { bytes, requests, durations, upstream, connects } = other;
         for (total, more) in self.bytes.iter_mut().zip(bytes) {
             total.sent = total.sent.wrapping_add(more.sent);
             total.received = total.received.wrapping_add(more.received);
@@ -148,6 +157,7 @@ impl RouteSample {
         merge(&mut self.requests, requests, |total, more| *total = total.wrapping_add(*more));
         merge(&mut self.durations, durations, HistogramSample::add);
         merge(&mut self.upstream, upstream, HistogramSample::add);
+        merge(&mut self.connects, connects, HistogramSample::add);
     }
 }
 

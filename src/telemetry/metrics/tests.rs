@@ -35,6 +35,7 @@ fn get(route: Slot) -> Exchange<'static> {
         reason: Reason::Ok,
         seconds: 0.004,
         upstream_seconds: 0.003,
+        connect_seconds: 0.0,
         sent: 100,
         received: 10,
     }
@@ -112,6 +113,23 @@ fn numbers_of_all_workers_are_summed() {
     assert_eq!((below[&["2xx".into(), "0.0025".into()]], below[&["2xx".into(), "0.005".into()]]), (0.0, 3_000.0));
     let below = by(&shown, "headgate_upstream_duration_seconds_bucket", ["service", "le"]);
     assert_eq!(below[&["shop/orders:80".into(), "+Inf".into()]], 3_000.0);
+    assert_eq!(shown.samples("headgate_upstream_connect_duration_seconds_count").count(), 0, "none was made");
+}
+
+#[test]
+fn making_a_connection_is_the_backends_time() {
+    let metrics = Metrics::new(1);
+    let slot = Slots::default().allocate();
+    name(&metrics, &[(slot, "shop/shop", &["shop/orders:80"])]);
+    metrics.worker(0).record(&Exchange { seconds: 0.5, upstream_seconds: 0.25, connect_seconds: 0.125, ..get(slot) });
+    let shown = look(&metrics);
+    for (metric, label, seconds) in [
+        ("headgate_upstream_connect_duration_seconds_sum", "shop/orders:80", 0.125),
+        ("headgate_upstream_duration_seconds_sum", "shop/orders:80", 0.25),
+    ] {
+        assert_eq!(by(&shown, metric, ["service"]), counts(&[([label], seconds)]), "{metric}");
+    }
+    assert_eq!(by(&shown, "headgate_overhead_seconds_sum", ["listener"])[&["http".into()]], 0.125);
 }
 
 #[test]

@@ -21,9 +21,11 @@ pub struct Text {
     rules: Vec<(RuleNames, RuleTotals)>,
     bytes: Vec<(Arc<str>, [BytesSample; 2])>,
     upstream: Vec<(Arc<str>, DurationSample)>,
+    connects: Vec<(Arc<str>, DurationSample)>,
     requests: Lines<7>,
     durations: Lines<5>,
     upstream_durations: Lines<1>,
+    connect_durations: Lines<1>,
     received: Lines<2>,
     sent: Lines<2>,
     /// What is not counted by route, already written.
@@ -39,6 +41,7 @@ enum Part {
     Requests,
     Durations,
     Upstream,
+    Connects,
     Received,
     Sent,
     Rest,
@@ -48,14 +51,16 @@ enum Part {
 impl Text {
     /// What was counted by route, and after it the rest.
     pub(super) fn new(totals: Totals, rest: String) -> Self {
-        let Totals { rules, bytes, upstream } = totals;
+        let Totals { rules, bytes, upstream, connects } = totals;
         Self {
             rules: rules.into_iter().collect(),
             bytes: bytes.into_iter().collect(),
             upstream: upstream.into_iter().collect(),
+            connects: connects.into_iter().collect(),
             requests: Lines::new(&family::REQUESTS),
             durations: Lines::histogram(&family::REQUEST_DURATION, &DURATION),
             upstream_durations: Lines::histogram(&family::UPSTREAM_DURATION, &DURATION),
+            connect_durations: Lines::histogram(&family::CONNECT_DURATION, &DURATION),
             received: Lines::new(&family::REQUEST_BYTES),
             sent: Lines::new(&family::RESPONSE_BYTES),
             rest,
@@ -80,6 +85,12 @@ impl Text {
                 let (service, times) = self.upstream.get(next)?;
                 if times.count() > 0 {
                     self.upstream_durations.times([service], times, out);
+                }
+            }
+            Part::Connects => {
+                let (service, times) = self.connects.get(next)?;
+                if times.count() > 0 {
+                    self.connect_durations.times([service], times, out);
                 }
             }
             Part::Received => {
@@ -111,7 +122,8 @@ impl Iterator for Text {
                 self.part = match self.part {
                     Part::Requests => Part::Durations,
                     Part::Durations => Part::Upstream,
-                    Part::Upstream => Part::Received,
+                    Part::Upstream => Part::Connects,
+                    Part::Connects => Part::Received,
                     Part::Received => Part::Sent,
                     Part::Sent => Part::Rest,
                     Part::Rest | Part::Over => {
