@@ -4,6 +4,7 @@
 //! cargo bench --bench proxy                 everything, as one table
 //! cargo bench --bench proxy -- syscalls     one part
 //! cargo bench --bench proxy -- cpu --pairs 15 --seconds 5
+//! cargo bench --bench proxy -- observing    what access log, traces and scrapes add
 //! ```
 //!
 //! The same program is the backend and the load, as processes of their own, so that what is counted is the proxy alone.
@@ -16,6 +17,7 @@ mod allocations;
 mod backend;
 mod cpu;
 mod load;
+mod observing;
 mod processes;
 mod spread;
 mod syscalls;
@@ -47,6 +49,8 @@ enum Part {
     Allocations,
     /// Compare processor time per request with nginx.
     Cpu(cpu::Plan),
+    /// Compare processor time per request with and without being watched.
+    Observing(observing::Plan),
     /// Answer requests.
     #[command(hide = true)]
     Backend {
@@ -65,6 +69,7 @@ fn main() -> anyhow::Result<()> {
         Some(Part::Syscalls) => syscalls::measure()?,
         Some(Part::Allocations) => allocations::measure()?,
         Some(Part::Cpu(plan)) => cpu::measure(&plan)?,
+        Some(Part::Observing(plan)) => observing::measure(&plan)?,
         None => {
             let mut rows = syscalls::measure()?;
             rows.extend(allocations::measure()?);
