@@ -52,6 +52,16 @@ pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
     assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "never came: {what}");
 }
 
+/// Asks again and again until the answer is the one that is waited for.
+pub(crate) async fn until_asked(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, asking).await.is_ok(), "never came: {what}");
+}
+
 /// A client connection of HTTP/1.1.
 pub(crate) async fn http1(address: SocketAddr) -> http1::SendRequest<Bodied> {
     let tcp = TcpStream::connect(address).await.unwrap();
