@@ -8,6 +8,7 @@ use std::sync::Arc;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
 use super::code::Code;
+use super::few::Few;
 use super::report::Problem;
 use crate::source::{Object, ObjectKey};
 use crate::store::Store;
@@ -31,7 +32,7 @@ impl fmt::Display for ServiceKey {
 /// Which slices belong to which Service.
 #[derive(Debug, Default)]
 pub(super) struct Slices {
-    of_service: HashMap<ServiceKey, BTreeSet<ObjectKey>>,
+    of_service: HashMap<ServiceKey, Few<ObjectKey>>,
     service_of: HashMap<ObjectKey, ServiceKey>,
 }
 

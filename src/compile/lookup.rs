@@ -49,8 +49,8 @@ impl<'s> Lookup<'s> {
     }
 
     /// What was read so far.
-    pub(super) fn into_read(self) -> BTreeSet<Dependency> {
-        self.read
+    pub(super) fn into_read(self) -> Vec<Dependency> {
+        self.read.into_iter().collect()
     }
 
     pub(super) fn service(&mut self, namespace: &str, name: &str) -> Option<&'s Arc<Service>> {

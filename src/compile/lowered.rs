@@ -51,7 +51,7 @@ pub(super) struct Lowered {
     /// The policies that apply to its rules.
     pub(super) affected: BTreeSet<ObjectKey>,
     /// What it was made from.
-    pub(super) read: BTreeSet<Dependency>,
+    pub(super) read: Vec<Dependency>,
 }
 
 /// A rule whose backends are not clusters yet.
@@ -133,7 +133,7 @@ pub(super) struct TlsClaim {
 
 impl Lowered {
     /// An object that is not ours.
-    pub(super) fn foreign(key: &ObjectKey, metadata: &ObjectMeta, read: BTreeSet<Dependency>) -> Self {
+    pub(super) fn foreign(key: &ObjectKey, metadata: &ObjectMeta, read: Vec<Dependency>) -> Self {
         Self { owner: Owner::Other, read, ..Self::ours(key, metadata) }
     }
 
@@ -155,7 +155,7 @@ impl Lowered {
             policy: None,
             ancestors: Vec::new(),
             affected: BTreeSet::new(),
-            read: BTreeSet::new(),
+            read: Vec::new(),
         }
     }
 }

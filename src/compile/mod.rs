@@ -24,6 +24,7 @@ mod cluster;
 mod code;
 mod conflict;
 mod endpoint;
+mod few;
 mod findings;
 mod gateway_route;
 mod ingress;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Settings;
 use super::cluster::{ClusterKey, Clusters};
+use super::few::Few;
 use super::findings::Findings;
 use super::keyring::Keyring;
 use super::lookup::{Dependency, Lookup};
@@ -22,9 +23,9 @@ use crate::table::{AuthService, Backend, Backends, HostKey, Mirror, RateLimits, 
 pub(super) struct Objects {
     placed: BTreeMap<ObjectKey, Placed>,
     /// Who was made from what.
-    dependents: HashMap<Dependency, BTreeSet<ObjectKey>>,
-    hosts: BTreeMap<HostKey, BTreeSet<ObjectKey>>,
-    tls_hosts: BTreeMap<HostKey, BTreeSet<ObjectKey>>,
+    dependents: HashMap<Dependency, Few<ObjectKey>>,
+    hosts: BTreeMap<HostKey, Few<ObjectKey>>,
+    tls_hosts: BTreeMap<HostKey, Few<ObjectKey>>,
     attachments: Attachments,
     slots: Slots,
 }
@@ -208,11 +209,11 @@ impl Objects {
     fn remove(&mut self, key: &ObjectKey) -> Option<Placed> {
         let placed = self.placed.remove(key)?;
         for dependency in &placed.lowered.read {
-            if let Some(keys) = self.dependents.get_mut(dependency)
-                && keys.remove(key)
-                && keys.is_empty()
-            {
-                self.dependents.remove(dependency);
+            if let Some(keys) = self.dependents.get_mut(dependency) {
+                keys.remove(key);
+                if keys.is_empty() {
+                    self.dependents.remove(dependency);
+                }
             }
         }
         forget(&mut self.hosts, placed.lowered.claims.keys(), key);
@@ -221,17 +222,13 @@ impl Objects {
     }
 }
 
-fn forget<'h>(
-    hosts: &mut BTreeMap<HostKey, BTreeSet<ObjectKey>>,
-    of: impl Iterator<Item = &'h HostKey>,
-    key: &ObjectKey,
-) {
+fn forget<'h>(hosts: &mut BTreeMap<HostKey, Few<ObjectKey>>, of: impl Iterator<Item = &'h HostKey>, key: &ObjectKey) {
     for host in of {
-        if let Some(keys) = hosts.get_mut(host)
-            && keys.remove(key)
-            && keys.is_empty()
-        {
-            hosts.remove(host);
+        if let Some(keys) = hosts.get_mut(host) {
+            keys.remove(key);
+            if keys.is_empty() {
+                hosts.remove(host);
+            }
         }
     }
 }

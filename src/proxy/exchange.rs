@@ -116,8 +116,8 @@ async fn exchange<'t>(
     };
     let Match { route, path: pattern, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
     record.route(route, pattern);
-    if let Some(minimum) = table.certificates.find(asked.host()).map(|certificate| certificate.min_version)
-        && client.tls.as_ref().is_some_and(|tls| tls.version < minimum)
+    if let Some(tls) = &client.tls
+        && table.certificates.find(asked.host()).is_some_and(|certificate| tls.version < certificate.min_version)
     {
         return Err(Error::Misdirected);
     }

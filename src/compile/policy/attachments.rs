@@ -119,7 +119,7 @@ impl Attachments {
             let of_service = backend.target.as_ref().ok().and_then(|cluster| {
                 let service = &cluster.group.service;
                 let service = ObjectKey::new(Kind::Service, &service.namespace, &service.name);
-                lowered.read.insert(Dependency::Policies(service.clone()));
+                lowered.read.push(Dependency::Policies(service.clone()));
                 let port = Some(cluster.group.port_name.clone()).filter(|port| !port.is_empty());
                 port.and_then(|port| self.winner(&service, Some(port))).or_else(|| self.winner(&service, None))
             });

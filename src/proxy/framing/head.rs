@@ -167,7 +167,7 @@ impl Head {
         if self.hosts > 1 {
             return Err(Refusal::Host);
         }
-        Authority::parse(value).map(|_| ()).map_err(|_| Refusal::Host)
+        if Authority::is_valid(value) { Ok(()) } else { Err(Refusal::Host) }
     }
 
     fn content_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
@@ -228,7 +228,7 @@ fn absolute(target: &[u8]) -> Option<()> {
     }
     let rest = rest.strip_prefix(b"://")?;
     let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?')).unwrap_or(rest.len());
-    Authority::parse(rest.get(..end)?).ok().map(|_| ())
+    Authority::is_valid(rest.get(..end)?).then_some(())
 }
 
 #[cfg(test)]

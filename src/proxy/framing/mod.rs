@@ -141,11 +141,17 @@ pub(crate) mod class {
         table
     }
 
-    /// Whether every byte is of the class.
-    pub(crate) fn all(bytes: &[u8], class: u8) -> bool {
+    /// Whether the byte is of the class.
+    pub(crate) fn is(byte: u8, class: u8) -> bool {
         // A byte is always a valid index of a table of 256.
         #[allow(clippy::indexing_slicing)]
-        bytes.iter().all(|byte| TABLE[usize::from(*byte)] & class != 0)
+        let classes = TABLE[usize::from(byte)];
+        classes & class != 0
+    }
+
+    /// Whether every byte is of the class.
+    pub(crate) fn all(bytes: &[u8], class: u8) -> bool {
+        bytes.iter().all(|byte| is(*byte, class))
     }
 }
 

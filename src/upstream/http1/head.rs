@@ -197,9 +197,35 @@ pub(super) fn read_trailers(section: &Bytes) -> Result<HeaderMap, Malformed> {
 /// The value shares the bytes that were read.
 fn field_of(bytes: &Bytes, field: &httparse::Header<'_>) -> Result<(HeaderName, HeaderValue), Malformed> {
     const BAD: Malformed = Malformed("malformed field");
-    let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BAD)?;
+    let name = match usual(field.name.as_bytes()) {
+        Some(name) => name,
+        None => HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BAD)?,
+    };
     let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(|_| BAD)?;
     Ok((name, value))
+}
+
+/// The names that most responses are made of, as they are usually written: comparing is cheaper than parsing.
+fn usual(name: &[u8]) -> Option<HeaderName> {
+    Some(match name {
+        b"Age" | b"age" => header::AGE,
+        b"Date" | b"date" => header::DATE,
+        b"ETag" | b"etag" => header::ETAG,
+        b"Vary" | b"vary" => header::VARY,
+        b"Server" | b"server" => header::SERVER,
+        b"Expires" | b"expires" => header::EXPIRES,
+        b"Connection" | b"connection" => header::CONNECTION,
+        b"Keep-Alive" | b"keep-alive" => super::KEEP_ALIVE,
+        b"Set-Cookie" | b"set-cookie" => header::SET_COOKIE,
+        b"Content-Type" | b"content-type" => header::CONTENT_TYPE,
+        b"Accept-Ranges" | b"accept-ranges" => header::ACCEPT_RANGES,
+        b"Cache-Control" | b"cache-control" => header::CACHE_CONTROL,
+        b"Last-Modified" | b"last-modified" => header::LAST_MODIFIED,
+        b"Content-Length" | b"content-length" => header::CONTENT_LENGTH,
+        b"Content-Encoding" | b"content-encoding" => header::CONTENT_ENCODING,
+        b"Transfer-Encoding" | b"transfer-encoding" => header::TRANSFER_ENCODING,
+        _ => return None,
+    })
 }
 
 /// What a head says of its body's length: in one way only, since more could be read in two ways.
@@ -244,5 +270,22 @@ fn plain_number(digits: &[u8]) -> Option<u64> {
             .iter()
             .try_fold(0, |sum: u64, digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0'))),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usual_names_are_what_parsing_makes_of_them() {
+        let names = "Age Date ETag Vary Server Expires Connection Keep-Alive Set-Cookie Content-Type Accept-Ranges \
+                     Cache-Control Last-Modified Content-Length Content-Encoding Transfer-Encoding";
+        for name in names.split(' ') {
+            for name in [name, &name.to_ascii_lowercase()] {
+                assert_eq!(usual(name.as_bytes()), HeaderName::from_bytes(name.as_bytes()).ok(), "{name}");
+            }
+        }
+        assert_eq!(usual(b"DATE"), None);
     }
 }

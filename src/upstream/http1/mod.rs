@@ -26,6 +26,8 @@ use head::Malformed;
 pub use head::{Head, content_length};
 use out::Out;
 
+/// Says how long an endpoint keeps a connection when nothing is asked of it (RFC 2068 19.7.1).
+pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 /// The longest head of a response that is taken, in bytes.
 pub(super) const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 /// The most interim responses before the one that counts; they are dropped.

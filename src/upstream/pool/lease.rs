@@ -7,16 +7,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Request, Response, Uri, header, uri};
+use http::{HeaderMap, Request, Response, Uri, header, uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{BoxError, Pool, Shared, Stream};
 use crate::slot::Slot;
 use crate::upstream::Permit;
-use crate::upstream::http1::{self, Head, Http1};
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+use crate::upstream::http1::{self, Head, Http1, KEEP_ALIVE};
 
 /// A connection to one endpoint for one exchange. Dropping it gives the connection back if nothing is left on it, and
 /// closes it otherwise.
