@@ -14,6 +14,7 @@ use crate::harness::gateway::{Gateway, binary};
 use crate::harness::handover::successor;
 use crate::harness::http::get;
 use crate::harness::objects::route;
+use crate::harness::traffic::was_not_begun;
 
 #[test]
 fn a_new_process_takes_over_without_a_failed_request() {
@@ -47,7 +48,7 @@ fn a_new_process_takes_over_without_a_failed_request() {
                             }
                         }
                         // An HTTP/2 connection that was asked to go takes no new request; that is no failed one.
-                        Err(error) if number % 2 == 1 && (error.is_canceled() || error.is_closed()) => {
+                        Err(error) if number % 2 == 1 && was_not_begun(&error) => {
                             client = Client::http2(http);
                         }
                         Err(error) => panic!("client {number}: {error:?}"),

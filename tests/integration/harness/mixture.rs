@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::backend::{service, service_speaking};
 use super::endpoint::{Bodied, Endpoint, Failure, Speaks, empty, full, piecewise, read_head};
-use super::traffic::{PATIENCE, ask, ask2, request, request2};
+use super::traffic::{PATIENCE, ask, ask2, request, request2, was_not_begun};
 
 /// Messages of a stream or a WebSocket.
 const MESSAGES: u32 = 20;
@@ -295,11 +295,7 @@ impl Client {
                     *kept = Some(sender);
                     return expect("done", (answer.status.as_u16(), answer.text()));
                 }
-                // It never left this side.
-                Err(error)
-                    if error
-                        .downcast_ref::<hyper::Error>()
-                        .is_some_and(|error| error.is_canceled() || error.is_closed()) => {}
+                Err(error) if error.downcast_ref().is_some_and(was_not_begun) => {}
                 Err(error) => return Err(error),
             }
         }
