@@ -5,6 +5,7 @@
 //! cargo bench --bench proxy -- syscalls     one part
 //! cargo bench --bench proxy -- cpu --pairs 15 --seconds 5
 //! cargo bench --bench proxy -- observing    what access log, traces and scrapes add
+//! cargo bench --bench proxy -- gatekeeping  what a limit and a token add
 //! ```
 //!
 //! The same program is the backend and the load, as processes of their own, so that what is counted is the proxy alone.
@@ -16,7 +17,9 @@
 mod allocations;
 mod backend;
 mod cpu;
+mod gatekeeping;
 mod load;
+mod objects;
 mod observing;
 mod processes;
 mod spread;
@@ -51,6 +54,8 @@ enum Part {
     Cpu(cpu::Plan),
     /// Compare processor time per request with and without being watched.
     Observing(observing::Plan),
+    /// Compare processor time per request with and without a limit, and a token.
+    Gatekeeping(gatekeeping::Plan),
     /// Answer requests.
     #[command(hide = true)]
     Backend {
@@ -70,6 +75,7 @@ fn main() -> anyhow::Result<()> {
         Some(Part::Allocations) => allocations::measure()?,
         Some(Part::Cpu(plan)) => cpu::measure(&plan)?,
         Some(Part::Observing(plan)) => observing::measure(&plan)?,
+        Some(Part::Gatekeeping(plan)) => gatekeeping::measure(&plan)?,
         None => {
             let mut rows = syscalls::measure()?;
             rows.extend(allocations::measure()?);

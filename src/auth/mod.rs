@@ -13,6 +13,7 @@ mod algorithm;
 mod basic;
 mod cache;
 mod claims;
+mod explain;
 mod extract;
 mod json;
 mod key;
@@ -31,7 +32,7 @@ pub use key::KeyFault;
 pub use key_set::{KeySet, KeySetError, Origin};
 pub use provider::{ClaimHeader, KeySource, Provider, Refusal, TokenRules, Verified};
 pub use remote::{RemoteKeys, RemoteSettings};
-pub use requirement::{Lack, Proof, RequiredClaim, Requirement, Reserved, TokenRequirement};
+pub use requirement::{Lack, RequiredClaim, Requirement, Reserved, TokenRequirement};
 pub use token::MAX_TOKEN;
 
 #[cfg(test)]

@@ -180,6 +180,8 @@ codes! {
     NoSharedStore = "HG1504", Error, Invalid, "no Redis is configured";
     /// A rule whose policy cannot be enforced; it is not served as if it had no limits.
     PolicyRefused = "HG1505", Error, Invalid, "limits of the rule cannot be enforced";
+    /// A policy that would bound every namespace's requests comes from a namespace that may not.
+    ClassNotPermitted = "HG1506", Error, Invalid, "policy may not limit the whole class";
 
     // Endpoints.
     /// Endpoints given by name and not by address.

@@ -87,6 +87,7 @@ pub(super) fn lower(
         of_rule.problems.extend(identity::unreachable(&field, jwt, basic, common.listeners));
         let unidentified = requirement.is_err();
         of_rule.draft.requirement = requirement.unwrap_or_default();
+        of_rule.draft.access.vouched = providers.reserved.clone();
         of_rule.problems.retain(|problem| !findings.tell(problem, &field));
         of_rule.problems.splice(..0, findings.problems(|field| rule_of(field) == Some(index)));
         // What a source could not read of a match is only there to keep its place.

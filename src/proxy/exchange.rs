@@ -63,6 +63,7 @@ pub(super) async fn answer(
     if received.upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         client.peer.answer_upgrade(false);
     }
+    record.limits(&marks.limits);
     let headers = response.headers_mut();
     marks.put(&worker, headers);
     headers.insert(forward::X_REQUEST_ID, request_id);
@@ -151,22 +152,19 @@ async fn exchange<'t>(
         let headers = &parts.headers;
         let source = KeySource { ip, host: asked.host(), headers, query, params, route: &route.id, claims: None };
         let look = Look { worker, limits, phase: limits::Phase::Anonymous, head, source, at };
-        let counted = match look.count(&mut marks.limits) {
-            Ok(Some(rest)) => Box::pin(look.settle(rest, &mut marks.limits)).await,
-            counted => counted.map(drop),
-        };
-        if let Err(refused) = counted {
+        if let Err(refused) = look.pass(&mut marks.limits).await {
             return limits::answer(refused, limits, record);
         }
     }
     // 5.
-    for name in &route.access.vouched {
-        parts.headers.remove(name);
-    }
+    route.access.vouched.strip(&mut parts.headers);
     let known = match &route.requirement {
         Some(requirement) => {
             match identity::check(worker, client.secure(), requirement, &mut parts.headers, query).await {
-                Ok(known) => known,
+                Ok(known) => {
+                    known.claims().into_iter().for_each(|claims| record.identified(claims));
+                    known
+                }
                 Err(denied) => return Ok(denied.response(&parts.headers, record)),
             }
         }
@@ -188,11 +186,7 @@ async fn exchange<'t>(
         let source =
             KeySource { ip, host: asked.host(), headers, query, params, route: &route.id, claims: known.claims() };
         let look = Look { worker, limits, phase: limits::Phase::Identified, head, source, at };
-        let counted = match look.count(&mut marks.limits) {
-            Ok(Some(rest)) => Box::pin(look.settle(rest, &mut marks.limits)).await,
-            counted => counted.map(drop),
-        };
-        if let Err(refused) = counted {
+        if let Err(refused) = look.pass(&mut marks.limits).await {
             return limits::answer(refused, limits, record);
         }
     }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub first_retry: Duration,
     /// The longest wait between two attempts: within this, the truth is back after an outage.
     pub last_retry: Duration,
+    /// How often what may be got by its name and not be watched is got again.
+    pub get_again: Duration,
 }
 
 impl Default for Settings {
@@ -48,6 +50,7 @@ impl Default for Settings {
             list_timeout: Duration::from_secs(30),
             first_retry: Duration::from_millis(800),
             last_retry: Duration::from_secs(8),
+            get_again: Duration::from_secs(30),
         }
     }
 }

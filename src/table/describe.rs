@@ -193,7 +193,7 @@ fn entry(entry: &Entry) -> EntryDescription {
         conditions: matcher.to_string(),
         listeners: listeners(route.listeners),
         https_redirect: route.https_redirect,
-        identity: route.requirement.as_ref().and_then(|it| it.proof.as_ref()).map(ToString::to_string),
+        identity: route.requirement.as_ref().map(ToString::to_string),
         limits: route.limits.as_ref().map(|limits| limits.policy.to_string()),
         filters: filters(route),
         backends: route.backends.iter().map(backend).collect(),

@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 use crate::harness::cluster::Cluster;
 use crate::harness::watch_faults::{End, Faults, Reply, bookmark, event, failure};
 
+mod named;
+
 /// Far longer than anything here takes; only a failing test waits it out.
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -21,7 +21,7 @@ use crate::api::gateway_route::{
 };
 use crate::api::{LocalObjectKind, SecretObjectRef};
 use crate::auth::{
-    Algorithm, BasicRequirement, ClaimHeader, KeySet, KeySource, KeyType, Origin, Proof, Provider, RemoteSettings,
+    Algorithm, BasicRequirement, ClaimHeader, KeySet, KeySource, KeyType, Origin, Provider, RemoteSettings,
     RequiredClaim, Requirement, Reserved, Sources, TokenRequirement, TokenRules, Users,
 };
 use crate::filter::HeaderRules;
@@ -38,8 +38,9 @@ pub(super) struct Providers {
     usable: BTreeMap<String, Option<Arc<Provider>>>,
     /// What is wrong with them. It spoils the rules that use them and no others.
     pub(super) problems: Vec<Problem>,
-    /// Headers that speak of who is asking, on every rule of the route.
-    reserved: Vec<HeaderName>,
+    /// Headers that speak of who is asking, on every rule of the route: also on those that do not ask, since a backend
+    /// cannot tell which rule a request came by.
+    pub(super) reserved: Reserved,
 }
 
 /// What lowering reads and notes.
@@ -61,18 +62,20 @@ impl Providers {
     /// The issuers that a route declares.
     pub(super) fn lower(scope: &mut Scope<'_, '_>, declared: &[JwtProvider], rules: &[RouteRule]) -> Self {
         let mut providers = Self::default();
+        let mut reserved = Vec::new();
         for (index, provider) in declared.iter().enumerate() {
             let mut problems = Vec::new();
             let field = format!("spec.jwtProviders[{index}]");
             let lowered = self::provider(scope, &field, provider, &mut problems);
             let spoilt = problems.iter().any(|problem| problem.severity() == super::super::Severity::Error);
             let usable = lowered.filter(|provider| !spoilt || is_only_unfetched(provider));
-            providers.reserved.extend(provider.claim_to_headers.iter().filter_map(|it| header(&it.header).ok()));
+            reserved.extend(provider.claim_to_headers.iter().filter_map(|it| header(&it.header).ok()));
             providers.usable.insert(provider.name.clone(), usable);
             providers.problems.append(&mut problems);
         }
         let users = rules.iter().filter_map(|rule| rule.basic_auth.as_ref()?.user_header.as_deref());
-        providers.reserved.extend(users.filter_map(|name| header(name).ok()));
+        reserved.extend(users.filter_map(|name| header(name).ok()));
+        providers.reserved = Reserved::new(reserved);
         providers
     }
 
@@ -85,7 +88,7 @@ impl Providers {
         basic: Option<&BasicAuth>,
         problems: &mut Vec<Problem>,
     ) -> Result<Option<Arc<Requirement>>, ()> {
-        let proof = match (jwt, basic) {
+        let requirement = match (jwt, basic) {
             (Some(_), Some(_)) => {
                 let what = "jwt and basicAuth both read the Authorization header";
                 problems.push(Problem::new(
@@ -96,16 +99,13 @@ impl Providers {
                 ));
                 return Err(());
             }
-            (Some(jwt), None) => Some(Proof::Token(self.token(&format!("{field}.jwt"), jwt, problems)?)),
+            (Some(jwt), None) => Some(Requirement::Token(self.token(&format!("{field}.jwt"), jwt, problems)?)),
             (None, Some(basic)) => {
-                Some(Proof::Basic(self::basic(scope, &format!("{field}.basicAuth"), basic, problems)?))
+                Some(Requirement::Basic(self::basic(scope, &format!("{field}.basicAuth"), basic, problems)?))
             }
             (None, None) => None,
         };
-        if proof.is_none() && self.reserved.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Arc::new(Requirement { reserved: Reserved::new(self.reserved.iter().cloned()), proof })))
+        Ok(requirement.map(Arc::new))
     }
 
     fn token(

@@ -207,7 +207,13 @@ fn steps() -> impl Strategy<Value = Vec<Vec<(Object, bool)>>> {
 }
 
 fn selection() -> impl Strategy<Value = ClassSelection> {
-    prop_oneof![Just(ClassSelection::standalone()), Just(ClassSelection::cluster("headgate"))]
+    let cluster = ClassSelection::cluster("headgate");
+    prop_oneof![
+        Just(ClassSelection::standalone()),
+        Just(cluster.clone()),
+        Just(cluster.clone().at_home_in("a")),
+        Just(cluster.at_home_in("elsewhere")),
+    ]
 }
 
 proptest! {

@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -18,9 +17,6 @@ use super::backoff::Backoff;
 use super::document::{Document, resource};
 use crate::source::decode::{self, Origin};
 use crate::source::{Change, Kind, ObjectKey};
-
-/// How often a Secret is got again that may not be watched.
-const AGAIN: Duration = Duration::from_secs(30);
 
 /// Watches the Secrets that are wanted, for as long as each is. Ends when nobody wants any more.
 pub(super) async fn run(
@@ -96,7 +92,7 @@ async fn follow(client: Client, settings: Settings, sender: mpsc::Sender<Vec<Cha
                 {
                     return;
                 }
-                sleep(AGAIN).await;
+                sleep(settings.get_again).await;
                 None
             }
             Err(error) => {

@@ -1,6 +1,6 @@
 //! A line as one JSON object. What an exchange does not have is left out.
 
-use super::entry::Entry;
+use super::entry::{Entry, Remaining};
 use super::headers::Headers;
 use super::query::QueryShown;
 use super::stamp::{self, Stamp};
@@ -10,8 +10,8 @@ use super::{escape, field};
 pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, headers: &Headers, stamp: &mut Stamp) {
     begin(out, entry, query, stamp);
     if !headers.is_usual() {
-        out.extend_from_slice(b"\"");
         let mut key: &[u8] = b",\"headers\":{\"";
+        let mut any = false;
         for (number, (name, shown)) in headers.others().enumerate() {
             let Some(value) = shown.of(entry.headers.of(number)) else { continue };
             out.extend_from_slice(key);
@@ -19,21 +19,22 @@ pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, he
             out.extend_from_slice(name.as_str().as_bytes());
             out.extend_from_slice(b"\":\"");
             escape::json(out, value);
-            key = b"\",\"";
+            (key, any) = (b"\",\"", true);
         }
-        out.extend_from_slice(if key == b"\",\"" { b"\"}}" } else { b"}" });
-        return;
+        if any {
+            out.extend_from_slice(b"\"}");
+        }
     }
-    out.extend_from_slice(b"\"}");
+    out.push(b'}');
 }
 
 /// The same without headers that only the access log asks for.
 pub(in crate::telemetry) fn plain(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut Stamp) {
     begin(out, entry, query, stamp);
-    out.extend_from_slice(b"\"}");
+    out.push(b'}');
 }
 
-/// Everything but the end of the last string and of the object.
+/// Everything but the end of the object.
 fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut Stamp) {
     out.extend_from_slice(b"{\"time\":\"");
     stamp.iso(out, entry.began);
@@ -76,6 +77,7 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
     text(out, b"route", Some(entry.route));
     text(out, b"rule", Some(entry.rule));
     text(out, b"service", Some(entry.service));
+    text(out, b"jwt_sub", entry.subject);
     if let Some(endpoint) = entry.endpoint() {
         out.extend_from_slice(b"\",\"endpoint\":\"");
         field::address(out, endpoint);
@@ -98,6 +100,16 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
     if let Some(referer) = entry.referer {
         out.extend_from_slice(b"\",\"referer\":\"");
         query.pieces_of_url(referer, |piece| escape::json(out, piece));
+    }
+    out.push(b'"');
+    if let Some(Remaining { policy, limit, remaining }) = entry.limit {
+        out.extend_from_slice(b",\"ratelimit\":{\"policy\":\"");
+        escape::json(out, policy);
+        out.extend_from_slice(b"\",\"limit\":\"");
+        escape::json(out, limit);
+        out.extend_from_slice(b"\",\"remaining\":");
+        stamp::number(out, remaining.into());
+        out.push(b'}');
     }
 }
 

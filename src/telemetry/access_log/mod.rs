@@ -22,7 +22,7 @@ mod stamp;
 mod text;
 mod writer;
 
-pub use entry::{Entry, TraceIds, Try, Values};
+pub use entry::{Entry, Remaining, TraceIds, Try, Values};
 pub use queue::{AccessLog, WorkerLog, Writing};
 pub use setting::{Setting, SettingError};
 

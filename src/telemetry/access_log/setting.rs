@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::entry::Entry;
+use super::field::Field;
 use super::headers::Headers;
 use super::query::QueryShown;
 use super::stamp::Stamp;
@@ -22,6 +23,7 @@ use super::{json, text};
 /// json,sample=1%                           every error, and one success in a hundred
 /// json,query=keep
 /// json,header=X-Tenant,header=Authorization:redact,header=User-Agent:drop
+/// json,jwt-sub=keep                        also who the caller's verified token says it is
 /// sample=10%,text:{client_ip} {method} {target} {status} {duration_ms}
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct Plan {
     pub(super) filter: Filter,
     pub(super) query: QueryShown,
     pub(super) headers: Headers,
+    /// Whether lines of JSON tell who the caller's token says it is.
+    subject: bool,
 }
 
 /// The form of a line.
@@ -67,7 +71,8 @@ pub enum SettingError {
     /// It has a part that means nothing.
     #[error(
         "`{0}` means nothing here; write off, json, combined, nginx or text:TEMPLATE, with file=PATH, status=5xx, \
-         min-duration=500ms, sample=1%, query=keep|redact|drop or header=NAME:keep|redact|drop, separated by commas"
+         min-duration=500ms, sample=1%, query=keep|redact|drop, jwt-sub=keep|drop or header=NAME:keep|redact|drop, \
+         separated by commas"
     )]
     Part(String),
     /// It asks for two forms at once.
@@ -93,6 +98,9 @@ pub enum SettingError {
         "header=NAME needs json or text:…, whose lines have room for it; combined and nginx have only User-Agent and Referer"
     )]
     HeaderForm,
+    /// Who the caller is, in a form that has no place for it.
+    #[error("jwt-sub=keep: only json has a place for it; write json, or {{jwt_sub}} in a text:TEMPLATE")]
+    NoPlace,
     /// A template that is none.
     #[error("{0}")]
     Template(String),
@@ -107,7 +115,7 @@ impl From<TemplateError> for SettingError {
 impl Setting {
     /// A line of JSON for every exchange, to standard output.
     pub fn json() -> Self {
-        Self::On(Plan::new())
+        Self::On(Plan::json())
     }
 }
 
@@ -119,7 +127,7 @@ impl FromStr for Setting {
             return Ok(Self::Off);
         }
         let mut format = None;
-        let mut plan = Plan::new();
+        let mut plan = Plan::json();
         let mut rest = asked;
         loop {
             // A template may hold commas: it is the last part and takes what is left.
@@ -163,6 +171,8 @@ impl FromStr for Setting {
                 Some(("query", "keep")) => plan.query = QueryShown::Kept,
                 Some(("query", "redact")) => plan.query = QueryShown::Redacted,
                 Some(("query", "drop")) => plan.query = QueryShown::Dropped,
+                Some(("jwt-sub", "keep")) => plan.subject = true,
+                Some(("jwt-sub", "drop")) => plan.subject = false,
                 Some(_) => return Err(SettingError::Part(part.to_owned())),
             }
             match next {
@@ -181,6 +191,9 @@ impl FromStr for Setting {
                 }
             }
             Format::Json | Format::Combined | Format::Nginx => {}
+        }
+        if plan.subject && plan.format != Format::Json {
+            return Err(SettingError::NoPlace);
         }
         Ok(Self::On(plan))
     }
@@ -234,14 +247,18 @@ impl Filter {
 }
 
 impl Plan {
-    /// A line of JSON for every exchange, to standard output.
-    fn new() -> Self {
-        Self {
-            format: Format::Json,
-            file: None,
-            filter: Filter::default(),
-            query: QueryShown::default(),
-            headers: Headers::default(),
+    /// A line of JSON for every exchange, to standard output, with nothing in it that has to be asked for.
+    fn json() -> Self {
+        let (filter, query, headers) = (Filter::default(), QueryShown::default(), Headers::default());
+        Self { format: Format::Json, file: None, filter, query, headers, subject: false }
+    }
+
+    /// Whether lines tell who the caller's token says it is. A template that names the field asks for it.
+    pub(super) fn wants_subject(&self) -> bool {
+        match &self.format {
+            Format::Json => self.subject,
+            Format::Combined | Format::Nginx => false,
+            Format::Text(template) => template.has(Field::JwtSub),
         }
     }
 

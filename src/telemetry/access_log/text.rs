@@ -74,6 +74,11 @@ impl Template {
         })
     }
 
+    /// Whether it has this field.
+    pub(super) fn has(&self, field: Field) -> bool {
+        self.0.contains(&Piece::Field(field))
+    }
+
     /// Appends a line, without its end.
     pub(super) fn encode(
         &self,

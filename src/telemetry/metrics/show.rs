@@ -80,7 +80,7 @@ pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 12] {
 }
 
 /// What the control side says of itself.
-pub(super) fn control(control: &Control) -> Vec<MetricFamily> {
+pub(super) fn control(control: &mut Control) -> Vec<MetricFamily> {
     let Control {
         applied,
         objects,
@@ -127,7 +127,7 @@ pub(super) fn control(control: &Control) -> Vec<MetricFamily> {
         family::BUILD_INFO.shown().with(build, Value::gauge(1)).into(),
     ];
     families.extend(applied.iter().flat_map(tables));
-    families.push(decisions(limits));
+    families.push(decisions(&limits.look()));
     families.extend(local_limits.iter().flat_map(|store| local(store.usage())));
     families
 }

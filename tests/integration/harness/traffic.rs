@@ -66,11 +66,12 @@ pub(crate) async fn until_asked(what: &str, mut so: impl AsyncFnMut() -> bool) {
 /// Whether a request certainly did nothing, so that every client asks it again: it never left this side, or its stream is
 /// one that a GOAWAY without an error says was not looked at (RFC 9113 6.8).
 pub(crate) fn was_not_begun(error: &hyper::Error) -> bool {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    let mut causes = causes.filter_map(|cause| cause.downcast_ref::<h2::Error>());
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
     error.is_canceled()
         || error.is_closed()
-        || causes.any(|cause| cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR))
+        || cause.is_some_and(|cause| {
+            cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR)
+        })
 }
 
 /// A client connection of HTTP/1.1.
