@@ -29,6 +29,7 @@ pub use cache::TokenCache;
 pub use claims::Claims;
 pub use extract::{Found, Place, Sources};
 pub use key::KeyFault;
+pub(crate) use key_set::{Fingerprint, fingerprint};
 pub use key_set::{KeySet, KeySetError, Origin};
 pub use provider::{ClaimHeader, KeySource, Provider, Refusal, TokenRules, Verified};
 pub use remote::{RemoteKeys, RemoteSettings};

@@ -74,8 +74,8 @@ impl Cluster {
     pub(super) async fn compile_once(&self) -> anyhow::Result<Compiled> {
         let client = Client::try_from(self.config().await?).context("the cluster cannot be spoken to")?;
         let (sender, mut changes) = mpsc::channel(16);
-        let (_wanted, asked) = kubernetes::secrets(1);
-        let mut store = Store::awaiting(Kind::ALL);
+        let (_wanted, asked) = kubernetes::wanted(1);
+        let mut store = Store::awaiting(Kind::LISTED);
         let watching = kubernetes::run(client.clone(), self.watching(), sender, asked);
         let listed = async {
             while !store.is_synced() {
@@ -93,9 +93,9 @@ impl Cluster {
         // Whoever serves it may say where Redis is; what is declared is no less right without.
         settings.externals.shared_limits = Some(Arc::new(Presumed));
         let compiled = compile::compile(&store, &settings, Compiled::empty(), &dirty);
-        // Secrets of other types than a certificate's are read once it is known which.
+        // ConfigMaps, and Secrets of other types than a certificate's, are read once it is known which.
         for key in compiled.referenced_values() {
-            if let Some(change) = kubernetes::secret(&client, &key).await {
+            if let Some(change) = kubernetes::named(&client, &key).await {
                 store.apply(change);
             }
         }

@@ -49,9 +49,9 @@ impl Serve {
         let config = self.cluster.config().await?;
         let home = self.cluster.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).context("the cluster cannot be spoken to")?;
-        let (wanted, asked) = kubernetes::secrets(WANTED);
+        let (wanted, asked) = kubernetes::wanted(WANTED);
         let settings = self.cluster.settings(Some(&home))?;
-        let app = App::build(self.serving.process(true)?, settings, Kind::ALL, Some(wanted)).await?;
+        let app = App::build(self.serving.process(true)?, settings, Kind::LISTED, Some(wanted)).await?;
         let changes = app.changes();
         let mut running = app.spawn();
         tracing::info!(

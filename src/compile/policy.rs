@@ -204,9 +204,13 @@ fn find<'s>(
                     .is_none_or(|section| ports.iter().any(|port| port.name.as_ref() == Some(section))),
             )
         }
-        Some(Object::RateLimitPolicy(_) | Object::EndpointSlice(_) | Object::Secret(_) | Object::ReferenceGrant(_)) => {
-            (Owner::Other, true)
-        }
+        Some(
+            Object::RateLimitPolicy(_)
+            | Object::EndpointSlice(_)
+            | Object::Secret(_)
+            | Object::ConfigMap(_)
+            | Object::ReferenceGrant(_),
+        ) => (Owner::Other, true),
         // Without a cluster the class needs no object.
         None if kind == Kind::IngressClass && settings.class.standalone => {
             (settings.class.of_class(lookup, name), section_name.is_none())

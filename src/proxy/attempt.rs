@@ -37,6 +37,8 @@ pub(super) struct Attempt<'a> {
     pub(super) target: PathAndQuery,
     pub(super) headers: HeaderMap,
     pub(super) record: &'a mut Record,
+    /// When the whole exchange must be over, by the worker's clock.
+    pub(super) due: Option<u64>,
     /// The endpoint that the client is to stay with.
     pub(super) pinned: Option<Pinned>,
     /// What it takes to send it once more.
@@ -77,7 +79,7 @@ pub(super) async fn forward(
 ) -> Result<Response<ResponseBody>, Error> {
     let worker = attempt.worker;
     let timeouts = attempt.route.timeouts;
-    let due = timeouts.request.map(|limit| after(worker.clock.now(), limit));
+    let due = attempt.due;
     let mut deadline = worker.clock.deadline();
     let permit = attempt.admit()?;
     if let Some(budget) = &attempt.cluster.budget {
@@ -150,11 +152,13 @@ pub(super) async fn forward(
                     _ if reused && !refused => Some((RequestBody::Empty, endpoint)),
                     How::New(_) => {
                         attempt.again.tried.push(endpoint);
-                        Some((RequestBody::Empty, attempt.another().unwrap_or(endpoint)))
+                        let to = attempt.another().unwrap_or(endpoint);
+                        attempt.affords(refused).then_some((RequestBody::Empty, to))
                     }
                     How::Pooled | How::Upgrade => {
                         attempt.again.tried.push(endpoint);
-                        attempt.another().map(|other| (RequestBody::Empty, other))
+                        let to = attempt.another().filter(|_| attempt.affords(refused));
+                        to.map(|other| (RequestBody::Empty, other))
                     }
                 };
                 if let Some((next, to)) = next {

@@ -67,6 +67,8 @@ struct Connection {
     http1: Cell<bool>,
     /// Something has been asked on the connection.
     asked: Cell<bool>,
+    /// Nothing more is to be asked on it: what its client proved is not what has to be proved now.
+    outdated: Cell<bool>,
     tunnel: RefCell<Option<Tunnel>>,
 }
 
@@ -88,6 +90,7 @@ impl Client {
                 address,
                 http1: Cell::new(true),
                 asked: Cell::new(false),
+                outdated: Cell::new(false),
                 tunnel: RefCell::new(None),
             }),
         })
@@ -131,6 +134,16 @@ impl Client {
     /// Whether it speaks HTTP/1.
     pub(super) fn is_http1(&self) -> bool {
         self.connection.http1.get()
+    }
+
+    /// The connection is closed as soon as what has been asked on it is answered.
+    pub(super) fn outdate(&self) {
+        self.connection.outdated.set(true);
+    }
+
+    /// Whether it is to be closed.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.connection.outdated.get()
     }
 
     /// The connection becomes a tunnel as soon as the response to the upgrade has gone out.
@@ -179,6 +192,7 @@ pub(super) async fn serve_tls(worker: Rc<Worker>, mut tcp: TcpStream, address: S
         Some(Err(error)) => {
             worker.metrics.handshake_failed(match error {
                 HandshakeError::NoCertificate => HandshakeFailure::NoCertificate,
+                HandshakeError::ClientCertificate(_) => HandshakeFailure::ClientCertificate,
                 HandshakeError::Hello(_) | HandshakeError::Handshake(_) => HandshakeFailure::Protocol,
             });
             tracing::debug!(%error, client = %address, "TLS handshake failed");
@@ -252,16 +266,23 @@ where
     // No timer: the guard keeps the time of a head and of idleness, without a timer per request.
     let mut connection =
         http1::Builder::new().max_buf_size(2 * MAX_HEAD).serve_connection(TokioIo::new(guard), service);
-    let mut told = false;
+    let (mut told, mut last_chance) = (false, false);
     let mut unasked = worker.clock.deadline();
     let registration = worker.connections.register();
     let result = poll_fn(|cx| {
         registration.waker(cx);
-        if !told && worker.phase() >= Phase::Draining {
-            told = true;
-            // hyper closes what waits for its next request, and leaves alone what waits for its first.
-            Pin::new(&mut connection).graceful_shutdown();
-            unasked.set(LAST_CHANCE);
+        if worker.phase() >= Phase::Draining {
+            // hyper closes what waits for a request, be it the next one or the first. The first may be here already and
+            // hyper not have seen it.
+            if client.connection.asked.get() {
+                if !told {
+                    told = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+            } else if !last_chance {
+                last_chance = true;
+                unasked.set(LAST_CHANCE);
+            }
         }
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(result);
@@ -352,7 +373,8 @@ where
         // A graceful GOAWAY loses nothing that was asked before it, so it goes out as soon as clients should look
         // elsewhere; but a connection that was opened just now gets to ask something first.
         let phase = worker.phase();
-        if !told && (phase >= Phase::Draining || phase >= Phase::Leaving && client.connection.asked.get()) {
+        let leaves = phase >= Phase::Draining || phase >= Phase::Leaving && client.connection.asked.get();
+        if !told && (leaves || client.is_outdated()) {
             told = true;
             connection.as_mut().graceful_shutdown();
         }

@@ -14,6 +14,7 @@ use hyper::body::{Body, Incoming};
 use super::again::Again;
 use super::attempt::{self, Attempt};
 use super::body::{RequestBody, ResponseBody};
+use super::compressed::compress;
 use super::connection::Client;
 use super::error::Error;
 use super::forward::{self, Origin};
@@ -23,10 +24,10 @@ use super::limits::{self, Look};
 use super::marks::Marks;
 use super::mirror::Mirrored;
 use super::record::Record;
-use super::{Worker, external_auth, hash, hold, identity, session, upgrade};
+use super::{Worker, external_auth, hash, hold, identity, pressure, session, upgrade};
 use crate::filter::{self, Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
 use crate::path::normalise;
-use crate::table::{KeySource, Match, RequestHead, Route, Table, Target};
+use crate::table::{ClientValidation, KeySource, Match, RequestHead, Route, Table, Target};
 use crate::telemetry::Reason;
 use crate::upstream::content_length;
 
@@ -67,7 +68,10 @@ pub(super) async fn answer(
     let headers = response.headers_mut();
     marks.put(&worker, headers);
     headers.insert(forward::X_REQUEST_ID, request_id);
-    if worker.is_leaving() && client.is_http1() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if (worker.is_leaving() || client.is_outdated())
+        && client.is_http1()
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| body.recorded(record)))
@@ -92,6 +96,11 @@ async fn exchange<'t>(
     marks: &mut Marks<'t>,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
+    if worker.pressure.turns_away(|below| worker.random_below(below)) {
+        // Boxed, since it is rare and would make the future of every exchange larger.
+        Box::pin(pressure::pause(worker)).await;
+        return Err(Error::Overloaded);
+    }
     let asked = Asked::read(client, &parts)?;
     if asked.is_asterisk() {
         return Ok(asterisk(record));
@@ -117,15 +126,28 @@ async fn exchange<'t>(
     };
     let Match { route, path: pattern, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
     record.route(route, pattern);
-    if let Some(tls) = &client.tls
-        && table.certificates.find(asked.host()).is_some_and(|certificate| tls.version < certificate.min_version)
-    {
-        return Err(Error::Misdirected);
+    let due = route.timeouts.request.map(|limit| attempt::after(worker.clock.now(), limit));
+    let validation = route.access.client_validation.as_deref();
+    if let Some(tls) = &client.tls {
+        let host = table.certificates.policy(asked.host());
+        if host.validation.is_some_and(ClientValidation::is_closed) {
+            return Err(Error::RouteRefused(StatusCode::INTERNAL_SERVER_ERROR));
+        }
+        if !tls.gives(host, validation) {
+            if tls.is_outdated(&table.certificates) {
+                client.outdate();
+            }
+            return Err(Error::Misdirected);
+        }
     }
     // The steps from here on, with their numbers, are those that `filter` lists.
     // 1.
     if route.https_redirect && !client.secure() {
         return Ok(reply(redirect_to_tls(worker, &asked), record));
+    }
+    // Who spoke TLS to somebody in front of us has shown us nothing.
+    if client.tls.is_none() && validation.is_some_and(|validation| validation.required) {
+        return Err(Error::InClear);
     }
     // 2.
     if route.access.ip.as_ref().is_some_and(|access| !access.admits(client.ip())) {
@@ -197,8 +219,9 @@ async fn exchange<'t>(
     }
     let (mut body, upload) = RequestBody::begin(body, worker, route, record);
     if let Some(upload) = upload.as_deref().filter(|_| bounds.held) {
-        body = Box::pin(hold::hold(worker, client, route, body, upload, &mut parts.headers)).await?;
+        body = Box::pin(hold::hold(worker, client, due, body, upload, &mut parts.headers)).await?;
     }
+    let wish = route.compression.as_ref().map(|compression| compression.wish(&parts.method, &parts.headers));
     // 8.
     let matched = Matched { params, prefix };
     let mut rewritten = Rewritten::default();
@@ -241,6 +264,7 @@ async fn exchange<'t>(
         target,
         headers: parts.headers,
         record,
+        due,
         pinned,
         again: Again::default(),
     };
@@ -253,6 +277,9 @@ async fn exchange<'t>(
     let mut response = attempt::forward(attempt, body, upload).await?;
     forward::clean_response(response.headers_mut());
     filtering.response(route, &backend.filters, response.headers_mut());
+    if let (Some(compression), Some(wish)) = (&route.compression, wish) {
+        response = compress(worker, compression, wish, response);
+    }
     Ok(response)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::Target;
+use super::{ClientValidation, Target};
 use crate::auth::Reserved;
 use crate::filter::{Cors, ExternalAuth, IpAccess, Title};
 
@@ -20,6 +20,8 @@ pub struct Access {
     /// Headers that backends take our word for, such as the name of whoever has proved it. What a client sends by these
     /// names is dropped, from its trailers as well, whether it proves who it is or not.
     pub vouched: Reserved,
+    /// What the clients' certificates are asked for; no certificate is when there is nothing.
+    pub client_validation: Option<Arc<ClientValidation>>,
     /// Bounds on the request's body.
     pub body: BodyBounds,
 }
@@ -52,8 +54,9 @@ impl Access {
 
     /// Those that need not know who asks.
     pub(super) fn before_identity(&self) -> Vec<String> {
+        let validation = self.client_validation.iter().map(|validation| format!("clientValidation: {validation}"));
         let ip = self.ip.iter().map(|ip| format!("IPAccess: {ip}"));
-        ip.chain(self.cors.iter().map(|cors| format!("CORS: {cors}"))).collect()
+        validation.chain(ip).chain(self.cors.iter().map(|cors| format!("CORS: {cors}"))).collect()
     }
 
     /// What is made sure of before a token or a password is looked at.

@@ -10,6 +10,7 @@ use super::route::Target;
 use super::router::{Entry, HostRouter};
 use super::{KeySource, Match, RateLimits, Table};
 use crate::filter;
+use crate::upstream::Transport;
 
 /// Which rule takes a request, and why every other one of the host does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,6 +103,7 @@ fn steps(found: Match<'_, '_>, host: &str, head: &RequestHead<'_, '_>) -> Vec<St
     steps.extend(limits(&route.limits, true));
     steps.extend(route.filters.iter().map(ToString::to_string));
     steps.extend(route.mirrors.iter().map(ToString::to_string));
+    steps.extend(route.compression.as_ref().map(ToString::to_string));
     steps.extend(route.retry.as_ref().map(ToString::to_string));
     steps.extend(route.session.as_ref().map(ToString::to_string));
     for backend in route.backends.iter() {
@@ -115,7 +117,12 @@ fn steps(found: Match<'_, '_>, host: &str, head: &RequestHead<'_, '_>) -> Vec<St
                     policy if policy.is_empty() => policy,
                     policy => format!("; {policy}"),
                 };
-                format!("{} endpoints, {}{policy}", cluster.endpoints().endpoints.len(), cluster.balancer)
+                let transport = match &cluster.transport {
+                    Transport::Http1 | Transport::H2c => String::new(),
+                    Transport::Tls(_) => format!("; {}", cluster.transport),
+                };
+                let count = cluster.endpoints().endpoints.len();
+                format!("{count} endpoints, {}{transport}{policy}", cluster.balancer)
             }
             Target::Unresolved(status) => format!("does not resolve: {status}"),
         };

@@ -29,6 +29,8 @@ struct Output {
     objects: BTreeMap<String, ObjectOutput>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", rename = "configMaps")]
+    config_maps: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -105,9 +107,15 @@ fn run(input: &str, backends: &str) -> String {
     let output = Output {
         table: compiled.table.describe(),
         objects: objects.collect(),
-        secrets: compiled.referenced_secrets().iter().map(ToString::to_string).collect(),
+        secrets: referenced(&compiled, Kind::Secret),
+        config_maps: referenced(&compiled, Kind::ConfigMap),
     };
     serde_yaml::to_string(&output).unwrap()
+}
+
+/// The objects of a kind that are read because something refers to them.
+fn referenced(compiled: &Compiled, kind: Kind) -> Vec<String> {
+    compiled.referenced().iter().filter(|key| key.kind == kind).map(ToString::to_string).collect()
 }
 
 /// What becomes of a policy at one of its targets, in short.

@@ -357,7 +357,11 @@ fn broken_objects_are_told_and_hurt_nobody() {
             "matches[0].path",
         ),
         ("{retry: {backoff: 1s, maxBackoff: 100ms}, backendRefs: [{name: nowhere, port: 80}]}", "Accepted", "retry"),
-        ("{compression: {algorithms: [gzip]}, backendRefs: [{name: nowhere, port: 80}]}", "Accepted", "compression"),
+        (
+            "{compression: {algorithms: [gzip], contentTypes: [text/event-stream]}, backendRefs: [{name: nowhere, port: 80}]}",
+            "Accepted",
+            "compression.contentTypes[0]",
+        ),
     ];
     let mut yaml = String::new();
     for number in 0..10 {

@@ -56,6 +56,9 @@ mod drain;
 /// More than there is room for, and slower than there is time for.
 mod limits;
 
+/// Overloads, and slow clients by the thousand.
+mod overload;
+
 /// The real binary as the ingress of the real API server.
 mod kubernetes;
 
@@ -88,6 +91,9 @@ mod rate_limit;
 /// Another service that is asked whether requests may pass.
 mod external_auth;
 
+/// Compressed responses.
+mod compression;
+
 /// Copies of requests, which the requests themselves do not notice.
 mod mirror;
 
@@ -96,6 +102,12 @@ mod request_body;
 
 /// TLS towards clients.
 mod tls;
+
+/// Certificates of clients.
+mod client_validation;
+
+/// TLS towards backends.
+mod backend_tls;
 
 /// Mistakes in declarations.
 mod reload;

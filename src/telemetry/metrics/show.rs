@@ -43,6 +43,7 @@ pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 12] {
     let failed = family::HANDSHAKE_ERRORS
         .shown()
         .with([listener(true), "no_certificate"], failures(|cells| &cells.no_certificate))
+        .with([listener(true), "client_certificate"], failures(|cells| &cells.client_certificate))
         .with([listener(true), "timeout"], failures(|cells| &cells.timeout))
         .with([listener(true), "protocol"], failures(|cells| &cells.protocol));
     let mut times = HistogramSample::default();

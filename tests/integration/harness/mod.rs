@@ -19,6 +19,7 @@ pub(crate) mod raw;
 pub(crate) mod raw_h2;
 pub(crate) mod redis;
 pub(crate) mod run;
+pub(crate) mod size;
 pub(crate) mod spoof;
 pub(crate) mod traffic;
 pub(crate) mod watch_faults;

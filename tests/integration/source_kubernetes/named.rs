@@ -59,7 +59,7 @@ fn by_name<const N: usize>(faults: &Faults, scripts: [(&'static str, Vec<Reply>)
 impl Bench {
     fn want(&mut self, names: &[&str]) {
         let keys: BTreeSet<_> = names.iter().map(|name| key(name)).collect();
-        self.store.retain_secrets(&keys, keys.clone());
+        self.store.retain(&keys, keys.clone());
         self.wanted.values.send(keys).unwrap();
     }
 
