@@ -266,16 +266,23 @@ where
     // No timer: the guard keeps the time of a head and of idleness, without a timer per request.
     let mut connection =
         http1::Builder::new().max_buf_size(2 * MAX_HEAD).serve_connection(TokioIo::new(guard), service);
-    let mut told = false;
+    let (mut told, mut last_chance) = (false, false);
     let mut unasked = worker.clock.deadline();
     let registration = worker.connections.register();
     let result = poll_fn(|cx| {
         registration.waker(cx);
-        if !told && worker.phase() >= Phase::Draining {
-            told = true;
-            // hyper closes what waits for its next request, and leaves alone what waits for its first.
-            Pin::new(&mut connection).graceful_shutdown();
-            unasked.set(LAST_CHANCE);
+        if worker.phase() >= Phase::Draining {
+            // hyper closes what waits for a request, be it the next one or the first. The first may be here already and
+            // hyper not have seen it.
+            if client.connection.asked.get() {
+                if !told {
+                    told = true;
+                    Pin::new(&mut connection).graceful_shutdown();
+                }
+            } else if !last_chance {
+                last_chance = true;
+                unasked.set(LAST_CHANCE);
+            }
         }
         if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
             return Poll::Ready(result);

@@ -9,6 +9,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
+use crate::harness::backend::Backend;
+use crate::harness::certs::Authority;
+use crate::harness::client::Client;
 use crate::harness::endpoint::{Endpoint, Speaks, empty, full, read_head, read_to_the_end};
 use crate::harness::gateway::{Gateway, binary};
 use crate::harness::http::get;
@@ -154,6 +157,27 @@ async fn idle_connections_hold_nothing_up() {
     for connection in [&mut silent, &mut half, &mut secure] {
         assert_eq!(soon(read_to_the_end(connection)).await, b"");
     }
+}
+
+/// A connection that was made before the end of accepting may ask after it: what it was made for was on its way.
+#[test]
+fn who_has_just_connected_may_still_ask() {
+    let (authority, backend) = (Authority::new(), Backend::named("b"));
+    let objects = backend.service("b")
+        + &authority.issue(&["test"]).secret("tls")
+        + "---\napiVersion: headgate.dev/v1alpha1\nkind: GatewayRoute\nmetadata: {name: all}\nspec: {hostnames: [test], \
+           tls: {certificateRefs: [{name: tls}]}, rules: [{backendRefs: [{name: b, port: 80}]}]}\n";
+    let mut gateway = Gateway::start_with(&objects, &["--drain-delay", "0s", "--drain-timeout", "20s"]);
+    let mut clients: Vec<_> =
+        (0..4).map(|_| Client::tls(gateway.https, &authority.client(), "test").unwrap()).collect();
+    gateway.signal("TERM");
+    let address = gateway.https;
+    gateway.wait_until("it refuses connections", || std::net::TcpStream::connect(address).is_err());
+    for client in &mut clients {
+        let answer = client.request("GET", "test", "/", &[]).unwrap();
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    }
+    assert_eq!(gateway.exit_code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
