@@ -37,6 +37,7 @@ pub(super) fn open(redis: &Redis, workers: usize, metrics: &Metrics) -> anyhow::
     let tls = roots.map(client).transpose()?;
     let settings = Settings { servers, tls, login, prefix: prefix.as_str().into(), deadline: *timeout };
     let observer = Counting(metrics.store().context("metrics of the store of shared limits")?);
+    observer.0.may_lack(Lack::ALL.map(Lack::as_str));
     Ok(Arc::new(RedisStore::new(settings, workers, Box::new(observer))?))
 }
 
