@@ -144,6 +144,8 @@ codes! {
     InvalidTls = "HG1405", Error, Invalid, "invalid TLS setting";
     /// A network in CIDR notation that is none.
     InvalidNetwork = "HG1406", Error, Invalid, "invalid network";
+    /// A compression that cannot be applied.
+    InvalidCompression = "HG1407", Error, Invalid, "invalid compression";
 
     // Backends in trouble.
     /// A retry that cannot be applied.

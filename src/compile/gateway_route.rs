@@ -2,6 +2,7 @@
 
 mod access;
 mod backends;
+mod compression;
 mod filters;
 mod identity;
 pub(super) mod matches;

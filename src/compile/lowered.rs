@@ -13,7 +13,7 @@ use super::lookup::Dependency;
 use super::policy::Policy;
 use super::report::Problem;
 use crate::auth::Requirement;
-use crate::filter::{ExternalAuth, Filter};
+use crate::filter::{Compression, ExternalAuth, Filter};
 use crate::source::ObjectKey;
 use crate::table::{
     Access, Certificate, ClientValidation, HashOn, HostKey, Listeners, Matcher, Observe, PathMatch, Precedence,
@@ -77,6 +77,7 @@ pub(super) struct Draft {
     pub(super) hash_on: Option<HashOn>,
     pub(super) timeouts: Timeouts,
     pub(super) retry: Option<Retry>,
+    pub(super) compression: Option<Compression>,
     pub(super) observe: Observe,
     pub(super) session: Option<Session>,
 }
@@ -198,6 +199,7 @@ impl Draft {
             hash_on: None,
             timeouts: Timeouts::default(),
             retry: None,
+            compression: None,
             observe: Observe::default(),
             session: None,
         }

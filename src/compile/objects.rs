@@ -299,6 +299,7 @@ fn place(
             hash_on,
             timeouts,
             retry,
+            compression,
             observe,
             session,
         } = draft;
@@ -349,6 +350,7 @@ fn place(
             hash_on,
             timeouts,
             retry,
+            compression,
             observe,
             session,
         }));

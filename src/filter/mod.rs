@@ -19,6 +19,7 @@
 //! they stand there. No step is skipped because the answer is a redirect, a fixed response or an error of ours, because
 //! the request is tried again, or because it changes protocols.
 
+mod compression;
 mod cors;
 mod external_auth;
 mod headers;
@@ -34,6 +35,7 @@ use std::fmt;
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+pub use compression::{Coding, Compression, MediaRange, MediaRangeError, Wish};
 pub use cors::{Cors, Listed, Origin, OriginError, Origins, preflight};
 pub use external_auth::{ExternalAuth, Ruling};
 pub(crate) use headers::Title;

@@ -129,6 +129,13 @@ impl Attempt<'_> {
         Some(pause)
     }
 
+    /// Whether a request that may have reached an endpoint may go out again without its route's asking for it: within
+    /// the budget for repetitions, where there is one. What was refused was no work for anybody.
+    pub(super) fn affords(&self, refused: bool) -> bool {
+        let budget = self.cluster.budget.as_ref().filter(|_| !refused);
+        budget.is_none_or(|budget| budget.try_repeat(self.worker.clock.now()))
+    }
+
     /// The exchange's place among those under way to the cluster, where they are bounded.
     pub(super) fn admit(&self) -> Result<Option<Permit>, Error> {
         let Some(breaker) = &self.cluster.breaker else { return Ok(None) };

@@ -37,6 +37,8 @@ pub(super) struct Attempt<'a> {
     pub(super) target: PathAndQuery,
     pub(super) headers: HeaderMap,
     pub(super) record: &'a mut Record,
+    /// When the whole exchange must be over, by the worker's clock.
+    pub(super) due: Option<u64>,
     /// The endpoint that the client is to stay with.
     pub(super) pinned: Option<Pinned>,
     /// What it takes to send it once more.
@@ -77,7 +79,7 @@ pub(super) async fn forward(
 ) -> Result<Response<ResponseBody>, Error> {
     let worker = attempt.worker;
     let timeouts = attempt.route.timeouts;
-    let due = timeouts.request.map(|limit| after(worker.clock.now(), limit));
+    let due = attempt.due;
     let mut deadline = worker.clock.deadline();
     let permit = attempt.admit()?;
     if let Some(budget) = &attempt.cluster.budget {
@@ -150,11 +152,13 @@ pub(super) async fn forward(
                     _ if reused && !refused => Some((RequestBody::Empty, endpoint)),
                     How::New(_) => {
                         attempt.again.tried.push(endpoint);
-                        Some((RequestBody::Empty, attempt.another().unwrap_or(endpoint)))
+                        let to = attempt.another().unwrap_or(endpoint);
+                        attempt.affords(refused).then_some((RequestBody::Empty, to))
                     }
                     How::Pooled | How::Upgrade => {
                         attempt.again.tried.push(endpoint);
-                        attempt.another().map(|other| (RequestBody::Empty, other))
+                        let to = attempt.another().filter(|_| attempt.affords(refused));
+                        to.map(|other| (RequestBody::Empty, other))
                     }
                 };
                 if let Some((next, to)) = next {
@@ -231,25 +235,38 @@ impl<'a> Attempt<'a> {
         deadline: &mut Deadline,
         due: Option<u64>,
     ) -> Result<(Endpoint, Lease<RequestBody>), Error> {
-        let error = match self.lease(&endpoint, how, deadline, due).await {
+        let error = match self.reach(&endpoint, how, deadline, due).await {
             Ok(lease) => return Ok((endpoint, lease)),
             Err(error) if error.is_unreachable() => error,
             Err(error) => return Err(error),
         };
-        self.unreachable(endpoint);
         let Some(other) = self.another() else { return Err(error) };
         self.cluster.tally.repeat(Repeat::ConnectFailure);
-        let lease = self.lease(&other, how, deadline, due).await;
-        if lease.as_ref().is_err_and(|error| error.is_unreachable()) {
-            self.unreachable(other);
-        }
-        Ok((other, lease?))
+        Ok((other, self.reach(&other, how, deadline, due).await?))
     }
 
-    /// No connection to the endpoint could be made.
-    fn unreachable(&mut self, endpoint: Endpoint) {
-        self.report(&endpoint, false);
-        self.again.tried.push(endpoint);
+    /// A connection to the endpoint; it has failed the request if there is none to be had.
+    async fn reach(
+        &mut self,
+        endpoint: &Endpoint,
+        how: How,
+        deadline: &mut Deadline,
+        due: Option<u64>,
+    ) -> Result<Lease<RequestBody>, Error> {
+        let began = Instant::now();
+        let lease = self.lease(endpoint, how, deadline, due).await;
+        let seconds = began.elapsed().as_secs_f64();
+        match &lease {
+            Ok(lease) if lease.reused() => {}
+            Ok(_) => self.record.connected(seconds),
+            Err(error) if error.is_unreachable() => {
+                self.record.unreachable(endpoint, seconds);
+                self.report(endpoint, false);
+                self.again.tried.push(*endpoint);
+            }
+            Err(_) => {}
+        }
+        lease
     }
 
     /// Any endpoint that has not failed the request yet.

@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 
 use super::Worker;
 use super::clock::Deadline;
+use super::compressed::Compressed;
 use super::connection::Client;
 use super::error::Error;
 use super::forward;
@@ -74,7 +75,10 @@ pub(super) enum RequestBody {
 pub(super) struct Streaming {
     incoming: Incoming,
     upload: Rc<Upload>,
-    route: Arc<Route>,
+    /// The most bytes that its route takes.
+    most: Option<u64>,
+    /// The route, where some trailers are for it alone to say. Elsewhere nobody needs it, and all workers count on it.
+    strict: Option<Arc<Route>>,
     /// A copy that goes out when this has come in whole.
     copy: Option<Box<Mirrored>>,
     idle: Duration,
@@ -95,8 +99,8 @@ impl RequestBody {
         let upload = Rc::new(Upload::default());
         record.uploads(upload.clone());
         let (idle, deadline) = (route.timeouts.idle, worker.clock.deadline());
-        let streaming =
-            Streaming { incoming, upload: upload.clone(), route: route.clone(), copy: None, idle, deadline };
+        let (most, strict) = (route.access.body.most, forward::has_unforgeable(route).then(|| route.clone()));
+        let streaming = Streaming { incoming, upload: upload.clone(), most, strict, copy: None, idle, deadline };
         (Self::Streaming(Box::new(streaming)), Some(upload))
     }
 
@@ -156,7 +160,7 @@ impl Body for RequestBody {
                 if let Some(data) = frame.data_ref() {
                     let bytes = streaming.upload.bytes.get() + data.remaining() as u64;
                     streaming.upload.bytes.set(bytes);
-                    if streaming.route.access.body.most.is_some_and(|most| bytes > most) {
+                    if streaming.most.is_some_and(|most| bytes > most) {
                         streaming.upload.too_large.set(true);
                         return Poll::Ready(Some(Err(BodyError::TooLarge.into())));
                     }
@@ -169,7 +173,9 @@ impl Body for RequestBody {
                 Poll::Ready(Some(Ok(match frame.into_trailers() {
                     Ok(mut trailers) => {
                         forward::clean_trailers(&mut trailers);
-                        forward::drop_unforgeable(&mut trailers, &streaming.route);
+                        if let Some(route) = &streaming.strict {
+                            forward::drop_unforgeable(&mut trailers, route);
+                        }
                         Frame::trailers(trailers)
                     }
                     Err(frame) => frame,
@@ -228,9 +234,11 @@ pub(crate) struct ResponseBody {
 enum Kind {
     Full(Bytes),
     Upstream(Upstream),
+    Compressed(Box<Compressed>),
 }
 
-struct Upstream {
+/// A backend's body as it comes.
+pub(super) struct Upstream {
     body: UpstreamBody<RequestBody>,
     idle: Duration,
     /// When the whole exchange must be over, by the worker's clock.
@@ -254,6 +262,16 @@ impl ResponseBody {
         Self { kind: Kind::Upstream(Upstream { body, idle, due, deadline }), record: None }
     }
 
+    /// The backend's body as the coding makes it.
+    pub(super) fn compressed(self, by: impl FnOnce(Upstream) -> Compressed) -> Self {
+        let Self { kind, record } = self;
+        let kind = match kind {
+            Kind::Upstream(upstream) => Kind::Compressed(Box::new(by(upstream))),
+            kind @ (Kind::Full(_) | Kind::Compressed(_)) => kind,
+        };
+        Self { kind, record }
+    }
+
     /// Has the exchange recorded once this body is done with.
     pub(super) fn recorded(mut self, mut record: Record) -> Self {
         // Nobody asks a body for its end that has none: the answer to a HEAD, a 204, a 304.
@@ -266,10 +284,11 @@ impl ResponseBody {
 }
 
 /// Why a response's body broke off, for the record and for the client's connection.
-type Broken = (Reason, BoxError);
+pub(super) type Broken = (Reason, BoxError);
 
 impl Upstream {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    /// The next part of it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match Pin::new(&mut self.body).poll_frame(cx) {
             Poll::Pending => {
                 if self.deadline.due().is_none() {
@@ -305,6 +324,11 @@ impl Upstream {
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err((Reason::UpstreamReset, broken(error))))),
         }
     }
+
+    /// Whether there is no next part.
+    pub(super) fn is_end(&self) -> bool {
+        self.body.is_end_stream()
+    }
 }
 
 /// What the client learns of a response that broke off. If the backend reset the stream, it is the code: gRPC makes a
@@ -325,6 +349,10 @@ impl Body for ResponseBody {
             Kind::Full(bytes) if bytes.is_empty() => None,
             Kind::Full(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
             Kind::Upstream(upstream) => match upstream.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(frame) => frame,
+            },
+            Kind::Compressed(compressed) => match compressed.poll(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(frame) => frame,
             },
@@ -354,6 +382,7 @@ impl Body for ResponseBody {
         match &self.kind {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Upstream(upstream) => upstream.body.size_hint(),
+            Kind::Compressed(_) => SizeHint::new(),
         }
     }
 }
@@ -362,7 +391,8 @@ impl Kind {
     fn is_end(&self) -> bool {
         match self {
             Self::Full(bytes) => bytes.is_empty(),
-            Self::Upstream(upstream) => upstream.body.is_end_stream(),
+            Self::Upstream(upstream) => upstream.is_end(),
+            Self::Compressed(compressed) => compressed.is_end(),
         }
     }
 }

@@ -103,13 +103,14 @@ impl Clock {
         Deadline { clock: self.clone(), place, due: NEVER }
     }
 
-    /// Ticks for ever.
-    pub async fn run(self) {
+    /// Ticks for ever, and tells how late each tick was.
+    pub async fn run(self, mut late: impl FnMut(Duration)) {
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            interval.tick().await;
+            let due = interval.tick().await;
             self.tick();
+            late(due.elapsed());
         }
     }
 }

@@ -12,6 +12,8 @@ use crate::telemetry::{Reason, TraceIds};
 pub(super) enum Error {
     /// The bytes were refused before they were parsed.
     Framing(Refusal),
+    /// More is asked than the worker can answer.
+    Overloaded,
     /// The request parses and makes no sense; what is wrong.
     BadRequest(&'static str),
     /// Host asks for more than the connection's TLS gives (RFC 9110 15.5.20).
@@ -93,7 +95,8 @@ impl Error {
             | Self::TlsTimeout
             | Self::LimitUnchecked
             | Self::ExternalAuthFailed
-            | Self::NoMemory => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::NoMemory
+            | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::UpstreamTimeout | Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::UpstreamReset | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
             Self::InClear | Self::TokenForbidden => StatusCode::FORBIDDEN,
@@ -116,6 +119,7 @@ impl Error {
             Self::ExternalAuthFailed => Reason::ExtAuthError,
             Self::BodyTooLarge => Reason::BodyTooLarge,
             Self::NoMemory => Reason::NoMemory,
+            Self::Overloaded => Reason::Overloaded,
             Self::RouteRefused(_) => Reason::RouteRefused,
             Self::Unresolved(_) | Self::NoEndpoint => Reason::NoBackend,
             Self::CircuitOpen(_) => Reason::CircuitOpen,
@@ -149,6 +153,7 @@ impl Error {
             Self::ExternalAuthFailed => "it cannot be found out whether the request may pass",
             Self::BodyTooLarge => "the request's body is larger than the route allows",
             Self::NoMemory => "too many request bodies are being held",
+            Self::Overloaded => "more is asked of the gateway than it can answer",
             Self::IpDenied => "this address may not use the route",
             Self::RateLimited(_) => "too many requests; Retry-After says when to come again",
             Self::LimitUnchecked => "whether there are too many requests cannot be checked now",
@@ -209,7 +214,7 @@ impl Error {
         if let Self::CircuitOpen(milliseconds) = self {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000).max(1)));
         }
-        if self == Self::NoMemory {
+        if matches!(self, Self::NoMemory | Self::Overloaded) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if self.closes() {

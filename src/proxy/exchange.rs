@@ -14,6 +14,7 @@ use hyper::body::{Body, Incoming};
 use super::again::Again;
 use super::attempt::{self, Attempt};
 use super::body::{RequestBody, ResponseBody};
+use super::compressed::compress;
 use super::connection::Client;
 use super::error::Error;
 use super::forward::{self, Origin};
@@ -23,7 +24,7 @@ use super::limits::{self, Look};
 use super::marks::Marks;
 use super::mirror::Mirrored;
 use super::record::Record;
-use super::{Worker, external_auth, hash, hold, identity, session, upgrade};
+use super::{Worker, external_auth, hash, hold, identity, pressure, session, upgrade};
 use crate::filter::{self, Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
 use crate::path::normalise;
 use crate::table::{ClientValidation, KeySource, Match, RequestHead, Route, Table, Target};
@@ -95,6 +96,11 @@ async fn exchange<'t>(
     marks: &mut Marks<'t>,
     record: &mut Record,
 ) -> Result<Response<ResponseBody>, Error> {
+    if worker.pressure.turns_away(|below| worker.random_below(below)) {
+        // Boxed, since it is rare and would make the future of every exchange larger.
+        Box::pin(pressure::pause(worker)).await;
+        return Err(Error::Overloaded);
+    }
     let asked = Asked::read(client, &parts)?;
     if asked.is_asterisk() {
         return Ok(asterisk(record));
@@ -120,6 +126,7 @@ async fn exchange<'t>(
     };
     let Match { route, path: pattern, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
     record.route(route, pattern);
+    let due = route.timeouts.request.map(|limit| attempt::after(worker.clock.now(), limit));
     let validation = route.access.client_validation.as_deref();
     if let Some(tls) = &client.tls {
         let host = table.certificates.policy(asked.host());
@@ -212,8 +219,9 @@ async fn exchange<'t>(
     }
     let (mut body, upload) = RequestBody::begin(body, worker, route, record);
     if let Some(upload) = upload.as_deref().filter(|_| bounds.held) {
-        body = Box::pin(hold::hold(worker, client, route, body, upload, &mut parts.headers)).await?;
+        body = Box::pin(hold::hold(worker, client, due, body, upload, &mut parts.headers)).await?;
     }
+    let wish = route.compression.as_ref().map(|compression| compression.wish(&parts.method, &parts.headers));
     // 8.
     let matched = Matched { params, prefix };
     let mut rewritten = Rewritten::default();
@@ -256,6 +264,7 @@ async fn exchange<'t>(
         target,
         headers: parts.headers,
         record,
+        due,
         pinned,
         again: Again::default(),
     };
@@ -268,6 +277,9 @@ async fn exchange<'t>(
     let mut response = attempt::forward(attempt, body, upload).await?;
     forward::clean_response(response.headers_mut());
     filtering.response(route, &backend.filters, response.headers_mut());
+    if let (Some(compression), Some(wish)) = (&route.compression, wish) {
+        response = compress(worker, compression, wish, response);
+    }
     Ok(response)
 }
 

@@ -83,6 +83,11 @@ pub(super) fn set_origin(headers: &mut HeaderMap, origin: &Origin<'_>) {
     }
 }
 
+/// Whether there is anything that only we may say on this route.
+pub(super) fn has_unforgeable(route: &Route) -> bool {
+    route.requirement.is_some() || route.access.unforgeable().next().is_some()
+}
+
 /// Drops from a request's trailers what only we may say on this route. Other spellings of these names were dropped for
 /// what they are.
 pub(super) fn drop_unforgeable(headers: &mut HeaderMap, route: &Route) {

@@ -13,7 +13,6 @@ use super::attempt::{self, Elapsed};
 use super::body::{RequestBody, Upload};
 use super::connection::Client;
 use super::error::Error;
-use crate::table::Route;
 
 /// Memory that all workers together may hold bodies in. What is over that is refused, and comes again later.
 const MEMORY: u64 = 256 << 20;
@@ -41,17 +40,16 @@ pub(super) struct Held {
     _share: Share,
 }
 
-/// Reads a body to its end.
+/// Reads a body to its end, which must have come by `due`.
 pub(super) async fn hold(
     worker: &Worker,
     client: &Client,
-    route: &Route,
+    due: Option<u64>,
     body: RequestBody,
     upload: &Upload,
     headers: &mut HeaderMap,
 ) -> Result<RequestBody, Error> {
     let now = worker.clock.now();
-    let due = route.timeouts.request.map(|limit| attempt::after(now, limit));
     let mut deadline = worker.clock.deadline();
     let reading = pin!(read(body, client, upload, Share { memory: worker.memory.clone(), bytes: 0 }));
     let held = match attempt::within(&mut deadline, now, None, due, reading).await {

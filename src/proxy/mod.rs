@@ -8,8 +8,10 @@ mod attempt;
 mod body;
 mod capacity;
 pub mod clock;
+mod compressed;
 mod connection;
 mod connections;
+mod encoder;
 mod error;
 mod exchange;
 mod external_auth;
@@ -23,6 +25,7 @@ mod listener;
 mod marks;
 mod mirror;
 mod noted;
+mod pressure;
 mod proxy_protocol;
 mod record;
 mod replay;
@@ -64,10 +67,13 @@ use connections::Connections;
 use forward::RequestIds;
 use identity::Doorkeeper;
 use noted::Notes;
+use pressure::{Change, Pressure};
 use tls::Tls;
 
 /// How often idle connections to endpoints are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
+/// How often it is looked whether endpoints have gone, whose connections are not to rest until then.
+const LOOK: Duration = Duration::from_millis(100);
 /// How often a draining worker looks whether its last connection has ended.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 
@@ -131,6 +137,8 @@ pub(crate) struct Worker {
     trust: Trust,
     /// Copies of requests that are under way.
     copies: Cell<usize>,
+    /// Bodies that are being compressed.
+    encoders: Cell<usize>,
     connections: Connections,
     phase: Cell<Phase>,
     open: Cell<usize>,
@@ -140,6 +148,7 @@ pub(crate) struct Worker {
     ids: RefCell<RequestIds>,
     https_port: u16,
     doorkeeper: Doorkeeper,
+    pressure: Pressure,
 }
 
 /// Starts a worker on a thread of its own; the thread ends when the drain has.
@@ -187,6 +196,7 @@ async fn run(settings: Settings) -> io::Result<()> {
         memory,
         trust,
         copies: Cell::new(0),
+        encoders: Cell::new(0),
         connections: Connections::default(),
         phase: Cell::new(Phase::Serving),
         open: Cell::new(0),
@@ -195,8 +205,9 @@ async fn run(settings: Settings) -> io::Result<()> {
         ids: RefCell::default(),
         https_port: https.local_addr()?.port(),
         doorkeeper: Doorkeeper::new(seed()?, seed()?),
+        pressure: Pressure::default(),
     });
-    let ticking = tokio::task::spawn_local(worker.clock.clone().run());
+    let ticking = tokio::task::spawn_local(tick(worker.clone()));
     let sweeping = tokio::task::spawn_local(sweep(worker.clone()));
     let attending = shared_limits.map(|store| tokio::task::spawn_local(async move { store.attend().await }));
     let flushing = tokio::task::spawn_local(flush(worker.clone()));
@@ -235,6 +246,22 @@ async fn run(settings: Settings) -> io::Result<()> {
     Ok(())
 }
 
+/// Keeps the worker's time, and finds out from it whether there is too much to do.
+async fn tick(worker: Rc<Worker>) {
+    let told = worker.clone();
+    let clock = worker.clock.clone();
+    clock
+        .run(move |late| match told.pressure.tick(late) {
+            None => {}
+            Some(Change::Overloaded) => {
+                let milliseconds = late.as_millis();
+                tracing::warn!(milliseconds, "overloaded: requests wait too long, so a part of them is turned away");
+            }
+            Some(Change::Recovered) => tracing::info!("no longer overloaded: no request is turned away"),
+        })
+        .await;
+}
+
 /// Hands the lines of the access log on before they are old.
 async fn flush(worker: Rc<Worker>) {
     let Some(log) = &worker.log else { return };
@@ -246,23 +273,36 @@ async fn flush(worker: Rc<Worker>) {
     }
 }
 
-/// Closes what has been idle for too long, now and then.
+/// Closes what has been idle for too long, now and then, and what rests of endpoints that have gone, soon.
 async fn sweep(worker: Rc<Worker>) {
-    let mut interval = tokio::time::interval(SWEEP);
+    let mut interval = tokio::time::interval(LOOK);
+    let mut known = 0;
+    let mut swept = Instant::now();
     let runtime = tokio::runtime::Handle::current();
     let (mut looked, mut busy) = (Instant::now(), Duration::ZERO);
     loop {
         interval.tick().await;
-        let total = runtime.metrics().worker_total_busy_duration(0);
-        let ratio = (total - busy).as_secs_f64() / looked.elapsed().as_secs_f64().max(f64::EPSILON);
-        worker.metrics.set_busy(ratio.min(1.0));
-        (looked, busy) = (Instant::now(), total);
         let table = worker.table();
+        // An address that is used again hides a change, until the next sweep that comes anyway.
+        let addresses = table.clusters.iter().map(|cluster| Arc::as_ptr(&cluster.endpoints()).addr());
+        let current = addresses.fold(0, |sum: usize, address| sum.rotate_left(1) ^ address);
+        let changed = std::mem::replace(&mut known, current) != current;
+        if !changed && swept.elapsed() < SWEEP {
+            continue;
+        }
         let mut living = HashSet::new();
         for cluster in table.clusters.iter() {
             living.extend(cluster.endpoints().endpoints.iter().map(|endpoint| endpoint.slot.serial()));
         }
         worker.pool.sweep(worker.clock.now(), |serial| living.contains(&serial));
+        if swept.elapsed() < SWEEP {
+            continue;
+        }
+        swept = Instant::now();
+        let total = runtime.metrics().worker_total_busy_duration(0);
+        let ratio = (total - busy).as_secs_f64() / looked.elapsed().as_secs_f64().max(f64::EPSILON);
+        worker.metrics.set_busy(ratio.min(1.0));
+        (looked, busy) = (Instant::now(), total);
         let usage = worker.pool.usage();
         worker.metrics.set_pool(usage.connects, usage.reuses, usage.idle);
     }

@@ -40,7 +40,7 @@ struct Watched<'a, S> {
 pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<ResponseBody>, Error> {
     let worker = attempt.worker;
     let timeouts = attempt.route.timeouts;
-    let due = timeouts.request.map(|limit| attempt::after(worker.clock.now(), limit));
+    let due = attempt.due;
     let mut deadline = worker.clock.deadline();
     let permit = attempt.admit()?;
     let (endpoint, lease) = attempt.connect(How::Upgrade, &mut deadline, due).await?;

@@ -214,6 +214,7 @@ fn filters(route: &Route) -> Vec<String> {
     let mut steps = route.access.steps();
     steps.extend(route.filters.iter().map(ToString::to_string));
     steps.extend(route.mirrors.iter().map(ToString::to_string));
+    steps.extend(route.compression.as_ref().map(ToString::to_string));
     steps
 }
 

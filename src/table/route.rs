@@ -8,7 +8,7 @@ use http::HeaderName;
 
 use super::{Access, Mirror, RateLimits, Retry, Session};
 use crate::auth::Requirement;
-use crate::filter::Filter;
+use crate::filter::{Compression, Filter};
 use crate::slot::Slot;
 use crate::upstream::Cluster;
 
@@ -63,6 +63,8 @@ pub struct Route {
     pub retry: Option<Retry>,
     /// How a client stays with its endpoint, if it is to.
     pub session: Option<Session>,
+    /// Which responses are compressed, if any.
+    pub compression: Option<Compression>,
     /// What is recorded of its requests.
     pub observe: Observe,
 }

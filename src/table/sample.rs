@@ -25,6 +25,7 @@ pub(crate) fn route(name: &str) -> Route {
         hash_on: None,
         timeouts: Timeouts::default(),
         retry: None,
+        compression: None,
         observe: Observe::default(),
         session: None,
     }

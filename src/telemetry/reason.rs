@@ -73,11 +73,13 @@ pub enum Reason {
     BasicAuthBusy,
     /// The request is over a limit, or whether it is cannot be found out.
     RateLimited,
+    /// More is asked than the worker can answer.
+    Overloaded,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Ok,
         Self::NoRoute,
         Self::NoBackend,
@@ -112,6 +114,7 @@ impl Reason {
         Self::BasicAuthInvalid,
         Self::BasicAuthBusy,
         Self::RateLimited,
+        Self::Overloaded,
     ];
 
     /// The word for it.
@@ -151,6 +154,7 @@ impl Reason {
             Self::BasicAuthInvalid => "basic_auth_invalid",
             Self::BasicAuthBusy => "basic_auth_busy",
             Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
         }
     }
 }

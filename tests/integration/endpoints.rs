@@ -13,6 +13,7 @@ use crate::harness::fickle::Fickle;
 use crate::harness::gateway::Gateway;
 use crate::harness::http::get_host;
 use crate::harness::load::{Ask, Load, Pace};
+use crate::harness::size;
 
 const ROUTE: &str = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: app}\nspec: {rules: [{http: \
                      {paths: [{path: /, pathType: Prefix, backend: {service: {name: app, port: {name: http}}}}]}}]}\n";
@@ -121,35 +122,39 @@ fn addresses(endpoints: &[Endpoint]) -> Vec<SocketAddr> {
     endpoints.iter().map(|endpoint| endpoint.address).collect()
 }
 
+const UPDATES: Load = Load {
+    connections: 8,
+    requests: 3_000,
+    pace: Pace::Even(500),
+    asks: &[
+        Ask { host: "app.test", path: "/", body: "" },
+        Ask { host: "app.test", path: "/form", body: "name=value&more=of+it" },
+    ],
+};
+
 /// A rolling update, over and over: all endpoints are replaced by new ones, and stop soon after they are no longer
 /// listed, closing what rests and finishing what they were asked.
 async fn no_request_fails_while_endpoints_leave(protocol: &str, speaks: Speaks) {
-    const LOAD: Load = Load {
-        connections: 8,
-        requests: 3_000,
-        pace: Pace::Even(500),
-        asks: &[
-            Ask { host: "app.test", path: "/", body: "" },
-            Ask { host: "app.test", path: "/form", body: "name=value&more=of+it" },
-        ],
-    };
+    let load = Load { requests: size::of(3_000, 30_000), ..UPDATES };
+    // Spread over the load.
+    let rest = Duration::from_millis(size::of(100, 2_900));
     let slices = |endpoints: &[Endpoint]| service_speaking("app", protocol, &addresses(endpoints));
     let mut endpoints = four(&speaks).await;
     let gateway = Gateway::start_with(ROUTE, &["--workers", "2"]);
     gateway.write("app.yaml", &slices(&endpoints));
-    let load = LOAD.start(gateway.http);
+    let running = load.start_mixed(gateway.http);
     let mut left = 0;
-    while !load.is_over() {
+    while !running.is_over() {
         let next = four(&speaks).await;
         gateway.write("app.yaml", &slices(&next));
         // The time that a pod has to hear of its end: what is on its way to it arrives.
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(rest).await;
         for old in std::mem::replace(&mut endpoints, next) {
             old.leave().await;
             left += 1;
         }
     }
-    load.outcome().assert_none_failed(&LOAD);
+    running.outcome().assert_none_failed(&load);
     println!("{left} endpoints left");
     assert!(left >= 40);
 }
@@ -162,6 +167,65 @@ async fn no_request_fails_while_http1_endpoints_leave() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_request_fails_while_http2_endpoints_leave() {
     no_request_fails_while_endpoints_leave("kubernetes.io/h2c", Speaks::H2c).await;
+}
+
+/// The same with endpoints that are killed, one after the other, and are listed until it is noticed: nothing fails but
+/// what must not be sent twice and was under way to the one that was killed.
+async fn only_what_is_under_way_fails_while_endpoints_are_killed(protocol: &str, speaks: Speaks) {
+    let load = Load { requests: size::of(3_000, 30_000), ..UPDATES };
+    let rest = Duration::from_millis(size::of(200, 2_900));
+    let mut endpoints = four(&speaks).await;
+    let gateway = Gateway::start_with(ROUTE, &["--workers", "2"]);
+    let slices = |endpoints: &[Endpoint]| service_speaking("app", protocol, &addresses(endpoints));
+    gateway.write("app.yaml", &slices(&endpoints));
+    let running = load.start_mixed(gateway.http);
+    let mut killed = 0;
+    while !running.is_over() {
+        tokio::time::sleep(rest).await;
+        drop(endpoints.remove(0));
+        killed += 1;
+        let mut next = four(&speaks).await;
+        endpoints.push(next.remove(0));
+        gateway.write("app.yaml", &slices(&endpoints));
+    }
+    let failures = running.outcome().failures;
+    println!("{killed} endpoints were killed, and {} of {} requests failed", failures.len(), load.requests);
+    assert!(killed >= 10);
+    // Each connection has one request under way at most, and every second is one that must not be sent twice.
+    assert!(failures.len() <= killed * load.connections as usize / 2, "{failures:#?}");
+    let wrong: Vec<_> = failures.iter().filter(|it| !it.contains("/form") || !it.contains("upstream_reset")).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_http1_endpoint_costs_only_what_is_under_way() {
+    only_what_is_under_way_fails_while_endpoints_are_killed("http", Speaks::Http1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_http2_endpoint_costs_only_what_is_under_way() {
+    only_what_is_under_way_fails_while_endpoints_are_killed("kubernetes.io/h2c", Speaks::H2c).await;
+}
+
+/// What rests to an endpoint that has gone is closed at once and not when it has rested for long enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_an_endpoint_that_has_gone_are_closed() {
+    for (protocol, speaks) in [("http", Speaks::Http1), ("kubernetes.io/h2c", Speaks::H2c)] {
+        let mut endpoints = four(&speaks).await;
+        let gateway = Gateway::start_with(ROUTE, &["--workers", "1"]);
+        gateway.write("app.yaml", &service_speaking("app", protocol, &addresses(&endpoints)));
+        gateway.wait_until("all have a connection", || {
+            let answer = get_host(gateway.http, "app.test", "/").unwrap();
+            assert_eq!(answer.status, 200);
+            endpoints.iter().all(|endpoint| endpoint.open() > 0)
+        });
+        let gone = endpoints.remove(0);
+        gateway.write("app.yaml", &service_speaking("app", protocol, &addresses(&endpoints)));
+        let began = Instant::now();
+        gateway.wait_until("it is let go", || gone.open() == 0);
+        assert!(began.elapsed() < Duration::from_millis(600), "{protocol}: {:?}", began.elapsed());
+        assert!(endpoints.iter().all(|endpoint| endpoint.open() > 0), "{protocol}");
+    }
 }
 
 /// One endpoint of four is killed without notice and stays listed: what it was asked goes to another one, as long as

@@ -81,6 +81,27 @@ async fn running_out_of_descriptors_is_survived() {
     assert!(began.elapsed() < Duration::from_secs(1));
 }
 
+/// A few descriptors and many more connections: it goes on, costs next to nothing, and serves as soon as they have gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_connections_for_256_descriptors() {
+    let endpoint = Endpoint::named("ok").await;
+    let gateway = with_descriptors(&endpoint, "-n 256");
+    let mut crowd = Vec::new();
+    for _ in 0..1_000 {
+        crowd.push(connect(&gateway).await);
+    }
+    assert_eq!(asks(&mut crowd[0]).await, "ok");
+    let spent = processor_time(&gateway);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let spent = processor_time(&gateway) - spent;
+    assert!(spent < Duration::from_millis(200), "{spent:?} in two seconds");
+    assert_eq!(get(gateway.admin, "/readyz").unwrap().status, 200);
+    drop(crowd);
+    let began = Instant::now();
+    gateway.wait_until("it serves", || get(gateway.http, "/").is_ok_and(|answer| answer.status == 200));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
 /// What the process has used of the processor: user and system time of `/proc/PID/stat`, in ticks of 10 ms.
 fn processor_time(gateway: &Gateway) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", gateway.pid())).unwrap();

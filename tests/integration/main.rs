@@ -56,6 +56,9 @@ mod drain;
 /// More than there is room for, and slower than there is time for.
 mod limits;
 
+/// Overloads, and slow clients by the thousand.
+mod overload;
+
 /// The real binary as the ingress of the real API server.
 mod kubernetes;
 
@@ -87,6 +90,9 @@ mod rate_limit;
 
 /// Another service that is asked whether requests may pass.
 mod external_auth;
+
+/// Compressed responses.
+mod compression;
 
 /// Copies of requests, which the requests themselves do not notice.
 mod mirror;
@@ -124,6 +130,12 @@ mod hot_reload;
 /// One line per request.
 mod access_log;
 
+/// Outputs that take nothing.
+mod outputs;
+
+/// What is said, and what must not be.
+mod secrets;
+
 /// Spans of requests, as a receiver gets them.
 mod traces;
 
@@ -132,6 +144,9 @@ mod admin;
 
 /// One process replaced by another on the same sockets.
 mod handover;
+
+/// Restarts under load.
+mod restarts;
 
 /// A real Prometheus that scrapes us.
 mod prometheus;

@@ -41,14 +41,15 @@ pub struct RequestBody {
     pub buffering: bool,
 }
 
-/// Compression of responses.
+/// Compression of backends' responses. Left as they are: responses that are compressed already or say no-transform, parts
+/// (206), responses with a digest of their body, event streams, gRPC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Compression {
-    /// Algorithms in order of preference: zstd, br, gzip. Among those a client accepts, the first is used.
+    /// Algorithms in order of preference: zstd, br, gzip. Among those that a client likes best, the first is used.
     #[schemars(length(min = 1, max = 4), extend("x-kubernetes-list-type" = "set"))]
     pub algorithms: Vec<CompressionAlgorithm>,
-    /// Smallest response that is compressed, if its size is known beforehand.
+    /// Smallest response that is compressed, if its size is known beforehand and the client takes it as it is.
     #[serde(default = "default_min_size")]
     pub min_size: ByteSize,
     /// Media types that are compressed; a subtype of * stands for all. A built-in list of text formats when omitted.

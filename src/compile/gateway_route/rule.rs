@@ -11,8 +11,7 @@ use super::parameters::Parameters;
 use super::resilience::{self, Resilience};
 use super::scope::Scope;
 use super::session;
-use super::unsupported::Unsupported;
-use super::{Common, access, backends, filters, mirrors};
+use super::{Common, access, backends, compression, filters, mirrors};
 use crate::api;
 use crate::api::gateway_route::{
     ConsistentHash, HashKeyType, LoadBalancer, LoadBalancerType, Observability, RouteRule,
@@ -55,14 +54,12 @@ pub(super) fn lower(
         outlier_detection: _,
         health_check: _,
         request,
-        compression,
+        compression: compressed,
         observability,
     } = rule;
     let field = format!("spec.rules[{index}]");
     let mut problems = Vec::new();
 
-    let mut unsupported = Unsupported::new(&field, &mut problems);
-    unsupported.refuse("compression", compression.as_ref());
     let mut observe = Observe::default();
     if let Some(Observability { access_log, trace_sample_percent }) = observability {
         observe.access_log = *access_log;
@@ -94,6 +91,7 @@ pub(super) fn lower(
     access::of_rule(scope.lookup, key, &field, filters, &mut draft, &mut problems);
     draft.access.body = access::body(request.as_ref());
     draft.mirrors = mirrors::lower(scope.lookup, key, &field, filters, &mut problems);
+    draft.compression = compressed.as_ref().map(|declared| compression::lower(&field, declared, &mut problems));
     draft.observe = observe;
     draft.timeouts = self::timeouts(&field, timeouts.as_ref(), &mut problems);
     let Resilience { policy, retry } = resilience::lower(&field, rule, &draft.timeouts, &mut problems);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
@@ -70,13 +70,27 @@ pub(crate) struct Outcome {
 
 /// A connection, and the task that does its work for as long.
 struct Kept {
-    sender: SendRequest<Full<Bytes>>,
+    sender: Sender,
     _work: JoinSet<hyper::Result<()>>,
 }
 
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
 impl Load {
-    /// Starts to ask.
+    /// Starts to ask, over HTTP/1.1.
     pub(crate) fn start(self, gateway: SocketAddr) -> Running {
+        self.start_speaking(gateway, |_| false)
+    }
+
+    /// The same, with every second pair of connections speaking HTTP/2, so that both are asked everything.
+    pub(crate) fn start_mixed(self, gateway: SocketAddr) -> Running {
+        self.start_speaking(gateway, |number| number / 2 % 2 == 1)
+    }
+
+    fn start_speaking(self, gateway: SocketAddr, http2: fn(u32) -> bool) -> Running {
         let answered = Arc::new(AtomicU32::new(0));
         let counted = answered.clone();
         let thread = std::thread::spawn(move || {
@@ -84,7 +98,7 @@ impl Load {
             runtime.block_on(async {
                 let began = Instant::now();
                 let connections: JoinSet<Outcome> = (0..self.connections)
-                    .map(|number| self.connection(number, gateway, began, counted.clone()))
+                    .map(|number| self.connection(number, http2(number), gateway, began, counted.clone()))
                     .collect();
                 let mut outcome = Outcome::default();
                 for part in connections.join_all().await {
@@ -108,7 +122,14 @@ impl Load {
     }
 
     /// The share of one connection, which is made anew only after a failure or when the gateway asks for it.
-    async fn connection(self, number: u32, gateway: SocketAddr, began: Instant, answered: Arc<AtomicU32>) -> Outcome {
+    async fn connection(
+        self,
+        number: u32,
+        http2: bool,
+        gateway: SocketAddr,
+        began: Instant,
+        answered: Arc<AtomicU32>,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
         let mut kept = None;
         for (turn, ask) in (0..self.requests).zip(self.asks.iter().cycle()) {
@@ -119,7 +140,7 @@ impl Load {
                 tokio::time::sleep_until((began + due).into()).await;
             }
             let asked = Instant::now();
-            let exchange = tokio::time::timeout(PATIENCE, exchange(&mut kept, gateway, ask)).await;
+            let exchange = tokio::time::timeout(PATIENCE, exchange(&mut kept, http2, gateway, ask)).await;
             match exchange.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
                 Ok(body) => outcome.answers.push(Answer { asked, came: Instant::now(), body }),
                 Err(failure) => {
@@ -134,30 +155,51 @@ impl Load {
 }
 
 /// One request and its answer; the connection for it is made when there is none.
-async fn exchange(kept: &mut Option<Kept>, gateway: SocketAddr, ask: &Ask) -> Result<Bytes, String> {
+async fn exchange(kept: &mut Option<Kept>, http2: bool, gateway: SocketAddr, ask: &Ask) -> Result<Bytes, String> {
     let sender = match kept {
         Some(Kept { sender, .. }) => sender,
-        None => {
-            let tcp = TcpStream::connect(gateway).await.map_err(|error| format!("connect: {error}"))?;
-            tcp.set_nodelay(true).unwrap();
-            let (sender, connection) =
-                http1::handshake(TokioIo::new(tcp)).await.map_err(|error| format!("{error:?}"))?;
-            let mut work = JoinSet::new();
-            work.spawn(connection);
-            &mut kept.insert(Kept { sender, _work: work }).sender
-        }
+        None => &mut kept.insert(connect(http2, gateway).await?).sender,
     };
     let method = if ask.body.is_empty() { "GET" } else { "POST" };
     let body = Full::new(Bytes::from_static(ask.body.as_bytes()));
-    let request = Request::builder().method(method).uri(ask.path).header("host", ask.host).body(body).unwrap();
-    sender.ready().await.map_err(|error| format!("the gateway closed the connection: {error:?}"))?;
-    let response = sender.send_request(request).await.map_err(|error| format!("{error:?}"))?;
+    let request = Request::builder().method(method);
+    let closed = |error| format!("the gateway closed the connection: {error:?}");
+    let response = match sender {
+        Sender::Http1(sender) => {
+            let request = request.uri(ask.path).header("host", ask.host).body(body).unwrap();
+            sender.ready().await.map_err(closed)?;
+            sender.send_request(request).await
+        }
+        Sender::Http2(sender) => {
+            let request = request.uri(format!("http://{}{}", ask.host, ask.path)).body(body).unwrap();
+            sender.ready().await.map_err(closed)?;
+            sender.send_request(request).await
+        }
+    };
+    let response = response.map_err(|error| format!("{error:?}"))?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(|error| format!("body: {error:?}"))?.to_bytes();
     if head.headers.get("connection").is_some_and(|value| value == "close") {
         *kept = None;
     }
     if head.status == StatusCode::OK { Ok(body) } else { Err(format!("{head:?}: {body:?}")) }
+}
+
+async fn connect(http2: bool, gateway: SocketAddr) -> Result<Kept, String> {
+    let tcp = TcpStream::connect(gateway).await.map_err(|error| format!("connect: {error}"))?;
+    tcp.set_nodelay(true).unwrap();
+    let (io, mut work) = (TokioIo::new(tcp), JoinSet::new());
+    let failed = |error| format!("{error:?}");
+    let sender = if http2 {
+        let (sender, connection) = http2::handshake(TokioExecutor::new(), io).await.map_err(failed)?;
+        work.spawn(connection);
+        Sender::Http2(sender)
+    } else {
+        let (sender, connection) = http1::handshake(io).await.map_err(failed)?;
+        work.spawn(connection);
+        Sender::Http1(sender)
+    };
+    Ok(Kept { sender, _work: work })
 }
 
 impl Running {

@@ -243,7 +243,11 @@ const IN_A_ROUTE: &[(&str, &str, &str)] = &[
     ("spec/rules/0/outlierDetection", "{interval: 0s}", "spec.rules[0].outlierDetection.interval"),
     ("spec/rules/0/healthCheck", "{path: /healthz, timeout: 0s}", "spec.rules[0].healthCheck.timeout"),
     ("spec/rules/0/request", "{maxBodySize: large}", "spec.rules[0].request.maxBodySize"),
-    ("spec/rules/0/compression", "{algorithms: [gzip]}", "spec.rules[0].compression"),
+    (
+        "spec/rules/0/compression",
+        "{algorithms: [gzip], contentTypes: [text/event-stream]}",
+        "spec.rules[0].compression.contentTypes[0]",
+    ),
     ("spec/rules/0/observability", "{traceSamplePercent: 101}", "spec.rules[0].observability.traceSamplePercent"),
     ("metadata/labels", "[a, b]", "metadata"),
     ("metadata/namespace", "Not_A_Namespace", "metadata.namespace"),

@@ -1,0 +1,226 @@
+//! More than can be answered, and clients that keep their connection without using it.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use http::Response;
+use http_body_util::BodyExt as _;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::harness::backend::service;
+use crate::harness::endpoint::{Endpoint, Speaks, full};
+use crate::harness::gateway::Gateway;
+use crate::harness::http::get;
+use crate::harness::load::{Ask, Load, Pace};
+use crate::harness::objects::route;
+use crate::harness::size;
+use crate::harness::traffic;
+
+/// What is asked of the gateway per second while its ports are looked at.
+const GOOD: Load = Load {
+    connections: 4,
+    requests: 0,
+    pace: Pace::Even(100),
+    asks: &[Ask { host: "test", path: "/", body: "" }, Ask { host: "test", path: "/", body: "a body" }],
+};
+
+/// A client that is slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Slow {
+    /// A byte of the head in a while.
+    Head,
+    /// Half a body, and then nothing.
+    Body,
+    /// Nothing is read of a large answer.
+    Read,
+    /// A byte of the handshake in a while.
+    Tls,
+}
+
+impl Slow {
+    /// How long the gateway bears it.
+    fn limit(self) -> Duration {
+        Duration::from_secs(match self {
+            Self::Head | Self::Tls => 10,
+            // What the route says.
+            Self::Body => 5,
+            Self::Read => 30,
+        })
+    }
+
+    /// Connects, and gives how long it took until the gateway closed the connection.
+    async fn connect(self, gateway: [SocketAddr; 2]) -> Duration {
+        let [http, https] = gateway;
+        let mut tcp = TcpStream::connect(if self == Self::Tls { https } else { http }).await.unwrap();
+        let began = Instant::now();
+        let (first, trickle): (&[u8], &[u8]) = match self {
+            Self::Head => (b"GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ", b"a"),
+            Self::Body => (b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 1000\r\n\r\nhalf", b""),
+            Self::Read => (b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n", b""),
+            // The beginning of a record of 512 bytes: a client's hello.
+            Self::Tls => (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"a"),
+        };
+        tcp.write_all(first).await.unwrap();
+        let mut scratch = [0; 1024];
+        loop {
+            if self == Self::Read {
+                // Whoever does not read does not see the end either, only that what it sends is refused.
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                let reset = tcp.take_error().unwrap().is_some() || tcp.write_all(b"\r\n").await.is_err();
+                if reset {
+                    return began.elapsed();
+                }
+                continue;
+            }
+            match tokio::time::timeout(Duration::from_secs(1), tcp.read(&mut scratch)).await {
+                Ok(Ok(0) | Err(_)) => return began.elapsed(),
+                Ok(Ok(_)) => {}
+                Err(_) if trickle.is_empty() => {}
+                Err(_) => drop(tcp.write_all(trickle).await),
+            }
+        }
+    }
+}
+
+/// Slow clients of every kind are cut off in their time, and nobody else notices them.
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_clients_are_cut_off_and_nobody_notices_them() {
+    // Not reading is borne for half a minute, for which there is no time in the suite.
+    let kinds = size::of(&[Slow::Head, Slow::Body, Slow::Tls][..], &[Slow::Head, Slow::Body, Slow::Read, Slow::Tls]);
+    let each = size::of(100, 1_000);
+    let endpoint = Endpoint::answering(Speaks::Http1, |request| async move {
+        let size = if request.uri().path() == "/large" { 4 << 20 } else { 16 };
+        // Of a slow client's body there is never an end.
+        let _ = request.into_body().collect().await;
+        Response::new(full(vec![b'.'; size]))
+    })
+    .await;
+    let objects = service("s", &[endpoint.address]) + &route("s", "timeouts: {idle: 5s}");
+    let gateway = Gateway::start_with(&objects, &["--workers", "2"]);
+    let warm = Load { requests: 200, ..GOOD };
+    warm.start(gateway.http).outcome().assert_none_failed(&warm);
+    let before = gateway.memory();
+    let mut slow = JoinSet::new();
+    for _ in 0..each {
+        for kind in kinds {
+            let (kind, addresses) = (*kind, [gateway.http, gateway.https]);
+            slow.spawn(async move { (kind, kind.connect(addresses).await) });
+        }
+    }
+    let load = Load { requests: size::of(900, 3_100), ..GOOD };
+    let good = load.start(gateway.http);
+    let mut grown = 0;
+    let mut latest = [Duration::ZERO; 4];
+    while let Some(ended) = slow.join_next().await {
+        let (kind, took) = ended.unwrap();
+        let (least, most) = (kind.limit() - Duration::from_millis(500), kind.limit() + Duration::from_secs(1));
+        assert!(took >= least && took <= most + Duration::from_millis(500), "{kind:?}: {took:?}");
+        latest[kind as usize] = latest[kind as usize].max(took);
+        grown = grown.max(gateway.memory().saturating_sub(before) >> 20);
+    }
+    println!("{each} of each of {kinds:?} were cut off after {latest:?} at the latest; {grown} MiB more memory");
+    assert!(grown <= 64, "{grown} MiB");
+    good.outcome().assert_none_failed(&load);
+}
+
+/// What wrk says of a load.
+#[derive(Debug)]
+struct Told {
+    /// Answers of status 2xx in a second.
+    goodput: f64,
+    /// Other answers, all in all.
+    refused: u32,
+    /// Requests that got none.
+    failed: u32,
+}
+
+/// Asks on so many connections for so long, on each as soon as it has its last answer.
+fn ask(gateway: &Gateway, connections: u32, time: Duration) -> Told {
+    let seconds = time.as_secs().to_string();
+    let output = Command::new("wrk")
+        .args(["-t1", "--timeout", "10s", "-c", &connections.to_string(), "-d", &seconds])
+        .args(["-H", "Host: test", &format!("http://{}/", gateway.http)])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}");
+    let number = |before: &str| -> Option<u32> {
+        let rest = text.split_once(before)?.1.trim_start();
+        rest.split(|character: char| !character.is_ascii_digit()).next()?.parse().ok()
+    };
+    let answered =
+        text.lines().find_map(|line| line.trim().split_once(" requests in ")?.0.parse::<u32>().ok()).unwrap();
+    let refused = number("Non-2xx or 3xx responses:").unwrap_or(0);
+    let failed = ["connect", "read", "write", "timeout"].map(|kind| number(&format!("{kind} ")).unwrap_or(0));
+    let failed = if text.contains("Socket errors") { failed.iter().sum() } else { 0 };
+    Told { goodput: f64::from(answered - refused) / time.as_secs_f64(), refused, failed }
+}
+
+/// How many requests have been answered by the backend.
+fn served(admin: SocketAddr) -> u32 {
+    let metrics = get(admin, "/metrics").unwrap().text();
+    let ours =
+        metrics.lines().filter(|line| line.starts_with("headgate_requests_total") && line.contains("reason=\"ok\""));
+    ours.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap()).sum()
+}
+
+/// Far more is asked for than can be answered: most of what can be answered is, the rest is told to come again, the admin
+/// port answers all along, and afterwards all is as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_overload_leaves_most_of_what_could_be_answered() {
+    let endpoint = Endpoint::scripted(|mut tcp, _| async move {
+        let mut read = Vec::new();
+        while tcp.read_buf(&mut read).await.is_ok_and(|length| length > 0) {
+            if read.ends_with(b"\r\n\r\n") {
+                read.clear();
+                tcp.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+            }
+        }
+    })
+    .await;
+    let gateway = Gateway::start_with(&(service("s", &[endpoint.address]) + &route("s", "")), &["--workers", "1"]);
+    let most = ask(&gateway, 16, Duration::from_secs(size::of(2, 10)));
+    assert_eq!((most.refused, most.failed), (0, 0), "{most:?}");
+
+    // To make the connections takes a while; from then on it counts.
+    let (begin, time) = (Duration::from_secs(4), Duration::from_secs(size::of(10, 34)));
+    let asking = std::thread::spawn({
+        let (admin, began) = (gateway.admin, Instant::now());
+        move || {
+            let (mut slowest, mut first) = (Duration::ZERO, None);
+            while began.elapsed() < time {
+                let asked = Instant::now();
+                assert_eq!(get(admin, "/readyz").unwrap().status, 200);
+                slowest = slowest.max(asked.elapsed());
+                if began.elapsed() > begin && first.is_none() {
+                    first = Some((served(admin), Instant::now()));
+                }
+                std::thread::park_timeout(Duration::from_millis(20));
+            }
+            let (before, since) = first.unwrap();
+            (slowest, f64::from(served(admin) - before) / since.elapsed().as_secs_f64())
+        }
+    });
+    // So many that each would wait for half a second, if all were answered.
+    let connections = (most.goodput / 2.0).clamp(1_000.0, 8_000.0) as u32;
+    let told = ask(&gateway, connections, time);
+    let (slowest, goodput) = asking.join().unwrap();
+    // It is over soon after the load is.
+    let ended = Instant::now();
+    let mut in_a_row = 0;
+    while in_a_row < 20 {
+        assert!(ended.elapsed() < Duration::from_secs(2), "requests are still turned away");
+        in_a_row = if traffic::get(gateway.http, "/").await.status == 200 { in_a_row + 1 } else { 0 };
+    }
+    let over = ended.elapsed();
+    println!(
+        "{most:?}; {connections} clients, of late {goodput:.0}/s, {told:?}; admin in {slowest:?}; over in {over:?}"
+    );
+    assert!(goodput >= 0.8 * most.goodput);
+    assert!(told.refused > 0 && told.failed == 0);
+    assert!(gateway.metrics().contains("reason=\"overloaded\""));
+    assert!(slowest < Duration::from_millis(100));
+}
