@@ -18,6 +18,7 @@ use crate::telemetry::{Metrics, StoreMetrics};
 pub(super) fn open(redis: &Redis, workers: usize, metrics: &Metrics) -> anyhow::Result<Arc<RedisStore>> {
     let settings = settings(redis)?;
     let observer = Counting(metrics.store().context("metrics of the store of shared limits")?);
+    observer.0.may_lack(Lack::ALL.map(Lack::as_str));
     Ok(Arc::new(RedisStore::new(settings, workers, Box::new(observer))?))
 }
 
