@@ -45,9 +45,9 @@ pub struct Store {
     watches: BTreeMap<Kind, Watch>,
     places: BTreeMap<String, Vec<Finding>>,
     dirty: BTreeSet<ObjectKey>,
-    /// The Secrets worth keeping; `None` until somebody has said, and then all are.
+    /// The Secrets and ConfigMaps worth keeping; `None` until somebody has said, and then all are.
     retained: Option<BTreeSet<ObjectKey>>,
-    /// Secrets that are watched by name, of which a list of all certificates knows nothing.
+    /// Those that are watched by name, of which a list of all certificates knows nothing.
     by_name: BTreeSet<ObjectKey>,
 }
 
@@ -95,18 +95,20 @@ impl Store {
         }
     }
 
-    /// Keeps the Secrets of `referenced` and drops all others, now and as they come. Returns those that just became
-    /// referenced and are not held, because they were dropped or never came: their source must be asked for them once,
+    /// Keeps the Secrets and ConfigMaps of `referenced` and drops all others, now and as they come. Returns those that
+    /// just became referenced and are not held, because they were dropped or never came: their source must be asked for them once,
     /// and from now on their changes are kept. A private key that nothing refers to is thus in memory only between the
     /// first list and the first compile.
     ///
     /// Those in `by_name` are watched each on its own, and are not asked for here.
     ///
     /// Only for a source that can be asked: a store that is fed from files keeps what it is given.
-    pub fn retain_secrets(&mut self, referenced: &BTreeSet<ObjectKey>, by_name: BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
+    pub fn retain(&mut self, referenced: &BTreeSet<ObjectKey>, by_name: BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
         self.by_name = by_name;
+        for kind in [Kind::ConfigMap, Kind::Secret] {
+            self.objects.entry(kind).or_default().retain(|key, _| referenced.contains(key));
+        }
         let held = self.objects.entry(Kind::Secret).or_default();
-        held.retain(|key, _| referenced.contains(key));
         let wanted = match &self.retained {
             // Secrets that cannot be listed may well be got by their names.
             None if matches!(self.watches.get(&Kind::Secret), Some(Watch::Unavailable(_))) => {
@@ -176,7 +178,8 @@ impl Store {
     }
 
     fn put(&mut self, key: ObjectKey, entry: Entry) -> bool {
-        let dropped = key.kind == Kind::Secret && self.retained.as_ref().is_some_and(|kept| !kept.contains(&key));
+        let selective = matches!(key.kind, Kind::Secret | Kind::ConfigMap);
+        let dropped = selective && self.retained.as_ref().is_some_and(|kept| !kept.contains(&key));
         if dropped {
             return false;
         }
@@ -245,6 +248,7 @@ fn same(known: &Entry, new: &Entry) -> bool {
                 && a.metadata.labels == b.metadata.labels
         }
         (Some(Object::Secret(a)), Some(Object::Secret(b))) => a.data == b.data && a.type_ == b.type_,
+        (Some(Object::ConfigMap(a)), Some(Object::ConfigMap(b))) => a.data == b.data && a.binary_data == b.binary_data,
         (Some(Object::ReferenceGrant(a)), Some(Object::ReferenceGrant(b))) => a.spec == b.spec,
         (None, None) => match (known.metadata(), new.metadata()) {
             (Some(a), Some(b)) => same_identity(a, b),

@@ -9,9 +9,9 @@ use headgate::compile::{ClassSelection, Externals, Settings};
 use headgate::config::{Listen, Process};
 use headgate::drain::{Grace, Phase};
 use headgate::source::{Change, Kind, decode};
-use serde_json::json;
 use stats_alloc::Region;
 
+use crate::objects::{self, LIMITED, PLAIN, TOKEN};
 use crate::processes::{Backend, Load};
 use crate::{ALLOCATOR, Row};
 
@@ -47,12 +47,18 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         running.published().await?;
 
         let mut rows = Vec::new();
-        for (path, what) in [
-            ("/", "allocations"),
-            ("/64k", "allocations, 64 KiB body"),
-            ("/limited", "allocations, local limit and its headers"),
+        // Where the proxy runs in this process, nobody may wait for it on its own thread.
+        let address = running.addresses.http;
+        tokio::task::spawn_blocking(move || objects::are_in_force(address)).await??;
+        let token = objects::authorization()?;
+        for (path, header, what) in [
+            (PLAIN, None, "allocations"),
+            ("/64k", None, "allocations, 64 KiB body"),
+            (LIMITED, None, "allocations, local limit and its headers"),
+            (PLAIN, Some(token.as_str()), "allocations, a token that nobody asks for"),
+            (TOKEN, Some(token.as_str()), "allocations, cached JWT and its claim's header"),
         ] {
-            let mut load = Load::warm(running.addresses.http, path, REQUESTS, None)?;
+            let mut load = Load::warm_with(running.addresses.http, path, REQUESTS, None, header)?;
             let region = Region::new(ALLOCATOR);
             let done = load.run()?;
             let change = region.change();
@@ -75,44 +81,8 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
 
 /// The objects that send every request to the backend.
 fn everything_to(backend: &Backend) -> anyhow::Result<Vec<Change>> {
-    let port = backend.address.port();
-    let objects = [
-        json!({
-            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "backend"},
-            "spec": {"ports": [{"name": "http", "port": port}]},
-        }),
-        json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": {"name": "backend", "labels": {"kubernetes.io/service-name": "backend"}},
-            "addressType": "IPv4",
-            "ports": [{"name": "http", "port": port}],
-            "endpoints": [{"addresses": ["127.0.0.1"]}],
-        }),
-        json!({
-            "apiVersion": "headgate.dev/v1alpha1", "kind": "GatewayRoute", "metadata": {"name": "all"},
-            "spec": {"rules": [
-                {"name": "all", "backendRefs": [{"name": "backend", "port": port}]},
-                {
-                    "name": "limited",
-                    "matches": [{"path": {"value": "/limited"}}],
-                    "backendRefs": [{"name": "backend", "port": port}],
-                },
-            ]},
-        }),
-        json!({
-            "apiVersion": "headgate.dev/v1alpha1", "kind": "RateLimitPolicy", "metadata": {"name": "limited"},
-            "spec": {
-                "targetRefs": [
-                    {"group": "headgate.dev", "kind": "GatewayRoute", "name": "all", "sectionName": "limited"},
-                ],
-                "limits": [
-                    {"name": "per-ip", "requests": 1_000_000, "period": "1s", "key": [{"type": "ClientIP"}]},
-                ],
-            },
-        }),
-    ];
     let mut changes = Vec::new();
-    for object in objects {
+    for object in objects::all(backend) {
         let kind = decode::kind_of(&object).map_err(|finding| anyhow::anyhow!(finding.message))?;
         let change = decode::decode(kind, object, decode::Origin::File);
         changes.push(change.map_err(|finding| anyhow::anyhow!(finding.message))?);

@@ -20,6 +20,9 @@ pub(crate) struct Load {
     pub(crate) address: SocketAddr,
     #[arg(long, default_value = "/")]
     pub(crate) path: String,
+    /// A header that every request has, `Name: value`.
+    #[arg(long)]
+    pub(crate) header: Option<String>,
     #[arg(long, default_value_t = 64)]
     pub(crate) connections: u32,
     /// How many requests.
@@ -108,7 +111,8 @@ impl Connection {
         let tcp = TcpStream::connect(load.address).await.with_context(|| format!("connect to {}", load.address))?;
         tcp.set_nodelay(true)?;
         // What wrk sends, so that both loads are the same.
-        let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n\r\n", load.path, load.address).into_bytes();
+        let header = load.header.as_ref().map(|header| format!("{header}\r\n")).unwrap_or_default();
+        let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n{header}\r\n", load.path, load.address).into_bytes();
         Ok(Self { tcp, request, read: Vec::with_capacity(128 * 1024) })
     }
 

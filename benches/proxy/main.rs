@@ -4,6 +4,7 @@
 //! cargo bench --bench proxy                 everything, as one table
 //! cargo bench --bench proxy -- syscalls     one part
 //! cargo bench --bench proxy -- cpu --pairs 15 --seconds 5
+//! cargo bench --bench proxy -- gatekeeping  what a limit and a token add
 //! ```
 //!
 //! The same program is the backend and the load, as processes of their own, so that what is counted is the proxy alone.
@@ -15,7 +16,9 @@
 mod allocations;
 mod backend;
 mod cpu;
+mod gatekeeping;
 mod load;
+mod objects;
 mod processes;
 mod spread;
 mod syscalls;
@@ -47,6 +50,8 @@ enum Part {
     Allocations,
     /// Compare processor time per request with nginx.
     Cpu(cpu::Plan),
+    /// Compare processor time per request with and without a limit, and a token.
+    Gatekeeping(gatekeeping::Plan),
     /// Answer requests.
     #[command(hide = true)]
     Backend {
@@ -65,6 +70,7 @@ fn main() -> anyhow::Result<()> {
         Some(Part::Syscalls) => syscalls::measure()?,
         Some(Part::Allocations) => allocations::measure()?,
         Some(Part::Cpu(plan)) => cpu::measure(&plan)?,
+        Some(Part::Gatekeeping(plan)) => gatekeeping::measure(&plan)?,
         None => {
             let mut rows = syscalls::measure()?;
             rows.extend(allocations::measure()?);

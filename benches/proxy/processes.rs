@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 use tempfile::TempDir;
 
 const HEADGATE: &str = env!("CARGO_BIN_EXE_headgate");
@@ -70,6 +71,24 @@ impl Proxy {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         Self { process: Process { child: command.spawn()?, _folder: None }, address }.listening()
+    }
+
+    /// Ours, serving these objects.
+    pub(crate) fn serving(objects: &[Value]) -> anyhow::Result<Self> {
+        let (address, folder) = (free_address()?, tempfile::tempdir()?);
+        for (number, object) in objects.iter().enumerate() {
+            fs::write(folder.path().join(format!("{number}.json")), object.to_string())?;
+        }
+        let mut command = pinned(PROXY_CORE, HEADGATE.as_ref());
+        command
+            .arg("run")
+            .arg(folder.path())
+            .args(["--workers", "1", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(["--http", &address.to_string(), "--drain-timeout", "0s"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Self { process: Process { child: command.spawn()?, _folder: Some(folder) }, address }.listening()
     }
 
     /// nginx, sending everything to the backend over connections that it keeps.
@@ -157,8 +176,22 @@ pub(crate) struct Done {
 impl Load {
     /// Connects to a proxy and warms up; 64 connections.
     pub(crate) fn warm(address: SocketAddr, path: &str, requests: u32, rate: Option<u32>) -> anyhow::Result<Self> {
+        Self::warm_with(address, path, requests, rate, None)
+    }
+
+    /// The same, with a header in every request.
+    pub(crate) fn warm_with(
+        address: SocketAddr,
+        path: &str,
+        requests: u32,
+        rate: Option<u32>,
+        header: Option<&str>,
+    ) -> anyhow::Result<Self> {
         let mut command = pinned(OTHER_CORE, std::env::current_exe()?.as_os_str());
         command.args(["load", &address.to_string(), "--path", path, "--requests", &requests.to_string()]);
+        if let Some(header) = header {
+            command.args(["--header", header]);
+        }
         if let Some(rate) = rate {
             command.args(["--rate", &rate.to_string()]);
         }

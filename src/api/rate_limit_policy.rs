@@ -33,7 +33,7 @@ pub use self::{
     cel,
     status = "RateLimitPolicyStatus",
     derive = "PartialEq",
-    doc = "RateLimitPolicy bounds how many requests may pass to a GatewayRoute or one of its rules, an Ingress, a Service, or everything of an IngressClass. Of the policies that apply to a request the one on the most specific target counts, as a whole: rule, then GatewayRoute or Ingress, then Service, then IngressClass. Of two policies on the same target the older one counts; the other is not accepted, with reason Conflicted.",
+    doc = "RateLimitPolicy bounds how many requests may pass to a GatewayRoute or one of its rules, an Ingress, a Service, or, from the namespace of Headgate only, everything of an IngressClass. Of the policies that apply to a request the one on the most specific target counts, as a whole: rule, then GatewayRoute or Ingress, then Service, then IngressClass. Of two policies on the same target the older one counts; the other is not accepted, with reason Conflicted.",
     printcolumn(name = "Target", type_ = "string", json_path = ".spec.targetRefs[0].name"),
     printcolumn(
         name = "Accepted",

@@ -92,7 +92,7 @@ pub struct PolicyTargetRef {
     /// empty string for Service.
     #[schemars(length(max = 253), regex(pattern = pattern::API_GROUP))]
     pub group: String,
-    /// Kind of the target: GatewayRoute, Ingress, IngressClass or Service.
+    /// Kind of the target: GatewayRoute, Ingress or Service, or IngressClass for a policy in Headgate's own namespace.
     #[schemars(length(min = 1, max = 63), regex(pattern = pattern::KIND))]
     pub kind: String,
     /// Name of the target.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::auth::Proof;
+use crate::auth::Requirement;
 use crate::compile::{Report, State};
 use crate::source::Change;
 use crate::store::Watch;
@@ -30,10 +30,10 @@ pub(super) fn events(metrics: &Metrics, batch: &[Change]) {
 pub(super) fn table(metrics: &Metrics, table: &Table) {
     metrics.set_routes(route_labels(table));
     metrics.set_limits(limits(table));
-    let proofs = table.routes.iter().filter_map(|route| route.requirement.as_ref()?.proof.as_ref());
-    metrics.set_providers(proofs.flat_map(|proof| match proof {
-        Proof::Token(token) => token.providers.iter().map(|provider| provider.name.clone()).collect(),
-        Proof::Basic(_) => Vec::new(),
+    let requirements = table.routes.iter().filter_map(|route| route.requirement.as_deref());
+    metrics.set_providers(requirements.flat_map(|requirement| match requirement {
+        Requirement::Token(token) => token.providers.iter().map(|provider| provider.name.clone()).collect(),
+        Requirement::Basic(_) => Vec::new(),
     }));
     metrics.set_certificates(table.certificates.iter().map(|(_, certificate)| {
         let (namespace, secret) = &certificate.secret;

@@ -32,7 +32,7 @@ use crate::drain::{self, Drain, Phase, Signal};
 use crate::limit::{LocalStore, SharedStore};
 use crate::proxy::{self, Bound, Capacity, Memory};
 use crate::snapshot::{Publisher, Reader};
-use crate::source::kubernetes::SecretsWanted;
+use crate::source::kubernetes::Wanted;
 use crate::source::{Change, Kind};
 use crate::store::Store;
 use crate::table::Table;
@@ -105,7 +105,7 @@ impl App {
         mut process: Process,
         mut settings: compile::Settings,
         kinds: impl IntoIterator<Item = Kind>,
-        secrets_wanted: Option<SecretsWanted>,
+        wanted: Option<Wanted>,
     ) -> anyhow::Result<Self> {
         let inherited = Inherited::take().context("the inherited sockets are of no use")?;
         process.workers = process.workers.max(inherited.workers());
@@ -156,7 +156,7 @@ impl App {
                 metrics.clone(),
                 readiness,
                 received,
-                secrets_wanted,
+                wanted,
             )
             .watching(shared_limits_available),
             process,

@@ -12,7 +12,7 @@ use super::{measure, problem};
 use crate::compile::{self, Compiled, Report};
 use crate::drain::{Drain, Phase};
 use crate::snapshot::Publisher;
-use crate::source::kubernetes::SecretsWanted;
+use crate::source::kubernetes::Wanted;
 use crate::source::{Change, Kind, ObjectKey};
 use crate::store::{Store, Watch};
 use crate::table::Table;
@@ -22,6 +22,9 @@ use crate::telemetry::Metrics;
 const QUIET: Duration = Duration::from_millis(3);
 /// A change is never held off longer than this.
 const HOLD_OFF: Duration = Duration::from_millis(25);
+
+/// Objects that are read by their names come within this after the first compile, or are served without.
+const NAMED: Duration = Duration::from_secs(5);
 
 /// Objects that wait to be made anew for their keys.
 const KEYS_CHANGED: usize = 1024;
@@ -48,10 +51,14 @@ pub(super) struct Reconcile {
     changes: mpsc::Receiver<Vec<Change>>,
     /// Whether the store of shared limits can be asked.
     shared_limits: Option<watch::Receiver<bool>>,
-    secrets_wanted: Option<SecretsWanted>,
+    wanted: Option<Wanted>,
     key_sets: KeySets,
     /// Objects whose keys have begun or ceased to be there.
     keys_changed: mpsc::Receiver<ObjectKey>,
+    /// Objects read by their names of which the source has told how they stand; until the first table is served.
+    answered: BTreeSet<ObjectKey>,
+    /// When the first table is served whatever is still to come.
+    served_by: Option<Instant>,
     /// What is dirty and not compiled yet.
     dirty: BTreeSet<ObjectKey>,
     batches: u64,
@@ -68,7 +75,7 @@ impl Reconcile {
         metrics: Metrics,
         readiness: watch::Sender<Readiness>,
         changes: mpsc::Receiver<Vec<Change>>,
-        secrets_wanted: Option<SecretsWanted>,
+        wanted: Option<Wanted>,
     ) -> Self {
         let (keys_told, keys_changed) = mpsc::channel(KEYS_CHANGED);
         let reconcile = Self {
@@ -82,8 +89,10 @@ impl Reconcile {
             metrics,
             readiness,
             changes,
-            secrets_wanted,
+            wanted,
             shared_limits: None,
+            answered: BTreeSet::new(),
+            served_by: None,
             dirty: BTreeSet::new(),
             batches: 0,
             checks: Checks::default(),
@@ -112,6 +121,7 @@ impl Reconcile {
                 },
                 available = changed(&mut self.shared_limits) => self.shared_limits_are(available),
                 Some(object) = self.keys_changed.recv() => self.take_keys(object),
+                () = reached(self.served_by) => self.serve(),
                 () = drain.reached(Phase::Ended) => return Ok(()),
             }
         }
@@ -144,11 +154,39 @@ impl Reconcile {
         if mattered || !published {
             self.compile(began);
         }
+        self.serve();
+    }
+
+    /// Says that what is compiled is served. The first time that waits for the objects that it refers to by their names,
+    /// which nobody could ask for before: whoever served without would answer wrongly for their routes.
+    fn serve(&mut self) {
+        if !self.readiness.borrow().published {
+            let missing = self.missing();
+            if !missing.is_empty() {
+                let deadline = *self.served_by.get_or_insert_with(|| Instant::now() + NAMED);
+                let waiting = format!("waiting for: {}", missing.join(", "));
+                if Instant::now() < deadline {
+                    return self.readiness.send_modify(|readiness| readiness.waiting = waiting);
+                }
+                tracing::warn!("serving, and still {waiting}");
+            }
+        }
+        self.served_by = None;
+        self.answered.clear();
         let batches = self.batches;
         self.readiness.send_modify(|readiness| {
             readiness.published = true;
             readiness.batches = batches;
         });
+    }
+
+    /// What was asked for by its name and has not been told of.
+    fn missing(&self) -> Vec<String> {
+        if self.wanted.is_none() {
+            return Vec::new();
+        }
+        let wanted = self.compiled.referenced_values();
+        wanted.difference(&self.answered).map(ToString::to_string).collect()
     }
 
     /// An object is made anew for keys that have begun or ceased to be there, and so are others that wait for the same.
@@ -172,12 +210,19 @@ impl Reconcile {
     fn apply(&mut self, batch: Vec<Change>) -> bool {
         self.batches += 1;
         measure::events(&self.metrics, &batch);
+        if !self.readiness.borrow().published {
+            self.answered.extend(batch.iter().filter_map(|change| match change {
+                Change::Upsert(object, _) => Some(object.key()),
+                Change::Invalid(key, ..) | Change::Delete(key) => Some(key.clone()),
+                Change::Replace(..) | Change::Synced(_) | Change::Unavailable(..) | Change::Place(..) => None,
+            }));
+        }
         let mattered = self.store.apply_all(batch);
         let (slices, rest): (BTreeSet<_>, BTreeSet<_>) =
             self.store.take_dirty().into_iter().partition(|key| key.kind == Kind::EndpointSlice);
         self.dirty.extend(rest);
         // Before the first table there is no cluster; the first compile sees all slices.
-        if !slices.is_empty() && self.readiness.borrow().published {
+        if !slices.is_empty() && self.compiled.table.generation > 0 {
             for (cluster, endpoints) in self.compiled.endpoints_changed(&self.store, &slices) {
                 cluster.publish(endpoints);
             }
@@ -212,7 +257,7 @@ impl Reconcile {
         self.checks.follow(&new_table);
         self.metrics.set_applied(new_table.generation, took, began.elapsed());
         self.key_sets.settle(self.compiled.key_sets());
-        self.want_secrets();
+        self.want();
     }
 
     /// Publishes the report, if there is anything new in it.
@@ -225,11 +270,11 @@ impl Reconcile {
         }
     }
 
-    /// Asks for Secrets that something has begun to refer to, and lets go of those that nothing refers to any more.
-    fn want_secrets(&mut self) {
-        let Some(source) = &self.secrets_wanted else { return };
+    /// Asks for Secrets and ConfigMaps that something has begun to refer to, and lets go of those that nothing refers to any more.
+    fn want(&mut self) {
+        let Some(source) = &self.wanted else { return };
         let values = self.compiled.referenced_values();
-        let asked = self.store.retain_secrets(self.compiled.referenced_secrets(), values.clone());
+        let asked = self.store.retain(self.compiled.referenced(), values.clone());
         // After the store has been told that these are to be kept.
         source.values.send_if_modified(|known| {
             let differs = *known != values;
@@ -253,6 +298,14 @@ impl Reconcile {
             .map(|(kind, _)| kind.as_str())
             .collect();
         format!("waiting for the first list of: {}", pending.join(", "))
+    }
+}
+
+/// Waits until it is time, if it ever is.
+async fn reached(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -26,8 +26,8 @@ pub struct KeySet {
 pub enum Origin {
     /// A Secret: it may hold a key that both sides have.
     Secret,
-    /// What anybody may read who reads the route.
-    Inline,
+    /// The route itself, or a ConfigMap: many may read it.
+    Public,
     /// The issuer's own address, which anybody may ask: what cannot be used is passed over, for it may be for others.
     Remote,
 }
@@ -106,7 +106,7 @@ impl KeySet {
         for (index, key) in found.into_iter().enumerate() {
             let number = index + 1;
             match key {
-                Ok(key) if key.key_type == KeyType::Hmac && origin == Origin::Inline => {
+                Ok(key) if key.key_type == KeyType::Hmac && origin == Origin::Public => {
                     return Err(KeySetError::PublicSecret(number));
                 }
                 Ok(key) if key.key_type == KeyType::Hmac && origin == Origin::Remote => {}

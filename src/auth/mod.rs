@@ -13,6 +13,7 @@ mod algorithm;
 mod basic;
 mod cache;
 mod claims;
+mod explain;
 mod extract;
 mod json;
 mod key;
@@ -28,10 +29,11 @@ pub use cache::TokenCache;
 pub use claims::Claims;
 pub use extract::{Found, Place, Sources};
 pub use key::KeyFault;
+pub(crate) use key_set::{Fingerprint, fingerprint};
 pub use key_set::{KeySet, KeySetError, Origin};
 pub use provider::{ClaimHeader, KeySource, Provider, Refusal, TokenRules, Verified};
 pub use remote::{RemoteKeys, RemoteSettings};
-pub use requirement::{Lack, Proof, RequiredClaim, Requirement, Reserved, TokenRequirement};
+pub use requirement::{Lack, RequiredClaim, Requirement, Reserved, TokenRequirement};
 pub use token::MAX_TOKEN;
 
 #[cfg(test)]

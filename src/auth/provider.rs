@@ -30,7 +30,7 @@ pub struct Provider {
     pub claim_headers: Box<[ClaimHeader]>,
     /// Whether the backend gets the token itself.
     pub forward_token: bool,
-    fingerprint: Fingerprint,
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// What a token must be beside signed.

@@ -11,18 +11,9 @@ use super::claims::Claims;
 use super::provider::Provider;
 use crate::filter::Title;
 
-/// What a route asks to know of who is asking.
+/// What a client must prove of itself, and how.
 #[derive(Debug)]
-pub struct Requirement {
-    /// Headers that speak of who is asking. A client's own are dropped, whether it proves who it is or not.
-    pub reserved: Reserved,
-    /// What it must prove; nothing where other rules of the same object ask and this one does not.
-    pub proof: Option<Proof>,
-}
-
-/// What a client must prove, and how.
-#[derive(Debug)]
-pub enum Proof {
+pub enum Requirement {
     /// With a token.
     Token(TokenRequirement),
     /// With name and password.
@@ -148,6 +139,11 @@ impl Reserved {
         }
     }
 
+    /// Their names.
+    pub fn iter(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -166,7 +162,7 @@ fn fold(name: &HeaderName) -> HeaderName {
 
 // === impl Display ===
 
-impl fmt::Display for Proof {
+impl fmt::Display for Requirement {
     /// `jwt: a token of shop/shop/main, with scope orders.read`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

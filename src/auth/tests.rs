@@ -92,22 +92,22 @@ fn a_set_is_read_in_the_forms_it_comes_in() {
     let private = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n-----END PRIVATE KEY-----\n";
     let many = json!({"keys": vec![ed.clone(); 101]}).to_string();
     for (text, algorithm, origin, is_good) in [
-        (json!({"keys": [ed]}).to_string(), EdDSA, Origin::Inline, true),
+        (json!({"keys": [ed]}).to_string(), EdDSA, Origin::Public, true),
         (ed.to_string(), EdDSA, Origin::Secret, true),
         (format!("\n {ed}"), EdDSA, Origin::Secret, true),
-        (pem.to_owned(), EdDSA, Origin::Inline, true),
+        (pem.to_owned(), EdDSA, Origin::Public, true),
         (format!("# The key\n{pem}{pem}"), EdDSA, Origin::Remote, true),
-        (pem.to_owned(), RS256, Origin::Inline, false),
+        (pem.to_owned(), RS256, Origin::Public, false),
         (format!("{pem}{private}"), EdDSA, Origin::Secret, false),
         ("x".repeat(32), HS256, Origin::Secret, true),
         ("x".repeat(31), HS256, Origin::Secret, false),
         ("x".repeat(32), EdDSA, Origin::Secret, false),
-        ("x".repeat(32), HS256, Origin::Inline, false),
+        ("x".repeat(32), HS256, Origin::Public, false),
         ("x".repeat(32), HS256, Origin::Remote, false),
         // A public key that would be taken for a secret.
         (pem.to_owned(), HS256, Origin::Secret, false),
         (oct.to_string(), HS256, Origin::Secret, true),
-        (oct.to_string(), HS256, Origin::Inline, false),
+        (oct.to_string(), HS256, Origin::Public, false),
         (oct.to_string(), HS256, Origin::Remote, false),
         (json!({"keys": []}).to_string(), EdDSA, Origin::Secret, false),
         (json!({"keys": {}}).to_string(), EdDSA, Origin::Secret, false),

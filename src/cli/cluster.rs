@@ -30,6 +30,10 @@ pub(super) struct Cluster {
     /// Watch the objects of this namespace only [default: all].
     #[arg(long, value_name = "NAMESPACE", env = "HEADGATE_WATCH_NAMESPACE")]
     pub(super) watch_namespace: Option<String>,
+    /// Headgate's own namespace: the leader's Lease is there, and policies on an IngressClass count only from there
+    /// [default: the pod's; for checking, any].
+    #[arg(long, value_name = "NAMESPACE", env = "HEADGATE_LEASE_NAMESPACE")]
+    pub(super) lease_namespace: Option<String>,
 }
 
 impl Cluster {
@@ -58,21 +62,20 @@ impl Cluster {
         kubernetes::Settings { namespace: self.watch_namespace.clone(), ..kubernetes::Settings::default() }
     }
 
-    /// How to compile what it declares.
-    pub(super) fn settings(&self) -> anyhow::Result<compile::Settings> {
-        Ok(compile::Settings {
-            class: ClassSelection::cluster(&self.ingress_class),
-            backend_tls: trust::backends()?,
-            externals: Externals::default(),
-        })
+    /// How to compile what it declares, for a Headgate that runs in this namespace.
+    pub(super) fn settings(&self, home: Option<&str>) -> anyhow::Result<compile::Settings> {
+        let mut class = ClassSelection::cluster(&self.ingress_class);
+        // Where only one namespace is watched, nothing else is served, and a policy there bounds only its own.
+        class.home = self.watch_namespace.as_deref().or(home).map(str::to_owned);
+        Ok(compile::Settings { class, backend_tls: trust::backends()?, externals: Externals::default() })
     }
 
     /// What it declares comes to now.
     pub(super) async fn compile_once(&self) -> anyhow::Result<Compiled> {
         let client = Client::try_from(self.config().await?).context("the cluster cannot be spoken to")?;
         let (sender, mut changes) = mpsc::channel(16);
-        let (_wanted, asked) = kubernetes::secrets(1);
-        let mut store = Store::awaiting(Kind::ALL);
+        let (_wanted, asked) = kubernetes::wanted(1);
+        let mut store = Store::awaiting(Kind::LISTED);
         let watching = kubernetes::run(client.clone(), self.watching(), sender, asked);
         let listed = async {
             while !store.is_synced() {
@@ -86,13 +89,13 @@ impl Cluster {
         }
         anyhow::ensure!(store.is_synced(), "the cluster could not be listed: {}", unavailable(&store));
         let dirty = store.take_dirty();
-        let mut settings = self.settings()?;
+        let mut settings = self.settings(self.lease_namespace.as_deref())?;
         // Whoever serves it may say where Redis is; what is declared is no less right without.
         settings.externals.shared_limits = Some(Arc::new(Presumed));
         let compiled = compile::compile(&store, &settings, Compiled::empty(), &dirty);
-        // Secrets of other types than a certificate's are read once it is known which.
+        // ConfigMaps, and Secrets of other types than a certificate's, are read once it is known which.
         for key in compiled.referenced_values() {
-            if let Some(change) = kubernetes::secret(&client, &key).await {
+            if let Some(change) = kubernetes::named(&client, &key).await {
                 store.apply(change);
             }
         }

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What is asked of RBAC: group, resource, verbs.
 const READ: &[&str] = &["list", "watch"];
-const ACCESS: [(&str, &str, &str, &[&str]); 12] = [
+const ACCESS: [(&str, &str, &str, &[&str]); 13] = [
     ("networking.k8s.io", "ingresses", "", READ),
     ("networking.k8s.io", "ingressclasses", "", READ),
     ("headgate.dev", "gatewayroutes", "", READ),
@@ -39,6 +39,7 @@ const ACCESS: [(&str, &str, &str, &[&str]); 12] = [
     ("", "services", "", READ),
     ("discovery.k8s.io", "endpointslices", "", READ),
     ("", "secrets", "", &["get", "list", "watch"]),
+    ("", "configmaps", "", &["get", "list", "watch"]),
     ("networking.k8s.io", "ingresses", "status", &["patch"]),
     ("headgate.dev", "gatewayroutes", "status", &["patch"]),
     ("headgate.dev", "ratelimitpolicies", "status", &["patch"]),

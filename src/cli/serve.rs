@@ -34,9 +34,6 @@ pub(super) struct Serve {
     /// Write this IP address or hostname into the status of Ingresses; may be given several times.
     #[arg(long, value_name = "ADDRESS", env = "HEADGATE_PUBLISH_ADDRESS", value_delimiter = ',')]
     publish_address: Vec<Address>,
-    /// The namespace of the leader's Lease [default: the pod's].
-    #[arg(long, value_name = "NAMESPACE", env = "HEADGATE_LEASE_NAMESPACE")]
-    lease_namespace: Option<String>,
     #[command(flatten)]
     serving: Serving,
 }
@@ -50,10 +47,11 @@ impl Serve {
 
     async fn serve(&self) -> anyhow::Result<()> {
         let config = self.cluster.config().await?;
-        let lease_namespace = self.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let home = self.cluster.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let client = Client::try_from(config).context("the cluster cannot be spoken to")?;
-        let (wanted, asked) = kubernetes::secrets(WANTED);
-        let app = App::build(self.serving.process(true)?, self.cluster.settings()?, Kind::ALL, Some(wanted)).await?;
+        let (wanted, asked) = kubernetes::wanted(WANTED);
+        let settings = self.cluster.settings(Some(&home))?;
+        let app = App::build(self.serving.process(true)?, settings, Kind::LISTED, Some(wanted)).await?;
         let changes = app.changes();
         let mut running = app.spawn();
         tracing::info!(
@@ -70,7 +68,7 @@ impl Serve {
             Err(anyhow!("nothing takes what the cluster declares any more"))
         });
 
-        let candidate = leader::Settings::new(lease_namespace, &self.cluster.ingress_class);
+        let candidate = leader::Settings::new(home, &self.cluster.ingress_class);
         let mut settings = status::Settings::new(&self.cluster.ingress_class, candidate.identity.clone());
         settings.namespace = self.cluster.watch_namespace.clone();
         settings.publish = self.publish();

@@ -49,8 +49,8 @@ pub(super) struct Serving {
     #[arg(long, value_name = "TIME", env = "HEADGATE_DRAIN_TIMEOUT", value_parser = config::duration, default_value = "60s")]
     pub(super) drain_timeout: Duration,
     /// What to log of each request: off, json, combined, nginx or text:TEMPLATE, with any of file=PATH, status=5xx,
-    /// min-duration=500ms, sample=1% and query=keep|redact|drop, separated by commas [default: json for serve, off for
-    /// run and demo].
+    /// min-duration=500ms, sample=1%, query=keep|redact|drop and jwt-sub=keep|drop, separated by commas [default: json
+    /// for serve, off for run and demo].
     #[arg(long, value_name = "WHAT", env = "HEADGATE_ACCESS_LOG")]
     pub(super) access_log: Option<access_log::Setting>,
     /// Where to export traces by OTLP, http://collector:4318 say; OpenTelemetry's own variables (OTEL_…) say the rest, and

@@ -6,7 +6,7 @@ use http::StatusCode;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::cluster::{ClusterKey, GroupKey, Protocol, TlsName};
+use super::cluster::{ClusterKey, GroupKey, Protocol, Terms, TlsName};
 use super::code::Code;
 use super::endpoint::ServiceKey;
 use super::lookup::Lookup;
@@ -45,8 +45,8 @@ pub(super) enum Speak {
     AsDeclared,
     Http1,
     H2c,
-    /// With this name in the certificate, or else the Service's own.
-    Tls(Option<TlsName>),
+    /// With this name in the certificate, or else the Service's own; on these terms, or else the default ones.
+    Tls(Option<TlsName>, Option<Terms>),
 }
 
 /// How endpoints are chosen, and what is done about those in trouble.
@@ -105,12 +105,12 @@ pub(super) fn resolve(lookup: &mut Lookup<'_>, reference: BackendRef<'_>, proble
     let protocol = match speak {
         Speak::Http1 => Some(Protocol::Http1),
         Speak::H2c => Some(Protocol::H2c),
-        Speak::Tls(Some(name)) => Some(Protocol::Tls(name)),
-        Speak::Tls(None) => own_name(&key),
+        Speak::Tls(Some(name), terms) => Some(Protocol::Tls(name, terms)),
+        Speak::Tls(None, terms) => own_name(&key).map(|name| Protocol::Tls(name, terms)),
         Speak::AsDeclared => match declared.app_protocol.as_deref() {
             None | Some("http" | "kubernetes.io/ws") => Some(Protocol::Http1),
             Some("kubernetes.io/h2c" | "h2c" | "grpc") => Some(Protocol::H2c),
-            Some("https" | "kubernetes.io/wss") => own_name(&key),
+            Some("https" | "kubernetes.io/wss") => own_name(&key).map(|name| Protocol::Tls(name, None)),
             Some(other) => {
                 let what = format!("port {number} of {key} has appProtocol \"{other}\"; HTTP/1.1 is spoken");
                 let remedy = "known are http, https, grpc, kubernetes.io/h2c, kubernetes.io/ws and kubernetes.io/wss";
@@ -143,9 +143,9 @@ fn with_secret(policy: &Policy, service: &Service) -> Policy {
     Policy { session_secret: Some(Secret::new(&format!("session {text}"))), ..policy.clone() }
 }
 
-/// TLS with the name that a Service's certificate is expected to have when nothing else is said.
-fn own_name(service: &ObjectKey) -> Option<Protocol> {
-    TlsName::parse(&format!("{}.{}.svc", service.name, service.namespace)).map(Protocol::Tls)
+/// The name that a Service's certificate is expected to have when nothing else is said.
+fn own_name(service: &ObjectKey) -> Option<TlsName> {
+    TlsName::parse(&format!("{}.{}.svc", service.name, service.namespace))
 }
 
 fn is_tcp(port: &ServicePort) -> bool {

@@ -7,8 +7,9 @@ use super::code::Code;
 use super::lowered::{Lowered, TlsClaim};
 use super::objects::Objects;
 use super::report::Problem;
+use crate::auth::Fingerprint;
 use crate::source::ObjectKey;
-use crate::table::{Certificate, Certificates, HostKey, Precedence};
+use crate::table::{Certificate, Certificates, ClientValidation, HostKey, Precedence};
 
 /// The certificate of every host that some object claims one for.
 #[derive(Debug, Default)]
@@ -19,7 +20,9 @@ pub(super) struct TlsHosts {
 #[derive(Debug, Default)]
 struct TlsHost {
     certificate: Option<Arc<Certificate>>,
-    losses: BTreeMap<ObjectKey, Problem>,
+    /// What is asked of clients.
+    validation: Option<Arc<ClientValidation>>,
+    losses: BTreeMap<ObjectKey, Vec<Problem>>,
 }
 
 impl TlsHosts {
@@ -37,10 +40,11 @@ impl TlsHosts {
                 (None, None) => false,
                 (Some(_), None) | (None, Some(_)) => true,
             };
+            changed |= id(before.validation.as_ref()) != id(now.validation.as_ref());
             if before.losses != now.losses {
                 told.extend(before.losses.into_keys().chain(now.losses.keys().cloned()));
             }
-            if now.certificate.is_some() || !now.losses.is_empty() {
+            if now.certificate.is_some() || now.validation.is_some() || !now.losses.is_empty() {
                 self.hosts.insert(host.clone(), now);
             }
         }
@@ -52,46 +56,76 @@ impl TlsHosts {
         // Each host has one certificate by now, so there is nothing left for an order to settle.
         let rank = Precedence { created: 0, kind: 0, namespace: "".into(), name: "".into(), rule: 0, index: 0 };
         let chosen = |(host, tls): (&HostKey, &TlsHost)| Some((host.clone(), rank.clone(), tls.certificate.clone()?));
-        Certificates::new(self.hosts.iter().filter_map(chosen))
+        let unserved = |(host, tls): (&HostKey, &TlsHost)| Some((host.clone(), tls.validation.clone()?));
+        let without = self.hosts.iter().filter(|(_, tls)| tls.certificate.is_none());
+        Certificates::new(self.hosts.iter().filter_map(chosen)).unserved(without.filter_map(unserved))
     }
 
     /// What an object is told about a host.
-    pub(super) fn loss(&self, host: &HostKey, object: &ObjectKey) -> Option<&Problem> {
-        self.hosts.get(host)?.losses.get(object)
+    pub(super) fn losses(&self, host: &HostKey, object: &ObjectKey) -> &[Problem] {
+        self.hosts.get(host).and_then(|host| host.losses.get(object)).map(Vec::as_slice).unwrap_or_default()
     }
 }
 
 /// The oldest claim whose certificate can be used gives the certificate; an unusable one does not take the host down.
-/// The version of TLS is the strictest that any claim asks for: nobody's wish is undercut by another's certificate.
+/// The version of TLS is the strictest that any claim asks for, and clients are asked for certificates as soon as one
+/// claim wants them: nobody's wish is undercut by another's certificate. Of two that want different ones the older has
+/// its way, also when it lets nobody in because its authorities cannot be used, and the rules of the other let nobody in.
 fn choose(host: &HostKey, mut claims: Vec<(&Lowered, &TlsClaim)>) -> TlsHost {
     claims.sort_by(|(a, _), (b, _)| a.rank.cmp(&b.rank));
     let min_version = claims.iter().filter_map(|(_, claim)| claim.min_version).max();
-    let mut usable = claims.iter().filter_map(|(lowered, claim)| Some((lowered, claim, claim.certificate.as_ref()?)));
-    let Some((winner, _, (winning, certificate))) = usable.next() else { return TlsHost::default() };
-    let losses = usable
-        .filter(|(_, _, (secret, _))| secret != winning)
-        .map(|(lowered, claim, (secret, _))| {
-            let what = format!("{host} has the certificate in {winning}, which {} names", winner.object);
-            let remedy = format!("use the same Secret in both, or take {host} out of one; {secret} is not shown");
-            (lowered.object.clone(), Problem::new(Code::CertificateTaken, &*claim.field, what, remedy))
-        })
-        .collect();
-    let certificate = match min_version {
-        Some(min_version) if min_version != certificate.min_version => {
-            let Certificate { key, min_version: _, secret, names, not_after } = &**certificate;
-            Arc::new(Certificate {
-                key: key.clone(),
-                min_version,
-                secret: secret.clone(),
-                names: names.clone(),
-                not_after: *not_after,
-            })
+    let usable = || claims.iter().filter_map(|(lowered, claim)| Some((lowered, claim, claim.certificate.as_ref()?)));
+    let wishes = || claims.iter().filter_map(|(lowered, claim)| Some((lowered, claim, claim.validation.as_ref()?)));
+    let mut losses: BTreeMap<ObjectKey, Vec<Problem>> = BTreeMap::new();
+    let validation = wishes().next().map(|(_, _, validation)| validation.clone());
+    if let Some((first, _, validation)) = wishes().next() {
+        for (lowered, _, _) in wishes().filter(|(_, _, other)| other.id != validation.id && !other.is_closed()) {
+            let what = format!("clients of {host} are asked for certificates as {} says: {validation}", first.object);
+            let remedy = format!("say the same in both, or take {host} out of one; these rules let nobody in");
+            let problem = Problem::new(Code::ValidationTaken, "spec.tls.clientValidation", what, remedy);
+            losses.entry(lowered.object.clone()).or_default().push(problem);
         }
-        Some(_) | None => certificate.clone(),
+    }
+    let Some((winner, _, (winning, certificate))) = usable().next() else {
+        return TlsHost { certificate: None, validation, losses };
     };
-    TlsHost { certificate: Some(certificate), losses }
+    for (lowered, claim, (secret, _)) in usable().filter(|(_, _, (secret, _))| secret != winning) {
+        let what = format!("{host} has the certificate in {winning}, which {} names", winner.object);
+        let remedy = format!("use the same Secret in both, or take {host} out of one; {secret} is not shown");
+        let problem = Problem::new(Code::CertificateTaken, &*claim.field, what, remedy);
+        losses.entry(lowered.object.clone()).or_default().push(problem);
+    }
+    let min_version = min_version.unwrap_or(certificate.min_version);
+    let client = match validation.as_ref().map(|wish| wish.handshake(&certificate.key, min_version)) {
+        Some(Ok(client)) => Some(client),
+        None => None,
+        // Without the handshake that is asked for there is none.
+        Some(Err(_)) => return TlsHost { certificate: None, validation, losses },
+    };
+    if client.is_none() && min_version == certificate.min_version {
+        return TlsHost { certificate: Some(certificate.clone()), validation, losses };
+    }
+    let Certificate { key, min_version: _, client: _, secret, names, not_after } = &**certificate;
+    let certificate = Certificate {
+        key: key.clone(),
+        min_version,
+        client,
+        secret: secret.clone(),
+        names: names.clone(),
+        not_after: *not_after,
+    };
+    TlsHost { certificate: Some(Arc::new(certificate)), validation, losses }
 }
 
 fn same(a: &Certificate, b: &Certificate) -> bool {
-    a.min_version == b.min_version && a.secret == b.secret && Arc::ptr_eq(&a.key, &b.key)
+    let validation =
+        |certificate: &Certificate| certificate.client.as_ref().map(|client| client.validation.to_string());
+    a.min_version == b.min_version
+        && a.secret == b.secret
+        && Arc::ptr_eq(&a.key, &b.key)
+        && validation(a) == validation(b)
+}
+
+fn id(validation: Option<&Arc<ClientValidation>>) -> Option<Fingerprint> {
+    validation.map(|validation| validation.id)
 }

@@ -29,6 +29,9 @@ pub struct ClassSelection {
     pub controller: String,
     /// Without a cluster: objects without a class are ours, and no IngressClass object is needed.
     pub standalone: bool,
+    /// The one namespace whose policies may bound everything of the class. Every one may where there is none: without a
+    /// cluster nobody else writes objects, and who only checks them need not know where they are served from.
+    pub home: Option<String>,
 }
 
 /// Whose an object is.
@@ -43,7 +46,12 @@ pub(super) enum Owner {
 impl ClassSelection {
     /// The selection in a cluster.
     pub fn cluster(name: impl Into<String>) -> Self {
-        Self { name: name.into(), controller: CONTROLLER.to_owned(), standalone: false }
+        Self { name: name.into(), controller: CONTROLLER.to_owned(), standalone: false, home: None }
+    }
+
+    /// The same, with policies on the class from this namespace only.
+    pub fn at_home_in(self, namespace: impl Into<String>) -> Self {
+        Self { home: Some(namespace.into()), ..self }
     }
 
     /// The selection for a folder of files.
@@ -111,6 +119,11 @@ impl ClassSelection {
             None if self.standalone => Owner::Us,
             None => Owner::Other,
         }
+    }
+
+    /// The namespace that policies on the class must come from, if it is not this one.
+    pub(super) fn home_elsewhere(&self, namespace: &str) -> Option<&str> {
+        self.home.as_deref().filter(|home| *home != namespace)
     }
 
     /// Without a cluster there is nobody else to serve an object of another class: it is told that nobody does.

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use rustls::pki_types::ServerName;
 
 use super::endpoint::{self, ServiceKey, Slices};
 use super::report::Problem;
+use crate::auth::{Fingerprint, fingerprint};
 use crate::slot::Slots;
 use crate::source::ObjectKey;
 use crate::store::Store;
@@ -21,13 +23,21 @@ use crate::upstream::{
 pub(super) enum Protocol {
     Http1,
     H2c,
-    /// With the name that the certificate must be valid for.
-    Tls(TlsName),
+    /// With the name that the certificate must be valid for, and the terms where they are not the default.
+    Tls(TlsName, Option<Terms>),
 }
 
 /// A name that is asked for in TLS; lower-case, so that equal names are ordered as equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct TlsName(ServerName<'static>);
+
+/// Whom TLS trusts and what it shows. Clusters on different terms share neither endpoints nor connections.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    id: Fingerprint,
+    config: Arc<rustls::ClientConfig>,
+    words: Arc<str>,
+}
 
 /// Clusters of one group have the same endpoints.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -146,9 +156,11 @@ impl Clusters {
         let transport = match &group_key.protocol {
             Protocol::Http1 => Transport::Http1,
             Protocol::H2c => Transport::H2c,
-            Protocol::Tls(name) => {
-                Transport::Tls(Arc::new(TlsTransport { config: backend_tls.clone(), server_name: name.0.clone() }))
-            }
+            Protocol::Tls(name, terms) => Transport::Tls(Arc::new(TlsTransport {
+                config: terms.as_ref().map_or(backend_tls, |terms| &terms.config).clone(),
+                server_name: name.0.clone(),
+                terms: terms.as_ref().map(|terms| terms.words.clone()),
+            })),
         };
         let name: Arc<str> = format!("{service}:{port}").into();
         let tally = self.tallies.entry(name.clone()).or_default().clone();
@@ -277,6 +289,40 @@ impl PartialOrd for TlsName {
     }
 }
 
+impl Terms {
+    /// Terms that are the same for the same `parts`, and in these words.
+    pub(super) fn new(parts: &[&[u8]], config: rustls::ClientConfig, words: &str) -> Self {
+        Self { id: fingerprint(parts), config: Arc::new(config), words: words.into() }
+    }
+}
+
+impl PartialEq for Terms {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Terms {}
+
+impl Hash for Terms {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
+    }
+}
+
+impl Ord for Terms {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.id.cmp(&other.id)
+    }
+}
+
+impl PartialOrd for Terms {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+#[expect(clippy::mutable_key_type, reason = "what may change in terms is no part of their order")]
 fn groups_of<'g>(
     groups: &'g mut BTreeMap<GroupKey, Group>,
     service: &ServiceKey,

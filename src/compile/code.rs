@@ -122,6 +122,14 @@ codes! {
     CertificateTaken = "HG1305", Warning, HostnameConflict, "host has another certificate";
     /// The Secret has become unusable, and what it held before is still served.
     StaleCertificate = "HG1306", Error, InvalidCertificate, "an earlier certificate is still served";
+    /// There is nothing where the certificates of authorities ought to be.
+    AuthoritiesNotFound = "HG1307", Error, InvalidCaCertificate, "authorities do not exist";
+    /// The certificates of authorities cannot be read.
+    InvalidAuthorities = "HG1308", Error, InvalidCaCertificate, "authorities cannot be used";
+    /// Some of the authorities cannot be used; the others are.
+    UnusableAuthority = "HG1309", Warning, InvalidCaCertificate, "some authorities cannot be used";
+    /// An older object asks for other certificates of the host's clients.
+    ValidationTaken = "HG1310", Error, HostnameConflict, "host has another client validation";
 
     // What a rule does.
     /// A filter that cannot be applied.
@@ -182,6 +190,8 @@ codes! {
     NoSharedStore = "HG1504", Error, Invalid, "no Redis is configured";
     /// A rule whose policy cannot be enforced; it is not served as if it had no limits.
     PolicyRefused = "HG1505", Error, Invalid, "limits of the rule cannot be enforced";
+    /// A policy that would bound every namespace's requests comes from a namespace that may not.
+    ClassNotPermitted = "HG1506", Error, Invalid, "policy may not limit the whole class";
 
     // Endpoints.
     /// Endpoints given by name and not by address.
@@ -233,6 +243,8 @@ pub enum Reason {
     CertificateNotFound,
     /// A certificate's Secret cannot be used.
     InvalidCertificate,
+    /// Certificates of authorities are not there, or cannot be used.
+    InvalidCaCertificate,
     /// The keys of an issuer are not there, or cannot be used.
     JwksUnavailable,
     /// A Secret does not exist, or lacks what is wanted of it.
@@ -268,6 +280,7 @@ impl Reason {
             Self::InvalidKind => "InvalidKind",
             Self::CertificateNotFound => "CertificateNotFound",
             Self::InvalidCertificate => "InvalidCertificate",
+            Self::InvalidCaCertificate => "InvalidCACertificate",
             Self::JwksUnavailable => "JWKSUnavailable",
             Self::SecretNotFound => "SecretNotFound",
             Self::InvalidSecret => "InvalidSecret",
@@ -300,6 +313,7 @@ impl Reason {
             | Self::InvalidKind
             | Self::CertificateNotFound
             | Self::InvalidCertificate
+            | Self::InvalidCaCertificate
             | Self::JwksUnavailable
             | Self::SecretNotFound
             | Self::InvalidSecret

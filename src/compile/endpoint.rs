@@ -176,6 +176,7 @@ fn slice_of<'s>(store: &'s Store, key: &ObjectKey) -> Option<&'s EndpointSlice> 
         | Object::RateLimitPolicy(_)
         | Object::Service(_)
         | Object::Secret(_)
+        | Object::ConfigMap(_)
         | Object::ReferenceGrant(_) => None,
     }
 }

@@ -10,6 +10,7 @@ mod mirrors;
 mod parameters;
 mod resilience;
 mod rule;
+mod scope;
 mod session;
 mod tls;
 mod trust;
@@ -29,11 +30,12 @@ use super::report::Problem;
 use crate::api::GatewayRoute;
 use crate::api::gateway_route::{GatewayRouteSpec, Tls};
 use crate::source::ObjectKey;
-use crate::table::{HostKey, Listeners};
+use crate::table::{ClientValidation, HostKey, Listeners};
 
-use self::identity::{Providers, Scope};
+use self::identity::Providers;
 use self::matches::RuleMatch;
 pub(super) use self::parameters::Parameters;
+use self::scope::Scope;
 
 /// What holds for every rule of a route.
 #[derive(Clone, Copy, Debug)]
@@ -63,31 +65,39 @@ pub(super) fn lower(
     let common =
         Common { listeners: self::listeners(listeners, https_redirect, &mut lowered.problems), https_redirect };
     let hosts = hosts(hostnames, &mut lowered.problems);
+    let mut validation = Ok(None);
     if let Some(Tls { certificate_refs, min_version, http_redirect: _, client_validation }) = tls {
-        if client_validation.is_some() {
-            lowered.problems.push(unsupported::field("spec.tls.clientValidation"));
-        }
-        tls::claim(&mut lowered, keyring, &mut lookup, &hosts, certificate_refs, *min_version);
+        let mut scope = Scope { settings, keyring, lookup: &mut lookup, lowered: &mut lowered };
+        validation = tls::validation(&mut scope, client_validation.as_ref());
+        let asked = validation.clone().unwrap_or_else(|()| Some(Arc::new(ClientValidation::closed())));
+        scope.lowered.problems.extend(asked.as_ref().and_then(|asked| tls::unreachable(asked, common.listeners)));
+        tls::claim(&mut scope, &hosts, certificate_refs, *min_version, asked.as_ref());
     }
 
     // What is wrong with the object as a whole spoils every rule: none of it may be served as if it said less.
-    let spoilt = lowered.problems.iter().any(spoils);
+    let spoilt = validation.is_err() || lowered.problems.iter().any(spoils);
+    let validation = validation.unwrap_or_default();
     let mut scope = Scope { settings, keyring, lookup: &mut lookup, lowered: &mut lowered };
     let mut providers = Providers::lower(&mut scope, jwt_providers, rules);
     // A rule that uses none of them is served whatever is wrong with them.
+    if validation.is_some() {
+        providers.reserve_certificate_headers();
+    }
     let untold = providers.problems.drain(..).filter(|problem| !findings.tell(problem, "spec.jwtProviders"));
     lowered.problems.extend(untold);
     let mut names = BTreeSet::new();
     let mut claims: Vec<Claim> = Vec::new();
     for (index, rule) in rules.iter().enumerate() {
-        let mut of_rule = rule::lower(&mut lookup, key, index, rule, common);
-        let field = format!("spec.rules[{index}]");
         let mut scope = Scope { settings, keyring, lookup: &mut lookup, lowered: &mut lowered };
+        let mut of_rule = rule::lower(&mut scope, key, index, rule, common);
+        of_rule.draft.access.client_validation.clone_from(&validation);
+        let field = format!("spec.rules[{index}]");
         let (jwt, basic) = (rule.jwt.as_ref(), rule.basic_auth.as_ref());
         let requirement = providers.requirement(&mut scope, &field, jwt, basic, &mut of_rule.problems);
         of_rule.problems.extend(identity::unreachable(&field, jwt, basic, common.listeners));
         let unidentified = requirement.is_err();
         of_rule.draft.requirement = requirement.unwrap_or_default();
+        of_rule.draft.access.vouched = providers.reserved.clone();
         of_rule.problems.retain(|problem| !findings.tell(problem, &field));
         of_rule.problems.splice(..0, findings.problems(|field| rule_of(field) == Some(index)));
         // What a source could not read of a match is only there to keep its place.

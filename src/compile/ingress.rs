@@ -269,6 +269,7 @@ impl Lowering<'_, '_> {
                 self.lowered.problems.extend(keyring::uncovered(certificate, &host, &secret, &secret_field));
             }
             let claim = TlsClaim {
+                validation: None,
                 certificate: held.certificate.clone().map(|certificate| (secret.clone(), certificate)),
                 min_version: None,
                 field: secret_field.as_str().into(),

@@ -29,7 +29,7 @@ pub(super) struct Keyring {
     held: HashMap<ObjectKey, Held>,
     /// How many objects refer to each Secret, whether it exists or not.
     users: BTreeMap<ObjectKey, usize>,
-    /// The same for Secrets of which something else than a certificate is wanted.
+    /// The same for ConfigMaps, and for Secrets of which something else than a certificate is wanted.
     value_users: BTreeMap<ObjectKey, usize>,
     /// Keys of issuers, which are fetched.
     pub(super) key_sets: KeySets,
@@ -82,12 +82,12 @@ impl Keyring {
         }
     }
 
-    /// One more object wants a value of the Secret.
+    /// One more object wants a value of the Secret or ConfigMap.
     pub(super) fn acquire_value(&mut self, key: &ObjectKey) {
         *self.value_users.entry(key.clone()).or_default() += 1;
     }
 
-    /// One object less wants a value of the Secret.
+    /// One object less wants a value of the Secret or ConfigMap.
     pub(super) fn release_value(&mut self, key: &ObjectKey) {
         if let Some(users) = self.value_users.get_mut(key) {
             *users -= 1;
@@ -97,7 +97,7 @@ impl Keyring {
         }
     }
 
-    /// The Secrets of which something wants a value.
+    /// The Secrets and ConfigMaps of which something wants a value.
     pub(super) fn values(&self) -> impl Iterator<Item = &ObjectKey> {
         self.value_users.keys()
     }
@@ -184,6 +184,7 @@ fn parse(key: &ObjectKey, secret: &Secret) -> Result<Certificate, Fault> {
     Ok(Certificate {
         key: Arc::new(certified),
         min_version: TlsVersion::default(),
+        client: None,
         secret: (key.namespace.clone(), key.name.clone()),
         names: names.into(),
         not_after,

@@ -16,8 +16,8 @@ use crate::auth::Requirement;
 use crate::filter::{Compression, ExternalAuth, Filter};
 use crate::source::ObjectKey;
 use crate::table::{
-    Access, Certificate, HashOn, HostKey, Listeners, Matcher, Observe, PathMatch, Precedence, RateLimits, Retry, Scope,
-    Session, Timeouts, TlsVersion, ValueMatch,
+    Access, Certificate, ClientValidation, HashOn, HostKey, Listeners, Matcher, Observe, PathMatch, Precedence,
+    RateLimits, Retry, Scope, Session, Timeouts, TlsVersion, ValueMatch,
 };
 
 /// One object, lowered.
@@ -38,7 +38,8 @@ pub(super) struct Lowered {
     pub(super) tls: BTreeMap<HostKey, TlsClaim>,
     /// Every Secret it refers to and may.
     pub(super) secrets: BTreeSet<ObjectKey>,
-    /// Every Secret of which it wants something else than a certificate, and may.
+    /// Every ConfigMap of which it wants a value, and every Secret of which it wants something else than a certificate,
+    /// and may.
     pub(super) values: BTreeSet<ObjectKey>,
     /// The key sets that are to be fetched for it.
     pub(super) key_sets: Vec<KeySetId>,
@@ -128,6 +129,8 @@ pub(super) struct TlsClaim {
     /// The certificate and the Secret it comes from, unless the object has none to give for the host.
     pub(super) certificate: Option<(ObjectKey, Arc<Certificate>)>,
     pub(super) min_version: Option<TlsVersion>,
+    /// What it asks of the certificates of clients.
+    pub(super) validation: Option<Arc<ClientValidation>>,
     /// The field that names the Secret.
     pub(super) field: Arc<str>,
 }

@@ -98,7 +98,7 @@ pub struct Compiled {
     keyring: Keyring,
     /// Whether the store of shared limits is known to be away.
     store_is_away: bool,
-    secrets: BTreeSet<ObjectKey>,
+    referenced: BTreeSet<ObjectKey>,
 }
 
 /// Compiles what has changed since `previous`; with [`Compiled::empty`] all there is.
@@ -124,7 +124,7 @@ pub fn compile(store: &Store, settings: &Settings, previous: Compiled, dirty: &B
     }
     let living = Living { clusters: &mut next.clusters, keyring: &mut next.keyring };
     let touched = next.objects.update(store, settings, living, dirty);
-    next.secrets = next.keyring.referenced().chain(next.keyring.values()).cloned().collect();
+    next.referenced = next.keyring.referenced().chain(next.keyring.values()).cloned().collect();
 
     let mut told = touched.objects;
     let hosts = next.settle_hosts(&touched.hosts, &mut told);
@@ -180,12 +180,13 @@ impl Compiled {
         self.tell(store, self.objects.counting_globally().cloned().collect());
     }
 
-    /// The Secrets that something of ours refers to and may, whether they exist or not.
-    pub fn referenced_secrets(&self) -> &BTreeSet<ObjectKey> {
-        &self.secrets
+    /// The Secrets and ConfigMaps that something of ours refers to and may, whether they exist or not.
+    pub fn referenced(&self) -> &BTreeSet<ObjectKey> {
+        &self.referenced
     }
 
-    /// Secrets of which something else than a certificate is wanted, whatever their type is.
+    /// ConfigMaps of which a value is wanted, and Secrets of which something else than a certificate is, whatever their
+    /// type is.
     pub fn referenced_values(&self) -> BTreeSet<ObjectKey> {
         self.keyring.values().cloned().collect()
     }

@@ -237,7 +237,12 @@ fn forget<'h>(hosts: &mut BTreeMap<HostKey, Few<ObjectKey>>, of: impl Iterator<I
 pub(super) fn is_compiled(kind: Kind) -> bool {
     match kind {
         Kind::Ingress | Kind::GatewayRoute | Kind::RateLimitPolicy => true,
-        Kind::IngressClass | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ReferenceGrant => false,
+        Kind::IngressClass
+        | Kind::Service
+        | Kind::EndpointSlice
+        | Kind::Secret
+        | Kind::ConfigMap
+        | Kind::ReferenceGrant => false,
     }
 }
 
@@ -253,6 +258,7 @@ fn lower(store: &Store, settings: &Settings, keyring: &mut Keyring, key: &Object
         | Object::Service(_)
         | Object::EndpointSlice(_)
         | Object::Secret(_)
+        | Object::ConfigMap(_)
         | Object::ReferenceGrant(_) => None,
     }
 }

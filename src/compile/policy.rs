@@ -43,6 +43,8 @@ enum Found<'s> {
     Ours(ObjectKey, Option<&'s Object>),
     Others,
     Missing(Problem),
+    /// Ours, and it may not be a target of this policy.
+    Forbidden(Problem),
 }
 
 /// Lowers a RateLimitPolicy: ours when one of its targets is. `former` is what it was before, of which the counts live on.
@@ -56,11 +58,13 @@ pub(super) fn lower(
 ) -> Lowered {
     let RateLimitPolicySpec { target_refs, limits, response } = &policy.spec;
     let mut lowered = Lowered::ours(key, &policy.metadata);
-    let mut others = 0;
+    let (mut ours, mut others) = (false, 0);
     let mut targets = Vec::new();
     let mut objects = Vec::new();
     for (index, target) in target_refs.iter().enumerate() {
-        match find(settings, &mut lookup, key, &format!("spec.targetRefs[{index}]"), target) {
+        let found = find(settings, &mut lookup, key, &format!("spec.targetRefs[{index}]"), target);
+        ours |= matches!(found, Found::Ours(..) | Found::Forbidden(_));
+        match found {
             Found::Ours(object, declared) => {
                 let section = target.section_name.as_deref().map(Arc::from);
                 lowered.ancestors.push((index, object.to_string()));
@@ -68,7 +72,7 @@ pub(super) fn lower(
                 objects.push(declared);
             }
             Found::Others => others += 1,
-            Found::Missing(problem) => {
+            Found::Missing(problem) | Found::Forbidden(problem) => {
                 lowered.problems.push(problem);
                 lowered.ancestors.push((index, format!("{} {}", target.kind, target.name)));
             }
@@ -76,7 +80,7 @@ pub(super) fn lower(
     }
     let read = lookup.into_read();
     // A policy on another's objects is the other's to judge; one on nothing at all is ours, or nobody would tell.
-    if targets.is_empty() && (others > 0 || !settings.class.is_default()) {
+    if !ours && (others > 0 || !settings.class.is_default()) {
         return Lowered::foreign(key, &policy.metadata, read);
     }
     let mut problems = Vec::new();
@@ -200,9 +204,13 @@ fn find<'s>(
                     .is_none_or(|section| ports.iter().any(|port| port.name.as_ref() == Some(section))),
             )
         }
-        Some(Object::RateLimitPolicy(_) | Object::EndpointSlice(_) | Object::Secret(_) | Object::ReferenceGrant(_)) => {
-            (Owner::Other, true)
-        }
+        Some(
+            Object::RateLimitPolicy(_)
+            | Object::EndpointSlice(_)
+            | Object::Secret(_)
+            | Object::ConfigMap(_)
+            | Object::ReferenceGrant(_),
+        ) => (Owner::Other, true),
         // Without a cluster the class needs no object.
         None if kind == Kind::IngressClass && settings.class.standalone => {
             (settings.class.of_class(lookup, name), section_name.is_none())
@@ -214,6 +222,22 @@ fn find<'s>(
         (Owner::Us, Some(section)) if !section_exists => {
             missing(format!("{field}.sectionName"), format!("{key} has no part named \"{section}\""))
         }
-        (Owner::Us, _) => Found::Ours(key, declared),
+        (Owner::Us, _) => match class_not_permitted(settings, policy, &key, field) {
+            Some(problem) => Found::Forbidden(problem),
+            None => Found::Ours(key, declared),
+        },
     }
+}
+
+/// Everybody's requests are bounded by a policy on their class, so it takes more than rights in any namespace to make one
+/// (GEP-713 leaves to each policy who may attach it to what is cluster-wide).
+fn class_not_permitted(settings: &Settings, policy: &ObjectKey, target: &ObjectKey, field: &str) -> Option<Problem> {
+    let namespace = &policy.namespace;
+    let home = settings.class.home_elsewhere(namespace).filter(|_| target.kind == Kind::IngressClass)?;
+    let what = format!("a policy on {target} bounds the requests of every namespace, and {namespace} may not do that");
+    let remedy = format!(
+        "target a GatewayRoute, an Ingress or a Service of {namespace}, or have the policy made in {home}, the \
+         namespace of Headgate"
+    );
+    Some(Problem::new(Code::ClassNotPermitted, field, what, remedy))
 }

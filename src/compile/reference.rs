@@ -65,7 +65,7 @@ fn group(kind: Kind) -> &'static str {
     match kind {
         Kind::IngressClass | Kind::Ingress => "networking.k8s.io",
         Kind::GatewayRoute | Kind::RateLimitPolicy => GROUP,
-        Kind::Service | Kind::Secret => "",
+        Kind::Service | Kind::Secret | Kind::ConfigMap => "",
         Kind::EndpointSlice => "discovery.k8s.io",
         Kind::ReferenceGrant => GATEWAY_API_GROUP,
     }

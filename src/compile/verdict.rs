@@ -55,7 +55,7 @@ impl Compiled {
         let lowered = &placed.lowered;
         let mut problems = lowered.problems.clone();
         problems.extend(lowered.claims.keys().flat_map(|host| self.losses_on(host, &lowered.object)).cloned());
-        problems.extend(lowered.tls.keys().filter_map(|host| self.tls_hosts.loss(host, &lowered.object)).cloned());
+        problems.extend(lowered.tls.keys().flat_map(|host| self.tls_hosts.losses(host, &lowered.object)).cloned());
         problems.extend(self.objects.losses_of_policy(lowered));
         let ours = lowered.owner == Owner::Us;
         if !ours && problems.is_empty() {
@@ -119,6 +119,7 @@ fn conditions(placed: &Placed, problems: &[Problem], away: bool) -> Vec<Conditio
         | Kind::Service
         | Kind::EndpointSlice
         | Kind::Secret
+        | Kind::ConfigMap
         | Kind::ReferenceGrant => Vec::new(),
     }
 }

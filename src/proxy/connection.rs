@@ -67,6 +67,8 @@ struct Connection {
     http1: Cell<bool>,
     /// Something has been asked on the connection.
     asked: Cell<bool>,
+    /// Nothing more is to be asked on it: what its client proved is not what has to be proved now.
+    outdated: Cell<bool>,
     tunnel: RefCell<Option<Tunnel>>,
 }
 
@@ -88,6 +90,7 @@ impl Client {
                 address,
                 http1: Cell::new(true),
                 asked: Cell::new(false),
+                outdated: Cell::new(false),
                 tunnel: RefCell::new(None),
             }),
         })
@@ -131,6 +134,16 @@ impl Client {
     /// Whether it speaks HTTP/1.
     pub(super) fn is_http1(&self) -> bool {
         self.connection.http1.get()
+    }
+
+    /// The connection is closed as soon as what has been asked on it is answered.
+    pub(super) fn outdate(&self) {
+        self.connection.outdated.set(true);
+    }
+
+    /// Whether it is to be closed.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.connection.outdated.get()
     }
 
     /// The connection becomes a tunnel as soon as the response to the upgrade has gone out.
@@ -179,6 +192,7 @@ pub(super) async fn serve_tls(worker: Rc<Worker>, mut tcp: TcpStream, address: S
         Some(Err(error)) => {
             worker.metrics.handshake_failed(match error {
                 HandshakeError::NoCertificate => HandshakeFailure::NoCertificate,
+                HandshakeError::ClientCertificate(_) => HandshakeFailure::ClientCertificate,
                 HandshakeError::Hello(_) | HandshakeError::Handshake(_) => HandshakeFailure::Protocol,
             });
             tracing::debug!(%error, client = %address, "TLS handshake failed");
@@ -352,7 +366,8 @@ where
         // A graceful GOAWAY loses nothing that was asked before it, so it goes out as soon as clients should look
         // elsewhere; but a connection that was opened just now gets to ask something first.
         let phase = worker.phase();
-        if !told && (phase >= Phase::Draining || phase >= Phase::Leaving && client.connection.asked.get()) {
+        let leaves = phase >= Phase::Draining || phase >= Phase::Leaving && client.connection.asked.get();
+        if !told && (leaves || client.is_outdated()) {
             told = true;
             connection.as_mut().graceful_shutdown();
         }

@@ -60,7 +60,7 @@ pub(super) enum Error {
     UpstreamProtocol,
     /// The client stopped sending its body.
     ClientClosed,
-    /// The rule takes tokens and passwords over TLS only, and the request came in clear.
+    /// The rule takes tokens, passwords or certificates over TLS only, and the request came in clear.
     InClear,
     /// The rule asks for a token, and there is none.
     TokenMissing,

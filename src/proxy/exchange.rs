@@ -27,7 +27,7 @@ use super::record::Record;
 use super::{Worker, external_auth, hash, hold, identity, pressure, session, upgrade};
 use crate::filter::{self, Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
 use crate::path::normalise;
-use crate::table::{KeySource, Match, RequestHead, Route, Table, Target};
+use crate::table::{ClientValidation, KeySource, Match, RequestHead, Route, Table, Target};
 use crate::telemetry::Reason;
 use crate::upstream::content_length;
 
@@ -64,10 +64,14 @@ pub(super) async fn answer(
     if received.upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
         client.peer.answer_upgrade(false);
     }
+    record.limits(&marks.limits);
     let headers = response.headers_mut();
     marks.put(&worker, headers);
     headers.insert(forward::X_REQUEST_ID, request_id);
-    if worker.is_leaving() && client.is_http1() && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    if (worker.is_leaving() || client.is_outdated())
+        && client.is_http1()
+        && response.status() != StatusCode::SWITCHING_PROTOCOLS
+    {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response.map(|body| body.recorded(record)))
@@ -123,15 +127,27 @@ async fn exchange<'t>(
     let Match { route, path: pattern, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
     record.route(route, pattern);
     let due = route.timeouts.request.map(|limit| attempt::after(worker.clock.now(), limit));
-    if let Some(tls) = &client.tls
-        && table.certificates.find(asked.host()).is_some_and(|certificate| tls.version < certificate.min_version)
-    {
-        return Err(Error::Misdirected);
+    let validation = route.access.client_validation.as_deref();
+    if let Some(tls) = &client.tls {
+        let host = table.certificates.policy(asked.host());
+        if host.validation.is_some_and(ClientValidation::is_closed) {
+            return Err(Error::RouteRefused(StatusCode::INTERNAL_SERVER_ERROR));
+        }
+        if !tls.gives(host, validation) {
+            if tls.is_outdated(&table.certificates) {
+                client.outdate();
+            }
+            return Err(Error::Misdirected);
+        }
     }
     // The steps from here on, with their numbers, are those that `filter` lists.
     // 1.
     if route.https_redirect && !client.secure() {
         return Ok(reply(redirect_to_tls(worker, &asked), record));
+    }
+    // Who spoke TLS to somebody in front of us has shown us nothing.
+    if client.tls.is_none() && validation.is_some_and(|validation| validation.required) {
+        return Err(Error::InClear);
     }
     // 2.
     if route.access.ip.as_ref().is_some_and(|access| !access.admits(client.ip())) {
@@ -158,22 +174,19 @@ async fn exchange<'t>(
         let headers = &parts.headers;
         let source = KeySource { ip, host: asked.host(), headers, query, params, route: &route.id, claims: None };
         let look = Look { worker, limits, phase: limits::Phase::Anonymous, head, source, at };
-        let counted = match look.count(&mut marks.limits) {
-            Ok(Some(rest)) => Box::pin(look.settle(rest, &mut marks.limits)).await,
-            counted => counted.map(drop),
-        };
-        if let Err(refused) = counted {
+        if let Err(refused) = look.pass(&mut marks.limits).await {
             return limits::answer(refused, limits, record);
         }
     }
     // 5.
-    for name in &route.access.vouched {
-        parts.headers.remove(name);
-    }
+    route.access.vouched.strip(&mut parts.headers);
     let known = match &route.requirement {
         Some(requirement) => {
             match identity::check(worker, client.secure(), requirement, &mut parts.headers, query).await {
-                Ok(known) => known,
+                Ok(known) => {
+                    known.claims().into_iter().for_each(|claims| record.identified(claims));
+                    known
+                }
                 Err(denied) => return Ok(denied.response(&parts.headers, record)),
             }
         }
@@ -195,11 +208,7 @@ async fn exchange<'t>(
         let source =
             KeySource { ip, host: asked.host(), headers, query, params, route: &route.id, claims: known.claims() };
         let look = Look { worker, limits, phase: limits::Phase::Identified, head, source, at };
-        let counted = match look.count(&mut marks.limits) {
-            Ok(Some(rest)) => Box::pin(look.settle(rest, &mut marks.limits)).await,
-            counted => counted.map(drop),
-        };
-        if let Err(refused) = counted {
+        if let Err(refused) = look.pass(&mut marks.limits).await {
             return limits::answer(refused, limits, record);
         }
     }

@@ -94,9 +94,6 @@ pub(super) fn drop_unforgeable(headers: &mut HeaderMap, route: &Route) {
     for name in route.access.unforgeable() {
         headers.remove(name);
     }
-    if let Some(requirement) = &route.requirement {
-        requirement.reserved.strip(headers);
-    }
 }
 
 /// Makes a backend's response head fit for the client. `Trailer` stays: it announces what comes with the body.

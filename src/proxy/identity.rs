@@ -13,8 +13,8 @@ use super::error::Error;
 use super::forward::X_REQUEST_ID;
 use super::record::Record;
 use crate::auth::{
-    BasicRequirement, Claims, Credentials, Found, KeySource, PasswordCache, Place, Proof, Provider, Refusal,
-    Requirement, TokenCache, TokenRequirement, Verified,
+    BasicRequirement, Claims, Credentials, Found, KeySource, PasswordCache, Place, Provider, Refusal, Requirement,
+    TokenCache, TokenRequirement, Verified,
 };
 
 /// Passwords that wait for their check; more are turned away, since each costs a core some time.
@@ -73,7 +73,8 @@ impl Known {
     }
 }
 
-/// Finds out who is asking, and makes the head say it to the backend: what speaks of that is ours to set.
+/// Finds out who is asking, and makes the head say it to the backend. What a client says of that by the names of
+/// [`Access::vouched`](crate::table::Access) must be gone before this.
 pub(super) async fn check(
     worker: &Rc<Worker>,
     secure: bool,
@@ -81,7 +82,6 @@ pub(super) async fn check(
     headers: &mut HeaderMap,
     query: Option<&str>,
 ) -> Result<Known, Denied> {
-    requirement.reserved.strip(headers);
     match look(worker, secure, requirement, headers, query) {
         Look::Known(known) => Ok(known),
         Look::Denied(denied) => Err(denied),
@@ -105,12 +105,11 @@ fn look<'r>(
     headers: &mut HeaderMap,
     query: Option<&str>,
 ) -> Look<'r> {
-    match &requirement.proof {
-        None => Look::Known(Known::default()),
-        Some(Proof::Token(TokenRequirement { require_tls: true, .. })) if !secure => Look::Denied(in_clear()),
-        Some(Proof::Basic(BasicRequirement { require_tls: true, .. })) if !secure => Look::Denied(in_clear()),
-        Some(Proof::Token(requirement)) => token(worker, requirement, headers, query),
-        Some(Proof::Basic(requirement)) => basic(worker, requirement, headers),
+    match requirement {
+        Requirement::Token(TokenRequirement { require_tls: true, .. }) if !secure => Look::Denied(in_clear()),
+        Requirement::Basic(BasicRequirement { require_tls: true, .. }) if !secure => Look::Denied(in_clear()),
+        Requirement::Token(requirement) => token(worker, requirement, headers, query),
+        Requirement::Basic(requirement) => basic(worker, requirement, headers),
     }
 }
 

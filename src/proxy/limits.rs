@@ -10,9 +10,11 @@ mod desk;
 mod global;
 mod mark;
 
+use std::future::ready;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::Either;
 use http::Response;
 use http::header;
 
@@ -37,9 +39,9 @@ pub(super) enum Phase {
 
 /// One look at the limits of a request.
 #[derive(Clone, Copy)]
-pub(super) struct Look<'a> {
+pub(super) struct Look<'a, 't> {
     pub(super) worker: &'a Rc<Worker>,
-    pub(super) limits: &'a RateLimits,
+    pub(super) limits: &'t RateLimits,
     pub(super) phase: Phase,
     pub(super) head: RequestHead<'a, 'a>,
     pub(super) source: KeySource<'a>,
@@ -58,22 +60,28 @@ pub(super) enum Refused {
 
 /// What has to be done beside counting in this process.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Rest {
+struct Rest {
     /// The longest time that a limit wants the request to wait.
     delay: Duration,
     /// Some limit is counted in the shared store.
     shared: bool,
 }
 
-impl<'a> Look<'a> {
-    /// Counts the request in this process; what is left to do before it passes. What clients are told goes into `mark`.
-    pub(super) fn count(self, mark: &mut Mark<'_>) -> Result<Option<Rest>, Refused> {
-        let rest = self.count_here(mark)?;
-        Ok((rest.shared || !rest.delay.is_zero()).then_some(rest))
+impl<'t> Look<'_, 't> {
+    /// Counts the request, and waits for its turn. What clients are told goes into `mark`.
+    ///
+    /// What this process decides is decided before this returns, and costs nothing; only what has to be waited for is a
+    /// future of its own, on the heap.
+    pub(super) fn pass(self, mark: &mut Mark<'t>) -> impl Future<Output = Result<(), Refused>> {
+        match self.count_here(mark) {
+            Ok(Rest { delay: Duration::ZERO, shared: false }) => Either::Left(ready(Ok(()))),
+            Ok(rest) => Either::Right(Box::pin(self.settle(rest, mark))),
+            Err(refused) => Either::Left(ready(Err(refused))),
+        }
     }
 
     /// Counts it in the shared store, and waits for its turn.
-    pub(super) async fn settle(self, rest: Rest, mark: &mut Mark<'_>) -> Result<(), Refused> {
+    async fn settle(self, rest: Rest, mark: &mut Mark<'t>) -> Result<(), Refused> {
         let Rest { mut delay, shared } = rest;
         // Given back if the client leaves meanwhile.
         let mut counted = Counted { look: self, shared: Vec::new(), stands: false };
@@ -89,7 +97,7 @@ impl<'a> Look<'a> {
     }
 
     /// The limits of this look that apply, with their numbers.
-    fn limits(self) -> impl Iterator<Item = (usize, &'a RateLimit)> {
+    fn limits(self) -> impl Iterator<Item = (usize, &'t RateLimit)> {
         let wanted = move |rate: &RateLimit| {
             rate.needs_identity() == (self.phase == Phase::Identified) && rate.when.accepts(&self.head, &self.source)
         };
@@ -97,7 +105,7 @@ impl<'a> Look<'a> {
     }
 
     /// Decides about the limits that are counted in this process.
-    fn count_here(self, mark: &mut Mark<'_>) -> Result<Rest, Refused> {
+    fn count_here(self, mark: &mut Mark<'t>) -> Result<Rest, Refused> {
         let mut rest = Rest::default();
         let desk = &self.worker.desk;
         for (number, rate) in self.limits() {
@@ -122,7 +130,7 @@ impl<'a> Look<'a> {
     }
 
     /// Takes a limit's decision in; how long it wants the request to wait.
-    fn take(self, rate: &RateLimit, decision: Decision, mark: &mut Mark<'_>) -> Result<Duration, Refused> {
+    fn take(self, rate: &'t RateLimit, decision: Decision, mark: &mut Mark<'t>) -> Result<Duration, Refused> {
         let verdict = match decision.outcome {
             Outcome::Allowed | Outcome::Delayed(_) => Verdict::Allowed,
             Outcome::Refused { .. } if rate.shadow => Verdict::Shadow,
@@ -144,7 +152,7 @@ impl<'a> Look<'a> {
     }
 
     /// A part of the key is missing.
-    fn take_missing(self, rate: &RateLimit, missing: OnMissing, mark: &mut Mark<'_>) -> Result<Duration, Refused> {
+    fn take_missing(self, rate: &RateLimit, missing: OnMissing, mark: &mut Mark<'t>) -> Result<Duration, Refused> {
         if missing != OnMissing::Reject {
             return Ok(Duration::ZERO);
         }
@@ -174,14 +182,14 @@ impl<'a> Look<'a> {
 }
 
 /// What has been counted for a request that does not stand yet: it is given back if the request goes no further.
-struct Counted<'a> {
-    look: Look<'a>,
+struct Counted<'a, 't> {
+    look: Look<'a, 't>,
     /// What the shared store has counted: the number of the limit, and the key.
     shared: Vec<(usize, Vec<u8>)>,
     stands: bool,
 }
 
-impl Drop for Counted<'_> {
+impl Drop for Counted<'_, '_> {
     fn drop(&mut self) {
         if !self.stands {
             self.look.give_back_here(usize::MAX);

@@ -23,6 +23,8 @@ pub(super) struct Noted {
     pub(super) tries: Vec<Try>,
     /// Its place in a trace, when traces are exported.
     pub(super) traced: Option<Traced>,
+    /// What is left at the tightest limit that was asked.
+    pub(super) remaining: Option<u32>,
     /// What the rule says of its requests being logged.
     pub(super) wanted: Option<bool>,
 }
@@ -39,6 +41,9 @@ pub(super) enum Part {
     Route,
     Rule,
     Template,
+    Policy,
+    Limit,
+    Subject,
     Service,
 }
 
@@ -102,6 +107,7 @@ impl Default for Noted {
             head: 0,
             tries: Vec::with_capacity(1),
             traced: None,
+            remaining: None,
             wanted: None,
         }
     }
@@ -109,11 +115,12 @@ impl Default for Noted {
 
 impl Noted {
     fn clear(&mut self) {
-        let Self { text, places, began: _, version: _, head: _, tries, traced, wanted } = self;
+        let Self { text, places, began: _, version: _, head: _, tries, traced, remaining, wanted } = self;
         text.clear();
         *places = [None; PARTS];
         tries.clear();
         *traced = None;
+        *remaining = None;
         *wanted = None;
     }
 
@@ -161,6 +168,18 @@ impl Noted {
     /// It goes, or was to go, to this backend.
     pub(super) fn service(&mut self, name: &str) {
         self.note(Part::Service, name.as_bytes());
+    }
+
+    /// So much is left at the tightest limit that was asked.
+    pub(super) fn limited(&mut self, policy: &str, limit: &str, remaining: u32) {
+        self.note(Part::Policy, policy.as_bytes());
+        self.note(Part::Limit, limit.as_bytes());
+        self.remaining = Some(remaining);
+    }
+
+    /// Whoever has signed the caller's token says that it is this one.
+    pub(super) fn subject(&mut self, subject: &str) {
+        self.note(Part::Subject, subject.as_bytes());
     }
 
     /// An endpoint was asked.

@@ -8,12 +8,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
 use super::Worker;
 use super::body::Upload;
 use super::connection::Client;
+use super::limits::Mark;
 use super::noted::{self, Noted, Part};
 use super::traces;
+use crate::auth::Claims;
 use crate::slot::Slot;
 use crate::table::{PathMatch, Route};
 use crate::telemetry::trace::Finished;
-use crate::telemetry::{Entry, Exchange, Reason, TraceIds};
+use crate::telemetry::{Entry, Exchange, Reason, Remaining, TraceIds, WorkerLog};
 use crate::upstream::Endpoint;
 
 /// One exchange from its head to the last byte of its response; told to the metrics when it is dropped, wherever that
@@ -114,6 +116,25 @@ impl Record {
         }
     }
 
+    /// Its limits have been asked, if it has any.
+    pub(super) fn limits(&mut self, mark: &Mark<'_>) {
+        if let Some(noted) = &mut self.noted
+            && let Some((limits, rate, remaining)) = mark.tightest()
+        {
+            noted.limited(&limits.policy, &rate.limit.name, remaining);
+        }
+    }
+
+    /// Its caller has proved these claims. Who that is, is personal: it is remembered only where it was asked for.
+    pub(super) fn identified(&mut self, claims: &Claims) {
+        if let Some(noted) = &mut self.noted
+            && self.worker.log.as_ref().is_some_and(WorkerLog::wants_subject)
+            && let Some(subject) = claims.get("sub")
+        {
+            noted.subject(&subject);
+        }
+    }
+
     /// It has a request body, of which this knows.
     pub(super) fn uploads(&mut self, upload: Rc<Upload>) {
         self.upload = Some(upload);
@@ -185,6 +206,12 @@ impl Record {
             route: text(Part::Route),
             rule: text(Part::Rule),
             service: text(Part::Service),
+            limit: noted.remaining.map(|remaining| Remaining {
+                policy: text(Part::Policy),
+                limit: text(Part::Limit),
+                remaining,
+            }),
+            subject: noted.part(Part::Subject),
             tries: &noted.tries,
             tls_version: tls.map(|tls| tls.version.as_str()),
             sni: tls.and_then(|tls| tls.name.as_deref()).map(str::as_bytes),

@@ -12,7 +12,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::snapshot::Reader;
-use crate::table::{Table, TlsVersion};
+use crate::table::{Certificates, ClientValidation, HostPolicy, Table, TlsVersion};
 
 /// A handshake takes no longer than this.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -34,6 +34,8 @@ pub(super) struct Session {
     pub(super) http2: bool,
     /// The name that the client asked for.
     pub(super) name: Option<Box<str>>,
+    /// What its certificate was asked for, if it was asked at all.
+    validation: Option<Arc<ClientValidation>>,
 }
 
 /// Why a handshake failed.
@@ -45,6 +47,9 @@ pub(super) enum HandshakeError {
     /// There is no certificate for the name.
     #[error("no certificate for this name")]
     NoCertificate,
+    /// The client's certificate is not one that is let in.
+    #[error("the client's certificate: {0}")]
+    ClientCertificate(#[source] std::io::Error),
     /// Anything later.
     #[error("handshake: {0}")]
     Handshake(#[source] std::io::Error),
@@ -80,23 +85,54 @@ impl Tls {
         let table = self.tables.load();
         let name: Option<Box<str>> = start.client_hello().server_name().map(Into::into);
         let certificate = name.as_deref().and_then(|name| table.certificates.find(name));
-        let config = match certificate.map(|certificate| certificate.min_version) {
-            Some(TlsVersion::Tls13) => &self.from_1_3,
-            Some(TlsVersion::Tls12) | None => &self.from_1_2,
+        let client = certificate.and_then(|certificate| certificate.client.as_ref());
+        let config = match (client, certificate.map(|certificate| certificate.min_version)) {
+            (Some(client), _) => &client.config,
+            (None, Some(TlsVersion::Tls13)) => &self.from_1_3,
+            (None, Some(TlsVersion::Tls12) | None) => &self.from_1_2,
         };
+        let validation = client.map(|client| client.validation.clone());
         let known = certificate.is_some();
-        let stream = start
-            .into_stream(config.clone())
-            .await
-            .map_err(|error| if known { HandshakeError::Handshake(error) } else { HandshakeError::NoCertificate })?;
+        let failure = |error| match (known, is_about_client(&error)) {
+            (false, _) => HandshakeError::NoCertificate,
+            (true, true) => HandshakeError::ClientCertificate(error),
+            (true, false) => HandshakeError::Handshake(error),
+        };
+        let stream = start.into_stream(config.clone()).await.map_err(failure)?;
         let connection = stream.get_ref().1;
         let version = match connection.protocol_version() {
             Some(rustls::ProtocolVersion::TLSv1_3) => TlsVersion::Tls13,
             _ => TlsVersion::Tls12,
         };
         let http2 = connection.alpn_protocol() == Some(b"h2");
-        Ok((stream, Session { version, http2, name }))
+        Ok((stream, Session { version, http2, name, validation }))
     }
+}
+
+impl Session {
+    /// Whether it gives what a host asks of connections, and what a route asks of clients' certificates. It may have been
+    /// made for another host, or before they asked.
+    pub(super) fn gives(&self, host: HostPolicy<'_>, route: Option<&ClientValidation>) -> bool {
+        self.version >= host.min_version
+            && host.validation.is_none_or(|validation| self.is_validated_by(validation))
+            && route.is_none_or(|validation| self.is_validated_by(validation))
+    }
+
+    /// Whether the host that it was made for asks something else of clients' certificates by now.
+    pub(super) fn is_outdated(&self, certificates: &Certificates) -> bool {
+        let now = self.name.as_deref().and_then(|name| certificates.policy(name).validation);
+        now.is_some_and(|validation| !self.is_validated_by(validation))
+    }
+
+    fn is_validated_by(&self, validation: &ClientValidation) -> bool {
+        self.validation.as_ref().is_some_and(|known| known.id == validation.id)
+    }
+}
+
+/// Whether a handshake failed for the client's certificate.
+fn is_about_client(error: &std::io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)))
 }
 
 struct Resolver {

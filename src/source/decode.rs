@@ -120,6 +120,7 @@ pub fn decode(kind: Kind, mut document: Value, origin: Origin) -> Result<Change,
         | Kind::Service
         | Kind::EndpointSlice
         | Kind::Secret
+        | Kind::ConfigMap
         | Kind::ReferenceGrant => document,
     };
     let spoilt = findings.iter().any(|finding| finding.fatal && !can_be_spared(kind, &finding.field));
@@ -137,7 +138,7 @@ fn can_be_spared(kind: Kind, field: &str) -> bool {
         Kind::Ingress => &["spec.rules[", "spec.tls[", "spec.defaultBackend"],
         Kind::Service => &["spec.ports["],
         Kind::EndpointSlice => &["endpoints[", "ports["],
-        Kind::IngressClass | Kind::RateLimitPolicy | Kind::Secret | Kind::ReferenceGrant => &[],
+        Kind::IngressClass | Kind::RateLimitPolicy | Kind::Secret | Kind::ConfigMap | Kind::ReferenceGrant => &[],
     };
     parts.iter().any(|part| field.starts_with(part))
 }
@@ -190,10 +191,12 @@ fn violations(kind: Kind, document: &Value, origin: Origin) -> Vec<Violation> {
         Kind::GatewayRoute => api::gateway_route::validate(document),
         Kind::RateLimitPolicy => api::rate_limit_policy::validate(document),
         Kind::ReferenceGrant => api::reference_grant::validate(document),
-        Kind::IngressClass | Kind::Ingress | Kind::Service | Kind::EndpointSlice | Kind::Secret => match origin {
-            Origin::File => structure::violations(kind, document),
-            Origin::Cluster => Vec::new(),
-        },
+        Kind::IngressClass | Kind::Ingress | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap => {
+            match origin {
+                Origin::File => structure::violations(kind, document),
+                Origin::Cluster => Vec::new(),
+            }
+        }
     };
     match (kind, origin) {
         // Gateway API's fields belong to it as Kubernetes' own belong to Kubernetes.
@@ -208,7 +211,8 @@ fn violations(kind: Kind, document: &Value, origin: Origin) -> Vec<Violation> {
             | Kind::RateLimitPolicy
             | Kind::Service
             | Kind::EndpointSlice
-            | Kind::Secret,
+            | Kind::Secret
+            | Kind::ConfigMap,
             Origin::File | Origin::Cluster,
         ) => {}
     }
@@ -234,6 +238,7 @@ fn object(kind: Kind, document: Value, findings: &mut Vec<Finding>) -> Option<Ob
         Kind::EndpointSlice => typed(kind, document, Object::EndpointSlice),
         Kind::Secret => typed(kind, document, Object::Secret)
             .map_err(|_| "cannot be read; data holds base64 and stringData text".to_owned()),
+        Kind::ConfigMap => typed(kind, document, Object::ConfigMap),
         Kind::ReferenceGrant => typed(kind, document, Object::ReferenceGrant),
     };
     match result {

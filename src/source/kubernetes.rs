@@ -2,7 +2,8 @@
 //!
 //! One watch per kind, each with its own clock: a kind that is slow, forbidden or not installed delays no other. A
 //! relist becomes one [`Change::Replace`] when it is complete, so that no kind is ever seen half listed; what is known
-//! of a kind that cannot be watched stays until it can.
+//! of a kind that cannot be watched stays until it can. ConfigMaps, and Secrets that are no certificates, are never
+//! listed: each has a watch of its own for as long as something refers to it.
 //!
 //! [`Change::Replace`]: super::Change::Replace
 
@@ -20,7 +21,7 @@ use kube::{Api, Client};
 use tokio::sync::{mpsc, watch as tokio_watch};
 
 use self::document::{Document, resource};
-pub use self::named::secret;
+pub use self::named::named;
 use self::watch::Watch;
 use super::{Change, Kind, ObjectKey};
 
@@ -38,6 +39,8 @@ pub struct Settings {
     pub first_retry: Duration,
     /// The longest wait between two attempts: within this, the truth is back after an outage.
     pub last_retry: Duration,
+    /// How often what may be got by its name and not be watched is got again.
+    pub get_again: Duration,
 }
 
 impl Default for Settings {
@@ -48,33 +51,33 @@ impl Default for Settings {
             list_timeout: Duration::from_secs(30),
             first_retry: Duration::from_millis(800),
             last_retry: Duration::from_secs(8),
+            get_again: Duration::from_secs(30),
         }
     }
 }
 
-/// Where Secrets are asked for, on the side of whoever refers to them.
+/// Where Secrets and ConfigMaps are asked for, on the side of whoever refers to them.
 #[derive(Debug)]
-pub struct SecretsWanted {
-    /// Certificates that have become referenced and are not held (see
-    /// [`Store::retain_secrets`](crate::store::Store::retain_secrets)). Each is answered with its state now; what
-    /// changes in it later comes with the watch.
+pub struct Wanted {
+    /// Certificates that have become referenced and are not held (see [`Store::retain`](crate::store::Store::retain)).
+    /// Each is answered with its state now; what changes in it later comes with the watch.
     pub certificates: mpsc::Sender<ObjectKey>,
-    /// All Secrets of which something else is wanted, whatever their type is.
+    /// All ConfigMaps that are wanted, and all Secrets of which something else is, whatever their type is.
     pub values: tokio_watch::Sender<BTreeSet<ObjectKey>>,
 }
 
 /// The same on the side of the source.
 #[derive(Debug)]
-pub struct SecretsAsked {
+pub struct Asked {
     certificates: mpsc::Receiver<ObjectKey>,
     values: tokio_watch::Receiver<BTreeSet<ObjectKey>>,
 }
 
 /// Both sides. So many certificates can be asked for between two answers.
-pub fn secrets(capacity: usize) -> (SecretsWanted, SecretsAsked) {
+pub fn wanted(capacity: usize) -> (Wanted, Asked) {
     let (wanted, certificates) = mpsc::channel(capacity);
     let (values_wanted, values) = tokio_watch::channel(BTreeSet::new());
-    (SecretsWanted { certificates: wanted, values: values_wanted }, SecretsAsked { certificates, values })
+    (Wanted { certificates: wanted, values: values_wanted }, Asked { certificates, values })
 }
 
 /// The client's settings with those that watching needs: an answer that never begins is given up, and failures reach
@@ -90,10 +93,10 @@ pub fn bounded(mut config: kube::Config, settings: &Settings) -> kube::Config {
 
 /// Sends what the cluster declares and what changes in it. Ends when nobody receives, and else never: whatever fails is
 /// told and tried again.
-pub async fn run(client: Client, settings: Settings, sender: mpsc::Sender<Vec<Change>>, asked: SecretsAsked) {
+pub async fn run(client: Client, settings: Settings, sender: mpsc::Sender<Vec<Change>>, asked: Asked) {
     let mut secrets_wanted = Some(asked.certificates);
     let named = named::run(client.clone(), settings.clone(), sender.clone(), asked.values);
-    let watches = Kind::ALL.map(|kind| {
+    let watches = Kind::LISTED.map(|kind| {
         let watch = Watch {
             kind,
             api: api(&client, kind, settings.namespace.as_deref()),

@@ -12,7 +12,7 @@ pub mod kubernetes;
 use std::fmt;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -34,15 +34,31 @@ pub enum Kind {
     Service,
     /// `discovery.k8s.io/v1`
     EndpointSlice,
-    /// `v1`, only of type `kubernetes.io/tls`
+    /// `v1`: of type `kubernetes.io/tls`, and those that something of ours refers to
     Secret,
+    /// `v1`, only those that something of ours refers to
+    ConfigMap,
     /// `gateway.networking.k8s.io/v1beta1`
     ReferenceGrant,
 }
 
 impl Kind {
     /// Every kind, in the order in which problems are listed.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
+        Self::IngressClass,
+        Self::Ingress,
+        Self::GatewayRoute,
+        Self::RateLimitPolicy,
+        Self::Service,
+        Self::EndpointSlice,
+        Self::Secret,
+        Self::ConfigMap,
+        Self::ReferenceGrant,
+    ];
+
+    /// The kinds of which a cluster is asked for all objects. Of the others each is asked for by its name, once something
+    /// refers to it.
+    pub const LISTED: [Self; 8] = [
         Self::IngressClass,
         Self::Ingress,
         Self::GatewayRoute,
@@ -63,6 +79,7 @@ impl Kind {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
             Self::ReferenceGrant => "ReferenceGrant",
         }
     }
@@ -77,6 +94,7 @@ impl Kind {
             | Self::Service
             | Self::EndpointSlice
             | Self::Secret
+            | Self::ConfigMap
             | Self::ReferenceGrant => true,
         }
     }
@@ -92,7 +110,7 @@ impl Kind {
         match self {
             Self::IngressClass | Self::Ingress => "networking.k8s.io/v1",
             Self::GatewayRoute | Self::RateLimitPolicy => "headgate.dev/v1alpha1",
-            Self::Service | Self::Secret => "v1",
+            Self::Service | Self::Secret | Self::ConfigMap => "v1",
             Self::EndpointSlice => "discovery.k8s.io/v1",
             Self::ReferenceGrant => "gateway.networking.k8s.io/v1beta1",
         }
@@ -149,8 +167,10 @@ pub enum Object {
     Service(Arc<Service>),
     /// A backend's addresses.
     EndpointSlice(Arc<EndpointSlice>),
-    /// A certificate and its key.
+    /// A certificate and its key, or other values that are nobody's to read.
     Secret(Arc<Secret>),
+    /// Values that anybody may read.
+    ConfigMap(Arc<ConfigMap>),
     /// A namespace's consent to be referred to.
     ReferenceGrant(Arc<ReferenceGrant>),
 }
@@ -166,6 +186,7 @@ impl Object {
             Self::Service(_) => Kind::Service,
             Self::EndpointSlice(_) => Kind::EndpointSlice,
             Self::Secret(_) => Kind::Secret,
+            Self::ConfigMap(_) => Kind::ConfigMap,
             Self::ReferenceGrant(_) => Kind::ReferenceGrant,
         }
     }
@@ -180,6 +201,7 @@ impl Object {
             Self::Service(object) => &object.metadata,
             Self::EndpointSlice(object) => &object.metadata,
             Self::Secret(object) => &object.metadata,
+            Self::ConfigMap(object) => &object.metadata,
             Self::ReferenceGrant(object) => &object.metadata,
         }
     }

@@ -95,6 +95,7 @@ fn left(kind: Kind, data: &Value, annotations: Option<&BTreeMap<String, String>>
         | Kind::Service
         | Kind::EndpointSlice
         | Kind::Secret
+        | Kind::ConfigMap
         | Kind::ReferenceGrant => false,
     }
 }

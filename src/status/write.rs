@@ -196,7 +196,12 @@ impl Term {
         let intent = match key.kind {
             Kind::Ingress => Intent::Publish(self.addresses.clone()?),
             Kind::GatewayRoute | Kind::RateLimitPolicy => Intent::Report(report.clone()),
-            Kind::IngressClass | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ReferenceGrant => {
+            Kind::IngressClass
+            | Kind::Service
+            | Kind::EndpointSlice
+            | Kind::Secret
+            | Kind::ConfigMap
+            | Kind::ReferenceGrant => {
                 return None;
             }
         };

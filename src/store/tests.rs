@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{Secret, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServicePort, ServiceSpec};
 
 use super::*;
 
@@ -68,12 +68,12 @@ fn an_unusable_object_told_again_is_no_change() {
 
 /// The whole life of a Secret: held until somebody says what is referred to, dropped, asked for once, kept from then.
 #[test]
-fn keeps_only_referenced_secrets() {
+fn keeps_only_what_is_referenced() {
     let mut store = Store::awaiting(Kind::ALL);
     let [a, b, c] = ["a", "b", "c"].map(|name| key(Kind::Secret, name));
     store.apply(Change::Replace(Kind::Secret, vec![secret("a"), secret("b")]));
     // Everything listed is held, so what is not held does not exist and there is nobody to ask.
-    assert_eq!(store.retain_secrets(&[a.clone(), c.clone()].into(), BTreeSet::new()), []);
+    assert_eq!(store.retain(&[a.clone(), c.clone()].into(), BTreeSet::new()), []);
     assert_eq!(names(&store, Kind::Secret), ["a"]);
     store.take_dirty();
 
@@ -87,15 +87,37 @@ fn keeps_only_referenced_secrets() {
     assert!(store.apply(secret("c")));
 
     let wanted: BTreeSet<_> = [a.clone(), b.clone(), c.clone()].into();
-    assert_eq!(store.retain_secrets(&wanted, BTreeSet::new()), std::slice::from_ref(&b));
-    assert_eq!(store.retain_secrets(&wanted, BTreeSet::new()), [], "asked twice");
+    assert_eq!(store.retain(&wanted, BTreeSet::new()), std::slice::from_ref(&b));
+    assert_eq!(store.retain(&wanted, BTreeSet::new()), [], "asked twice");
     assert!(store.apply(secret("b")));
     assert_eq!(names(&store, Kind::Secret), ["a", "b", "c"]);
 
     // A reference that goes and comes back finds nothing and asks again.
-    assert_eq!(store.retain_secrets(&[a].into(), BTreeSet::new()), []);
+    assert_eq!(store.retain(&[a].into(), BTreeSet::new()), []);
     assert_eq!(names(&store, Kind::Secret), ["a"]);
-    assert_eq!(store.retain_secrets(&wanted, BTreeSet::new()), [b, c]);
+    assert_eq!(store.retain(&wanted, BTreeSet::new()), [b, c]);
+}
+
+/// A ConfigMap is watched by its name, so none is ever asked for; what nobody refers to is not kept.
+#[test]
+fn keeps_only_config_maps_that_are_referenced() {
+    let config_map = |name: &str, text: &str| {
+        let metadata = ObjectMeta { name: Some(name.into()), namespace: Some("shop".into()), ..ObjectMeta::default() };
+        let data = Some([("ca.crt".to_owned(), text.to_owned())].into());
+        let map = ConfigMap { metadata, data, ..ConfigMap::default() };
+        Change::Upsert(Object::ConfigMap(Arc::new(map)), Vec::new())
+    };
+    let mut store = Store::awaiting(Kind::LISTED);
+    let a: BTreeSet<_> = [key(Kind::ConfigMap, "a")].into();
+    assert_eq!(store.retain(&a, a.clone()), []);
+    assert_eq!(store.retain(&a, a.clone()), []);
+    assert!(store.apply(config_map("a", "1")));
+    assert!(!store.apply(config_map("a", "1")));
+    assert!(store.apply(config_map("a", "2")));
+    assert!(!store.apply(config_map("b", "1")));
+    assert_eq!(names(&store, Kind::ConfigMap), ["a"]);
+    assert_eq!(store.retain(&BTreeSet::new(), BTreeSet::new()), []);
+    assert_eq!(names(&store, Kind::ConfigMap), [""; 0]);
 }
 
 #[test]

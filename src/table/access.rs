@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::HeaderName;
 
-use super::Target;
+use super::{ClientValidation, Target};
+use crate::auth::Reserved;
 use crate::filter::{Cors, ExternalAuth, IpAccess, Title};
 
 /// What a request is asked before its route's filters see it: each at its own step (see [`crate::filter`]).
@@ -17,8 +18,10 @@ pub struct Access {
     /// Another service that is asked whether a request may pass.
     pub external_auth: Option<Box<AuthService>>,
     /// Headers that backends take our word for, such as the name of whoever has proved it. What a client sends by these
-    /// names is dropped, from its trailers as well.
-    pub vouched: Box<[HeaderName]>,
+    /// names is dropped, from its trailers as well, whether it proves who it is or not.
+    pub vouched: Reserved,
+    /// What the clients' certificates are asked for; no certificate is when there is nothing.
+    pub client_validation: Option<Arc<ClientValidation>>,
     /// Bounds on the request's body.
     pub body: BodyBounds,
 }
@@ -46,26 +49,36 @@ pub struct BodyBounds {
 impl Access {
     /// Its steps in words, in the order in which they are run.
     pub fn steps(&self) -> Vec<String> {
-        let Self { ip, cors, external_auth, vouched, body } = self;
+        [self.before_identity(), self.at_identity(), self.after_identity()].concat()
+    }
+
+    /// Those that need not know who asks.
+    pub(super) fn before_identity(&self) -> Vec<String> {
+        let validation = self.client_validation.iter().map(|validation| format!("clientValidation: {validation}"));
+        let ip = self.ip.iter().map(|ip| format!("IPAccess: {ip}"));
+        validation.chain(ip).chain(self.cors.iter().map(|cors| format!("CORS: {cors}"))).collect()
+    }
+
+    /// What is made sure of before a token or a password is looked at.
+    pub(super) fn at_identity(&self) -> Vec<String> {
+        if self.vouched.is_empty() {
+            return Vec::new();
+        }
+        let names: Vec<_> = self.vouched.iter().map(|name| Title(name).to_string()).collect();
+        vec![format!("clients cannot send {}", names.join(", "))]
+    }
+
+    /// Those that come after the token or the password.
+    pub(super) fn after_identity(&self) -> Vec<String> {
         let mut steps = Vec::new();
-        if let Some(ip) = ip {
-            steps.push(format!("IPAccess: {ip}"));
-        }
-        if let Some(cors) = cors {
-            steps.push(format!("CORS: {cors}"));
-        }
-        if let Some(AuthService { auth, name, target: _ }) = external_auth.as_deref() {
+        if let Some(AuthService { auth, name, target: _ }) = self.external_auth.as_deref() {
             steps.push(format!("ExternalAuth: asks {name}: {auth}"));
         }
-        if !vouched.is_empty() {
-            let names: Vec<_> = vouched.iter().map(|name| Title(name).to_string()).collect();
-            steps.push(format!("clients cannot send {}", names.join(", ")));
-        }
-        let BodyBounds { most, held } = body;
+        let BodyBounds { most, held } = self.body;
         if let Some(most) = most {
             steps.push(format!("a body of at most {most} bytes"));
         }
-        if *held {
+        if held {
             steps.push("the body is read before a backend is chosen".to_owned());
         }
         steps

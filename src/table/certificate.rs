@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustls::sign::CertifiedKey;
 use serde::{Serialize, Serializer};
 
+use super::client_validation::{ClientAuth, ClientValidation};
 use super::hash::BuildXxh3;
 use super::host::HostKey;
 use super::specificity::Precedence;
@@ -50,6 +51,8 @@ pub struct Certificate {
     pub key: Arc<CertifiedKey>,
     /// The lowest version of TLS that the declaration lets in.
     pub min_version: TlsVersion,
+    /// What is asked of the certificates of clients; none is asked for when there is nothing.
+    pub client: Option<ClientAuth>,
     /// Namespace and name of the Secret it comes from.
     pub secret: (Arc<str>, Arc<str>),
     /// The DNS names it is valid for, as it spells them.
@@ -61,9 +64,10 @@ pub struct Certificate {
 impl fmt::Debug for Certificate {
     /// Everything but the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key: _, min_version, secret, names, not_after } = self;
+        let Self { key: _, min_version, client, secret, names, not_after } = self;
         f.debug_struct("Certificate")
             .field("min_version", min_version)
+            .field("client", client)
             .field("secret", secret)
             .field("names", names)
             .field("not_after", not_after)
@@ -83,6 +87,18 @@ pub struct Certificates {
 struct Claims {
     exact: Option<Arc<Certificate>>,
     wildcard: Option<Arc<Certificate>>,
+    /// What is asked of clients where there is no certificate to ask them with.
+    unserved_exact: Option<Arc<ClientValidation>>,
+    unserved_wildcard: Option<Arc<ClientValidation>>,
+}
+
+/// What a host asks of the connections that its requests come by.
+#[derive(Clone, Copy, Debug)]
+pub struct HostPolicy<'c> {
+    /// The lowest version of TLS.
+    pub min_version: TlsVersion,
+    /// What the client's certificate is asked for.
+    pub validation: Option<&'c ClientValidation>,
 }
 
 impl Certificates {
@@ -107,6 +123,35 @@ impl Certificates {
             place.get_or_insert(certificate);
         }
         Self { named: Arc::new(named), default }
+    }
+
+    /// The same with what these hosts, which have no certificate, ask of clients: their requests may come by a connection
+    /// that was made for another host.
+    pub fn unserved(mut self, claims: impl IntoIterator<Item = (HostKey, Arc<ClientValidation>)>) -> Self {
+        let named = Arc::make_mut(&mut self.named);
+        for (key, validation) in claims {
+            match key {
+                HostKey::Exact(name) => named.entry(name).or_default().unserved_exact = Some(validation),
+                HostKey::Wildcard(suffix) => named.entry(suffix).or_default().unserved_wildcard = Some(validation),
+                HostKey::Any | HostKey::Subdomains(_) => {}
+            }
+        }
+        self
+    }
+
+    /// What the host of this name asks of connections: what a handshake for it asks, or would if there were one.
+    pub fn policy(&self, host: &str) -> HostPolicy<'_> {
+        match self.find(host) {
+            Some(certificate) => HostPolicy {
+                min_version: certificate.min_version,
+                validation: certificate.client.as_ref().map(|client| &*client.validation),
+            },
+            None => {
+                let exact = || self.named.get(host)?.unserved_exact.as_deref();
+                let wildcard = || self.named.get(host.split_once('.')?.1)?.unserved_wildcard.as_deref();
+                HostPolicy { min_version: TlsVersion::default(), validation: exact().or_else(wildcard) }
+            }
+        }
     }
 
     /// The certificate for the name in a ClientHello: its own, else that of the wildcard one label up, else the
@@ -158,6 +203,7 @@ pub(super) fn sample_certificate(name: &str) -> Certificate {
     Certificate {
         key: Arc::clone(&KEY),
         min_version: TlsVersion::default(),
+        client: None,
         secret: ("shop".into(), name.into()),
         names: [format!("{name}.example.com").into()].into(),
         not_after: 2_000_000_000,

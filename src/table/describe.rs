@@ -13,7 +13,7 @@ use super::{
 };
 use crate::filter::Title;
 use crate::limit::Verdict;
-use crate::upstream::{Balancer, Cluster, Transport};
+use crate::upstream::{Balancer, Cluster};
 
 /// A table in words. It leaves the generation out, so that tables with the same content are described alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -109,6 +109,9 @@ struct CertificateDescription {
     host: String,
     secret: String,
     min_version: TlsVersion,
+    /// What is asked of the certificates of clients.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_validation: Option<String>,
     names: Vec<String>,
     not_after: String,
 }
@@ -193,7 +196,7 @@ fn entry(entry: &Entry) -> EntryDescription {
         conditions: matcher.to_string(),
         listeners: listeners(route.listeners),
         https_redirect: route.https_redirect,
-        identity: route.requirement.as_ref().and_then(|it| it.proof.as_ref()).map(ToString::to_string),
+        identity: route.requirement.as_ref().map(ToString::to_string),
         limits: route.limits.as_ref().map(|limits| limits.policy.to_string()),
         filters: filters(route),
         backends: route.backends.iter().map(backend).collect(),
@@ -291,11 +294,7 @@ fn cluster(cluster: &Cluster) -> ClusterDescription {
     });
     ClusterDescription {
         name: cluster.name.to_string(),
-        transport: match &cluster.transport {
-            Transport::Http1 => "http".into(),
-            Transport::H2c => "h2c".into(),
-            Transport::Tls(tls) => format!("https for {}", tls.server_name.to_str()),
-        },
+        transport: cluster.transport.to_string(),
         balancer: balancer(cluster.balancer),
         policy: cluster.policy.to_string(),
         endpoints: endpoint_texts.collect(),
@@ -316,11 +315,12 @@ fn balancer(balancer: Balancer) -> String {
 }
 
 fn certificate(key: &HostKey, certificate: &Certificate) -> CertificateDescription {
-    let Certificate { key: _, min_version, secret: (namespace, name), names, not_after } = certificate;
+    let Certificate { key: _, min_version, client, secret: (namespace, name), names, not_after } = certificate;
     CertificateDescription {
         host: key.to_string(),
         secret: format!("{namespace}/{name}"),
         min_version: *min_version,
+        client_validation: client.as_ref().map(|client| client.validation.to_string()),
         names: names.iter().map(ToString::to_string).collect(),
         not_after: jiff::Timestamp::from_second(*not_after)
             .map_or_else(|_| not_after.to_string(), |time| time.to_string()),

@@ -10,6 +10,7 @@ use super::route::Target;
 use super::router::{Entry, HostRouter};
 use super::{KeySource, Match, RateLimits, Table};
 use crate::filter;
+use crate::upstream::Transport;
 
 /// Which rule takes a request, and why every other one of the host does not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,16 +88,19 @@ fn steps(found: Match<'_, '_>, host: &str, head: &RequestHead<'_, '_>) -> Vec<St
     let RequestHead { headers, query, .. } = *head;
     let source =
         KeySource { ip: Ipv4Addr::LOCALHOST.into(), host, headers, query, params, route: &route.id, claims: None };
-    let limits = |limits: &Option<Arc<RateLimits>>| {
-        limits.as_ref().map(|limits| limits.explain(head, &source)).unwrap_or_default()
+    let limits = |limits: &Option<Arc<RateLimits>>, identified: bool| {
+        limits.as_ref().map(|limits| limits.explain(head, &source, identified)).unwrap_or_default()
     };
     let mut steps = Vec::new();
     if route.https_redirect {
         steps.push("a request in clear is redirected to TLS".to_owned());
     }
-    steps.extend(route.access.steps());
-    steps.extend(limits(&route.limits));
-    steps.extend(route.requirement.iter().filter_map(|it| it.proof.as_ref()).map(ToString::to_string));
+    steps.extend(route.access.before_identity());
+    steps.extend(limits(&route.limits, false));
+    steps.extend(route.access.at_identity());
+    steps.extend(route.requirement.iter().flat_map(|it| it.explain(head.secure, headers, query)));
+    steps.extend(route.access.after_identity());
+    steps.extend(limits(&route.limits, true));
     steps.extend(route.filters.iter().map(ToString::to_string));
     steps.extend(route.mirrors.iter().map(ToString::to_string));
     steps.extend(route.compression.as_ref().map(ToString::to_string));
@@ -113,12 +117,18 @@ fn steps(found: Match<'_, '_>, host: &str, head: &RequestHead<'_, '_>) -> Vec<St
                     policy if policy.is_empty() => policy,
                     policy => format!("; {policy}"),
                 };
-                format!("{} endpoints, {}{policy}", cluster.endpoints().endpoints.len(), cluster.balancer)
+                let transport = match &cluster.transport {
+                    Transport::Http1 | Transport::H2c => String::new(),
+                    Transport::Tls(_) => format!("; {}", cluster.transport),
+                };
+                let count = cluster.endpoints().endpoints.len();
+                format!("{count} endpoints, {}{transport}{policy}", cluster.balancer)
             }
             Target::Unresolved(status) => format!("does not resolve: {status}"),
         };
         steps.push(format!("{share} to {}: {behind}", backend.name));
-        steps.extend(limits(&backend.limits).into_iter().map(|limit| format!("  {limit}")));
+        let of_backend = [limits(&backend.limits, false), limits(&backend.limits, true)].concat();
+        steps.extend(of_backend.into_iter().map(|limit| format!("  {limit}")));
         steps.extend(backend.filters.iter().map(|filter| format!("  {filter}")));
     }
     match route.observe.access_log {

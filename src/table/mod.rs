@@ -2,6 +2,7 @@
 
 mod access;
 mod certificate;
+mod client_validation;
 pub mod cookie;
 mod describe;
 mod explain;
@@ -24,7 +25,8 @@ mod trie;
 use std::sync::Arc;
 
 pub use access::{Access, AuthService, BodyBounds};
-pub use certificate::{Certificate, Certificates, TlsVersion};
+pub use certificate::{Certificate, Certificates, HostPolicy, TlsVersion};
+pub use client_validation::{ClientAuth, ClientValidation};
 pub use describe::{Description, PolicyStanding};
 pub use explain::{Candidate, Explanation, Verdict};
 pub use host::{HostKey, HostKeyError, Hosts};

@@ -47,7 +47,7 @@ pub struct Route {
     pub access: Access,
     /// How often it may be asked, whichever backend is.
     pub limits: Option<Arc<RateLimits>>,
-    /// What a client must prove of itself, and the headers that only the gateway may speak of it in.
+    /// What a client must prove of itself.
     pub requirement: Option<Arc<Requirement>>,
     /// Steps of the whole rule, in their declared order.
     pub filters: Box<[Filter]>,

@@ -7,7 +7,7 @@ mod reason;
 pub mod tap;
 pub mod trace;
 
-pub use access_log::{AccessLog, Entry, TraceIds, Try, WorkerLog};
+pub use access_log::{AccessLog, Entry, Remaining, TraceIds, Try, WorkerLog};
 pub use metrics::{
     CertificateExpiry, Copied, EndpointState, Exchange, HandshakeFailure, LimitLabels, Metrics, ObjectCount,
     ObjectState, RouteLabels, ServiceSample, StoreMetrics, TEXT_FORMAT, WorkerMetrics,

@@ -12,6 +12,7 @@ pub mod ring;
 pub mod session;
 mod tally;
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
@@ -199,6 +200,20 @@ pub enum Transport {
     Tls(Arc<TlsTransport>),
 }
 
+impl fmt::Display for Transport {
+    /// `https for orders.shop.svc, trusting ConfigMap shop/internal-ca`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http1 => f.write_str("http"),
+            Self::H2c => f.write_str("h2c"),
+            Self::Tls(tls) => {
+                write!(f, "https for {}", tls.server_name.to_str())?;
+                tls.terms.iter().try_for_each(|terms| write!(f, ", {terms}"))
+            }
+        }
+    }
+}
+
 /// What a TLS connection to an endpoint needs.
 #[derive(Debug)]
 pub struct TlsTransport {
@@ -206,4 +221,6 @@ pub struct TlsTransport {
     pub config: Arc<rustls::ClientConfig>,
     /// The name that is asked for and that the certificate must be valid for.
     pub server_name: rustls::pki_types::ServerName<'static>,
+    /// Whom it trusts and what it shows, in words, where that is not the default.
+    pub terms: Option<Arc<str>>,
 }

@@ -91,6 +91,8 @@ NARROWER = {
     "rbac.scope": {"enum": ["Cluster", "Namespaced"]},
     "rbac.secrets": {"enum": ["Cluster", "Namespaces", "None"]},
     "rbac.secretNamespaces": {"type": "array", "items": {**NAMESPACE, "minLength": 1}, "uniqueItems": True},
+    "rbac.configMaps": {"enum": ["Cluster", "Namespaces", "None"]},
+    "rbac.configMapNamespaces": {"type": "array", "items": {**NAMESPACE, "minLength": 1}, "uniqueItems": True},
     "rbac.aggregateTo": {"type": "array", "items": {"enum": ["admin", "edit", "view"]}, "uniqueItems": True},
     "ingressClass.name": {**NAME, "minLength": 1},
     "watch.namespace": NAMESPACE,

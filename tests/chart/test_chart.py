@@ -234,17 +234,27 @@ def watched(namespace):
     yield from ((namespace, resource, (), frozenset({verb})) for resource, verb in WRITES)
 
 
+def values(namespace, *resources):
+    yield from ((namespace, f"/{resource}", (), frozenset(READ)) for resource in resources)
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("defaults", [*watched(None), CLASSES, *LEASES, (None, "/secrets", (), frozenset(READ))]),
-        ("no-secrets", [*watched(None), CLASSES, *LEASES]),
+        ("defaults", [*watched(None), CLASSES, *LEASES, *values(None, "secrets", "configmaps")]),
+        ("no-secrets", [*watched(None), CLASSES, *LEASES, *values(None, "configmaps")]),
+        ("no-config-maps", [*watched(None), CLASSES, *LEASES, *values(None, "secrets")]),
         ("secrets-in-namespaces", [
-            *watched(None), CLASSES, *LEASES,
+            *watched(None), CLASSES, *LEASES, *values(None, "configmaps"),
             ("shop", "/secrets", (), frozenset({"get"})), ("blog", "/secrets", (), frozenset({"get"})),
         ]),
-        ("namespaced", [*watched("headgate"), CLASSES, *LEASES, ("headgate", "/secrets", (), frozenset(READ))]),
-        ("namespaced-elsewhere", [*watched("team-a"), CLASSES, *LEASES, ("team-a", "/secrets", (), frozenset(READ))]),
+        ("config-maps-in-namespaces", [
+            *watched(None), CLASSES, *LEASES, *values(None, "secrets"), *values("shop", "configmaps"),
+        ]),
+        ("namespaced", [*watched("headgate"), CLASSES, *LEASES, *values("headgate", "secrets", "configmaps")]),
+        ("namespaced-elsewhere", [
+            *watched("team-a"), CLASSES, *LEASES, *values("team-a", "secrets", "configmaps"),
+        ]),
         ("no-rbac", []),
     ],
 )

@@ -8,6 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::harness::backend::Backend;
+use crate::harness::certs::Authority;
 use crate::harness::gateway::{Gateway, binary};
 use crate::harness::http::get;
 use crate::harness::run::{Said, command, headgate, said};
@@ -364,4 +365,36 @@ fn colour_is_for_terminals_whose_users_like_it() {
         assert_eq!((coloured(None), coloured(Some("1")), coloured(Some(""))), (true, false, true), "{arguments}");
     }
     assert!(!headgate(&["check", "-f", "/no/such/folder"]).err.contains('\u{1b}'));
+}
+
+/// An authority that nobody knows is told with its remedy, and who is asked for a certificate can be asked for.
+#[test]
+fn check_and_explain_speak_of_certificates() {
+    let authority = Authority::new();
+    let route = "---\napiVersion: headgate.dev/v1alpha1\nkind: GatewayRoute\nmetadata: {name: shop}\nspec:\n  tls: \
+                 {clientValidation: {caCertificateRefs: [{name: partners}]}}\n  rules: [{backendRefs: [{name: s, port: 80, \
+                 tls: {caCertificateRefs: [{name: internal}]}}]}]\n";
+    let service = crate::harness::backend::service("s", &[]);
+    let bundles = |names: &[&str]| names.iter().map(|name| authority.bundle(name)).collect::<String>();
+    let (_folder, path) = folder(&(service.clone() + &bundles(&["partners"]) + route));
+    let said = headgate(&["check", "-o", "json", "-f", &path]);
+    let problem = &said.json()["problems"][0];
+    assert_eq!(said.code, 1, "{said:?}");
+    for (field, expected) in [
+        ("code", "HG1307"),
+        ("field", "spec.rules[0].backendRefs[0].tls.caCertificateRefs[0].name"),
+        ("what", "ConfigMap default/internal does not exist"),
+        ("remedy", "put the authorities' certificates there as PEM, under ca.crt"),
+    ] {
+        assert_eq!(problem[field], expected, "{field}");
+    }
+    let (_folder, path) = folder(&(service + &bundles(&["partners", "internal"]) + route));
+    assert_eq!(headgate(&["check", "-f", &path]).code, 0);
+    let said = headgate(&["explain", "https://shop.test/", "-f", &path]);
+    for step in [
+        "then  clientValidation: Required, signed by ConfigMap default/partners",
+        "LeastRequest; https for s.default.svc, trusting ConfigMap default/internal",
+    ] {
+        assert!(said.out.contains(step), "{}", said.out);
+    }
 }

@@ -3,8 +3,9 @@
 //! Every `tests/fixtures/<topic>/<case>.in.yaml` has a `<case>.out.yaml` beside it; the first line of the input says what
 //! the case proves. `UPDATE_GOLDEN=1` writes the outputs anew, for review. Each case also sees the Services of
 //! `tests/fixtures/backends.yaml`. A line `# class: NAME` makes it a case of a cluster that serves this class; without it
-//! the case is one of a folder. A line `# zone: NAME` is the zone it runs in. `@certificate a.example b.example` stands for a certificate for these names, and
-//! `@key a.example b.example` for the key that goes with it.
+//! the case is one of a folder. A line `# zone: NAME` is the zone it runs in, a line `# home: NAME` the namespace.
+//! `@certificate a.example b.example` stands for a certificate for these names, and `@key a.example b.example` for the key
+//! that goes with it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ struct Output {
     objects: BTreeMap<String, ObjectOutput>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     secrets: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", rename = "configMaps")]
+    config_maps: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -77,16 +80,17 @@ fn cases(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn run(input: &str, backends: &str) -> String {
-    let class = input.lines().find_map(|line| line.strip_prefix("# class: "));
-    let (class, origin) = match class {
+    let said = |what: &str| input.lines().find_map(|line| line.strip_prefix(what));
+    let (mut class, origin) = match said("# class: ") {
         Some(name) => (ClassSelection::cluster(name), Origin::Cluster),
         None => (ClassSelection::standalone(), Origin::File),
     };
+    class.home = said("# home: ").map(str::to_owned);
     let mut store = Store::awaiting(Kind::ALL);
     store.apply_all(changes(backends, origin).chain(changes(input, origin)));
     let dirty = store.take_dirty();
     let mut settings = settings(class);
-    settings.externals.zone = input.lines().find_map(|line| line.strip_prefix("# zone: ")).map(Arc::from);
+    settings.externals.zone = said("# zone: ").map(Arc::from);
     let compiled = compile(&store, &settings, Compiled::empty(), &dirty);
     let objects = compiled.report.objects.iter().map(|(key, report)| {
         let conditions = report.conditions.iter().map(|condition| {
@@ -103,9 +107,15 @@ fn run(input: &str, backends: &str) -> String {
     let output = Output {
         table: compiled.table.describe(),
         objects: objects.collect(),
-        secrets: compiled.referenced_secrets().iter().map(ToString::to_string).collect(),
+        secrets: referenced(&compiled, Kind::Secret),
+        config_maps: referenced(&compiled, Kind::ConfigMap),
     };
     serde_yaml::to_string(&output).unwrap()
+}
+
+/// The objects of a kind that are read because something refers to them.
+fn referenced(compiled: &Compiled, kind: Kind) -> Vec<String> {
+    compiled.referenced().iter().filter(|key| key.kind == kind).map(ToString::to_string).collect()
 }
 
 /// What becomes of a policy at one of its targets, in short.

@@ -11,8 +11,10 @@ use crate::harness::gateway::Gateway;
 use crate::harness::http::{Response, request};
 use crate::harness::issuer::{Signer, base64url, now, secret};
 
+mod explain;
 mod forged;
 mod keys;
+mod logged;
 
 const ISSUER: &str = "https://issuer.test/";
 

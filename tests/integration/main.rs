@@ -103,6 +103,12 @@ mod request_body;
 /// TLS towards clients.
 mod tls;
 
+/// Certificates of clients.
+mod client_validation;
+
+/// TLS towards backends.
+mod backend_tls;
+
 /// Mistakes in declarations.
 mod reload;
 

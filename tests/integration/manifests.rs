@@ -186,6 +186,56 @@ fn certificates_are_served_where_secrets_may_only_be_got() {
     });
 }
 
+/// A ConfigMap is read by its name, with the rights of the chart or just that of getting it, before clients are let in,
+/// and again when it changes.
+#[test]
+fn config_maps_are_read_by_their_names() {
+    let cluster = Cluster::shared();
+    let namespace = cluster.namespace("config-maps");
+    let bundle = json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "partners", "namespace": namespace},
+        "data": {"ca.crt": rcgen::generate_simple_self_signed(["ca.test".to_owned()]).unwrap().cert.pem()},
+    });
+    cluster.apply(&bundle.to_string());
+    let tls = "tls: {clientValidation: {mode: Optional, caCertificateRefs: [{name: partners}]}}, rules: ";
+    let declared = |class: &str| {
+        let route = route("good", &namespace, class).replace("name: good", &format!("name: {class}"));
+        cluster.apply(&route.replace("rules: ", tls));
+    };
+    let without = |rules: &mut Vec<Value>| rules.retain(|rule| rule["resources"] != json!(["configmaps"]));
+    let get = |rules: &mut Vec<Value>| {
+        without(rules);
+        rules.push(json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}));
+    };
+    let start = |class: &str, change: &dyn Fn(&mut Vec<Value>)| {
+        declared(class);
+        let kubeconfig = rights(cluster, class, change);
+        let gateway = Gateway::in_cluster(&kubeconfig, "headgate", &["--ingress-class", class]);
+        gateway.wait_until_ready();
+        let status = get_host(gateway.http, &format!("good.{class}.test"), "/").unwrap().status;
+        (gateway, status)
+    };
+    let (_, status) = start("cm-get", &get);
+    assert_eq!(status, 200);
+    // Nothing is known of who may be let in, and nobody is.
+    let (gateway, status) = start("cm-without", &without);
+    assert_eq!(status, 500);
+    assert!(gateway.log().iter().any(|line| line.contains("not allowed to get") && line.contains("partners")));
+    let (gateway, status) = start("cm-all", &|_| {});
+    assert_eq!(status, 200);
+    let answers = |status: u16| get_host(gateway.http, "good.cm-all.test", "/").is_ok_and(|it| it.status == status);
+    cluster.kubectl_ok(&["-n", &namespace, "delete", "configmap", "partners"]);
+    gateway.wait_until("nobody is let in", || answers(500));
+    gateway.wait_until("the status tells why", || {
+        let reason = "jsonpath={.status.conditions[?(@.type=='ResolvedRefs')].reason}";
+        cluster.kubectl_ok(&["-n", &namespace, "get", "gwr/cm-all", "-o", reason]) == "InvalidCACertificate"
+    });
+    cluster.apply(&bundle.to_string());
+    gateway.wait_until("it is served again", || answers(200));
+}
+
 /// The command line of the systemd unit is one that the program takes: its help comes after everything before it was
 /// understood.
 #[test]
@@ -203,8 +253,8 @@ fn the_unit_starts_what_there_is() {
 #[test]
 fn examples_are_right() {
     let told = crate::harness::run::headgate(&["check", "-f", "manifests/examples", "-o", "json"]).json();
-    // A Service, a Secret, and what this version does not serve yet.
-    let missing = ["HG1201", "HG1301", "HG1003"];
+    // A Service, a Secret, a ConfigMap, and what this version does not serve yet.
+    let missing = ["HG1201", "HG1301", "HG1307", "HG1003"];
     for problem in told["problems"].as_array().unwrap() {
         assert!(missing.contains(&problem["code"].as_str().unwrap()), "{problem}");
     }

@@ -6,28 +6,29 @@ use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::backend::{Backend, service};
 use crate::harness::certs::Authority;
 use crate::harness::gateway::Gateway;
 use crate::harness::http::{get, get_host, request};
+use crate::harness::issuer::{self, Signer};
+use crate::harness::redis::Redis;
 
 const BOARD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/headgate/files/dashboard.json");
 const ALERTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/headgate/files/alerts.yaml");
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/alerts/rules_test.yaml");
 
 /// Expressions without data here: nothing of the kind happens in this test.
-const SILENT: [&str; 8] = [
+const SILENT: [&str; 4] = [
     "headgate_leader",
     "headgate_upstream_retries_total",
     "headgate_upstream_ejections_total",
     "headgate_upstream_circuit_open",
-    "headgate_ratelimit_decisions_total",
-    "headgate_ratelimit_store_duration_seconds",
-    "headgate_ratelimit_store_errors_total",
-    "headgate_jwt_validations_total",
 ];
+
+/// Reasons for which somebody is refused here, and all of which a board of requests must show.
+const REFUSED: [&str; 4] = ["rate_limited", "jwt_missing", "jwt_invalid", "ext_auth_error"];
 
 struct Prometheus {
     child: Child,
@@ -82,8 +83,14 @@ impl Drop for Prometheus {
     }
 }
 
-/// A gateway with traffic of several kinds behind it.
-fn busy() -> (Backend, Gateway) {
+/// A gateway with traffic of several kinds behind it, and who stands around it.
+struct Busy {
+    _backend: Backend,
+    _redis: Redis,
+    gateway: Gateway,
+}
+
+fn busy() -> Busy {
     let backend = Backend::named("b");
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let rule = |name: &str, backend: &str| {
@@ -91,30 +98,57 @@ fn busy() -> (Backend, Gateway) {
             "{{name: {name}, matches: [{{path: {{value: /{name}}}}}], backendRefs: [{{name: {backend}, port: 80}}]}}"
         )
     };
-    let rules = [rule("ok", "b"), rule("down", "gone"), rule("missing", "nowhere")].join(", ");
+    let asking = |name: &str, what: &str| rule(name, "b").replace("}]}", &format!("}}], {what}}}"));
+    let rules = [
+        rule("ok", "b"),
+        rule("down", "gone"),
+        rule("missing", "nowhere"),
+        rule("limited", "b"),
+        rule("shared", "b"),
+        asking("token", "jwt: {providers: [main], requireTLS: false}"),
+        asking("asked", "filters: [{type: ExternalAuth, externalAuth: {backendRef: {name: gone, port: 80}}}]"),
+    ]
+    .join(", ");
+    let limit = |rule: &str, scope: &str| {
+        format!(
+            "---\napiVersion: headgate.dev/v1alpha1\nkind: RateLimitPolicy\nmetadata: {{name: {rule}}}\nspec: \
+             {{targetRefs: [{{group: headgate.dev, kind: GatewayRoute, name: shop, sectionName: {rule}}}], limits: \
+             [{{name: all, requests: 1, period: 1h, scope: {scope}}}]}}\n"
+        )
+    };
+    let keys = json!({"keys": [Signer::p256().jwk("one")]}).to_string();
     let secret = Authority::new().issue(&["a.test"]).secret("tls");
     let yaml = backend.service("b")
         + &service("gone", &[nobody])
         + &secret
+        + &issuer::secret("keys", "jwks", &keys)
+        + &limit("limited", "Local")
+        + &limit("shared", "Global")
         + &format!(
             "---\napiVersion: headgate.dev/v1alpha1\nkind: GatewayRoute\nmetadata: {{name: shop}}\nspec: {{hostnames: \
-             [a.test], tls: {{certificateRefs: [{{name: tls}}]}}, rules: [{rules}]}}\n"
+             [a.test], tls: {{certificateRefs: [{{name: tls}}]}}, jwtProviders: [{{name: main, algorithms: [ES256], \
+             localJWKS: {{valueRef: {{name: keys}}}}}}], rules: [{rules}]}}\n"
         );
-    (backend, Gateway::start(&yaml))
+    let redis = Redis::start();
+    let gateway = Gateway::start_with(&yaml, &["--redis-url", &redis.url()]);
+    gateway.wait_until("the store is up", || gateway.metrics().contains("headgate_ratelimit_store_up 1"));
+    Busy { _backend: backend, _redis: redis, gateway }
 }
 
 fn traffic(gateway: &Gateway) {
-    for path in ["/ok", "/ok", "/ok", "/down", "/missing"] {
+    for path in ["/ok", "/ok", "/ok", "/down", "/missing", "/limited", "/limited", "/shared", "/token", "/asked"] {
         get_host(gateway.http, "a.test", path).unwrap();
     }
+    request(gateway.http, "GET", "a.test", "/token", &[("Authorization", "Bearer e30.e30.x")], b"").unwrap();
     request(gateway.http, "POST", "a.test", "/ok", &[], b"12345").unwrap();
     get_host(gateway.http, "other.test", "/").unwrap();
 }
 
 #[test]
 fn metrics_are_as_promtool_wants_them() {
-    let (_backend, gateway) = busy();
-    traffic(&gateway);
+    let busy = busy();
+    let gateway = &busy.gateway;
+    traffic(gateway);
     let mut check = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -147,10 +181,11 @@ fn alerts_fire_when_they_should() {
 
 #[test]
 fn every_expression_has_an_answer() {
-    let (_backend, gateway) = busy();
-    let prometheus = Prometheus::scraping(&gateway);
+    let busy = busy();
+    let gateway = &busy.gateway;
+    let prometheus = Prometheus::scraping(gateway);
     gateway.wait_until("some scrapes have been made", || {
-        traffic(&gateway);
+        traffic(gateway);
         let rate = prometheus.query("sum(rate(headgate_requests_total[10s])) > 0 and count_over_time(up[10s]) >= 3");
         rate.is_ok_and(|result| !result.is_empty())
             || prometheus.query("count_over_time(up[10s]) >= 3").is_ok_and(|result| !result.is_empty())
@@ -176,6 +211,10 @@ fn every_expression_has_an_answer() {
     }
     assert!(count > 30, "{count}");
     assert!(empty.is_empty(), "{empty:#?}");
+    for reason in REFUSED {
+        let expression = format!("sum(headgate_requests_total{{reason=\"{reason}\",route=\"default/shop\"}})");
+        assert!(!prometheus.query(&expression).unwrap().is_empty(), "{expression}");
+    }
     let rules: Value = serde_yaml::from_str(&fs::read_to_string(ALERTS).unwrap()).unwrap();
     for rule in rules["groups"][0]["rules"].as_array().unwrap() {
         let expression = rule["expr"].as_str().unwrap();

@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 use crate::harness::cluster::Cluster;
 use crate::harness::watch_faults::{End, Faults, Reply, bookmark, event, failure};
 
+mod named;
+
 /// Far longer than anything here takes; only a failing test waits it out.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -22,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Bench {
     store: Store,
     batches: mpsc::Receiver<Vec<Change>>,
-    wanted: kubernetes::SecretsWanted,
+    wanted: kubernetes::Wanted,
     task: JoinHandle<()>,
     /// The state of the Services after every batch that touched them.
     history: Vec<Vec<String>>,
@@ -41,9 +43,9 @@ impl Bench {
 
     fn with(client: kube::Client, settings: Settings) -> Self {
         let (sender, batches) = mpsc::channel(64);
-        let (wanted, asked) = kubernetes::secrets(64);
+        let (wanted, asked) = kubernetes::wanted(64);
         let task = tokio::spawn(kubernetes::run(client, settings, sender, asked));
-        Self { store: Store::awaiting(Kind::ALL), batches, wanted, task, history: Vec::new(), told: Vec::new() }
+        Self { store: Store::awaiting(Kind::LISTED), batches, wanted, task, history: Vec::new(), told: Vec::new() }
     }
 
     async fn batch(&mut self) {
@@ -179,7 +181,7 @@ async fn kinds_fail_and_recover_alone() {
     // A kind that is only slow holds the start up; those out of reach do not.
     assert!(!bench.store.is_synced());
     gate.notify_one();
-    for kind in Kind::ALL {
+    for kind in Kind::LISTED {
         bench.synced(kind).await;
     }
     assert!(bench.store.is_synced());
@@ -310,10 +312,10 @@ async fn wanted_secrets_are_answered_for() {
     assert!(faults.requests("secrets").iter().all(|it| it.contains("fieldSelector=type%3Dkubernetes.io%2Ftls")));
 
     let key = |name: &str| ObjectKey::new(Kind::Secret, "shop", name);
-    assert_eq!(bench.store.retain_secrets(&[].into(), BTreeSet::new()), []);
+    assert_eq!(bench.store.retain(&[].into(), BTreeSet::new()), []);
     assert_eq!(bench.names(Kind::Secret), [""; 0]);
     let names = ["absent", "b", "forbidden", "opaque"];
-    let wanted = bench.store.retain_secrets(&names.map(key).into(), BTreeSet::new());
+    let wanted = bench.store.retain(&names.map(key).into(), BTreeSet::new());
     assert_eq!(wanted, names.map(key));
     for key in wanted {
         bench.wanted.certificates.send(key).await.unwrap();
@@ -493,9 +495,9 @@ async fn follows_the_real_api_server() {
 
     // Dropped for want of a reference, changed meanwhile, asked for again.
     let tls = ObjectKey::new(Kind::Secret, &namespace, "tls");
-    assert_eq!(bench.store.retain_secrets(&[].into(), BTreeSet::new()), []);
+    assert_eq!(bench.store.retain(&[].into(), BTreeSet::new()), []);
     cluster.apply(&SECRET.replace("NS", &namespace).replace("tls.key: K", "tls.key: L"));
-    assert_eq!(bench.store.retain_secrets(&[tls.clone()].into(), BTreeSet::new()), std::slice::from_ref(&tls));
+    assert_eq!(bench.store.retain(&[tls.clone()].into(), BTreeSet::new()), std::slice::from_ref(&tls));
     bench.wanted.certificates.send(tls.clone()).await.unwrap();
     let key = |store: &Store| match &store.get(&tls)?.object {
         Some(Object::Secret(secret)) => Some(secret.data.as_ref()?["tls.key"].0.clone()),

@@ -71,7 +71,8 @@ pub struct BackendTls {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = pattern::PRECISE_HOSTNAME))]
     pub hostname: Option<String>,
-    /// Authorities that may have signed the certificate; those of the system when omitted.
+    /// Authorities that may have signed the certificate; those of the system when omitted. While one of them cannot be
+    /// read, the backend's share is answered with 500.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub ca_certificate_refs: Vec<CaCertificateRef>,

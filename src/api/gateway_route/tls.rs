@@ -21,7 +21,7 @@ pub struct Tls {
     /// Answers requests on the http listener with a 308 to the same address on https.
     #[serde(default)]
     pub http_redirect: bool,
-    /// Asks clients for a certificate. Without it none is asked for.
+    /// Asks clients of the route's hosts for a certificate. Without it none is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_validation: Option<ClientValidation>,
 }
@@ -37,14 +37,16 @@ pub enum TlsVersion {
     V1_3,
 }
 
-/// How certificates of clients are checked.
+/// How certificates of clients are checked. It holds for every route of the hosts, since the handshake comes before the
+/// request. A request that came by a connection that was not asked is answered 421, one in clear 403 where a certificate
+/// is required. Headers that speak of a client's certificate are dropped from what clients send.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClientValidation {
     /// Required: a client without a valid certificate is refused. Optional: it may show none, but not an invalid one.
     #[serde(default)]
     pub mode: ClientValidationMode,
-    /// Authorities that may have signed a client's certificate.
+    /// Authorities that may have signed a client's certificate. While one of them cannot be read, nobody is let in.
     #[schemars(length(min = 1, max = 8))]
     pub ca_certificate_refs: Vec<CaCertificateRef>,
 }

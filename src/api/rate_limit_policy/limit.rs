@@ -61,7 +61,7 @@ pub struct Limit {
     #[serde(default)]
     pub scope: Scope,
     /// Global only: Strict (Redis decides about every request) or Leased (replicas take tokens in small batches, which
-    /// is faster and lets a few requests too many pass); Strict when omitted.
+    /// is faster and lets a few requests too many pass; not with LeakyBucket); Strict when omitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sync: Option<SyncMode>,
     /// Global only: what happens while Redis is away. Open lets every request pass, Closed refuses every request, Local

@@ -3,7 +3,7 @@
 use http::StatusCode;
 
 use super::super::backend::{self, Balancing, PortRef, Speak};
-use super::super::cluster::TlsName;
+use super::super::cluster::{Terms, TlsName};
 use super::super::code::Code;
 use super::super::lookup::Lookup;
 use super::super::lowered::DraftBackend;
@@ -11,9 +11,10 @@ use super::super::reference::{self, Reference};
 use super::super::report::Problem;
 use super::filters;
 use super::parameters::Parameters;
-use super::unsupported;
-use crate::api::BackendObjectRef;
+use super::scope::Scope;
+use super::{tls, trust};
 use crate::api::gateway_route::{AppProtocol, BackendRef, BackendTls};
+use crate::api::{BackendObjectRef, CaCertificateRef, SecretObjectRef};
 use crate::source::{Kind, ObjectKey};
 
 /// What stands for a backend that must not be, or cannot be, looked at: as HTTPRoute has it, its share gets 500.
@@ -21,8 +22,7 @@ const INVALID: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
 
 /// The backends of a rule, in their order.
 pub(super) fn lower(
-    lookup: &mut Lookup<'_>,
-    from: &ObjectKey,
+    scope: &mut Scope<'_, '_>,
     rule: &str,
     declared: &[BackendRef],
     balancing: &Balancing,
@@ -33,7 +33,7 @@ pub(super) fn lower(
         .iter()
         .enumerate()
         .map(|(index, backend)| {
-            one(lookup, from, &format!("{rule}.backendRefs[{index}]"), backend, balancing, parameters, problems)
+            one(scope, &format!("{rule}.backendRefs[{index}]"), backend, balancing, parameters, problems)
         })
         .collect();
     if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
@@ -45,8 +45,7 @@ pub(super) fn lower(
 }
 
 fn one(
-    lookup: &mut Lookup<'_>,
-    from: &ObjectKey,
+    scope: &mut Scope<'_, '_>,
     field: &str,
     declared: &BackendRef,
     balancing: &Balancing,
@@ -60,9 +59,14 @@ fn one(
         0
     });
     let filters = filters::of_backend(field, filters, parameters, problems);
-    let speak = speak(field, *app_protocol, tls.as_ref(), problems);
+    let speak = speak(scope, field, *app_protocol, tls.as_ref(), problems);
     let named = Named { group, kind, name, namespace: namespace.as_deref(), port: *port };
-    let backend::Resolved { name, target } = named.resolve(lookup, from, field, speak, balancing.clone(), problems);
+    let from = scope.lowered.object.clone();
+    let (speak, spoken) = speak.map_or((Speak::AsDeclared, false), |speak| (speak, true));
+    let resolved = named.resolve(scope.lookup, &from, field, speak, balancing.clone(), problems);
+    let backend::Resolved { name, target } = resolved;
+    // On no other terms than those that are declared.
+    let target = if spoken { target } else { target.and(Err(INVALID)) };
     DraftBackend { name, weight, limits: None, filters, target }
 }
 
@@ -136,31 +140,50 @@ impl Named<'_> {
     }
 }
 
+/// How a backend is spoken to; an error when it cannot be as it is declared, which has been told then.
 fn speak(
+    scope: &mut Scope<'_, '_>,
     field: &str,
     app_protocol: Option<AppProtocol>,
     tls: Option<&BackendTls>,
     problems: &mut Vec<Problem>,
-) -> Speak {
+) -> Result<Speak, ()> {
     if let Some(BackendTls { hostname, ca_certificate_refs, client_certificate_ref }) = tls {
-        if !ca_certificate_refs.is_empty() {
-            problems.push(unsupported::field(&format!("{field}.tls.caCertificateRefs")));
-        }
-        if client_certificate_ref.is_some() {
-            problems.push(unsupported::field(&format!("{field}.tls.clientCertificateRef")));
-        }
-        let Some(hostname) = hostname else { return Speak::Tls(None) };
+        let terms =
+            terms(scope, &format!("{field}.tls"), ca_certificate_refs, client_certificate_ref.as_ref(), problems);
+        let Some(hostname) = hostname else { return Ok(Speak::Tls(None, terms?)) };
         let name = TlsName::parse(hostname);
         if name.is_none() {
             let what = format!("\"{}\" is no name a certificate can have", hostname.escape_debug());
             problems.push(Problem::new(Code::InvalidTls, format!("{field}.tls.hostname"), what, "use a DNS name"));
         }
-        return Speak::Tls(name);
+        return Ok(Speak::Tls(name, terms?));
     }
-    match app_protocol {
+    Ok(match app_protocol {
         None => Speak::AsDeclared,
         Some(AppProtocol::Http) => Speak::Http1,
         Some(AppProtocol::H2c | AppProtocol::Grpc) => Speak::H2c,
-        Some(AppProtocol::Https) => Speak::Tls(None),
+        Some(AppProtocol::Https) => Speak::Tls(None, None),
+    })
+}
+
+/// The terms that are declared, if there are any.
+fn terms(
+    scope: &mut Scope<'_, '_>,
+    field: &str,
+    authorities: &[CaCertificateRef],
+    certificate: Option<&SecretObjectRef>,
+    problems: &mut Vec<Problem>,
+) -> Result<Option<Terms>, ()> {
+    if authorities.is_empty() && certificate.is_none() {
+        return Ok(None);
     }
+    let trusted = trust::authorities(scope, &format!("{field}.caCertificateRefs"), authorities, problems);
+    let offer = certificate.map(|secret| {
+        let field = format!("{field}.clientCertificateRef");
+        tls::offer(scope, &field, secret, problems).ok_or(())
+    });
+    let (trusted, offer) = (trusted.ok_or(())?, offer.transpose()?);
+    let shown = offer.as_ref().map(|offer| (&offer.secret, &offer.certificate.key));
+    trust::backend(&scope.settings.backend_tls, &trusted, shown).map(Some).ok_or(())
 }

@@ -4,16 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Uri};
-use k8s_openapi::ByteString;
 
-use super::super::Settings;
 use super::super::code::Code;
 use super::super::key_sets::KeySetId;
-use super::super::keyring::Keyring;
-use super::super::lookup::Lookup;
-use super::super::lowered::Lowered;
-use super::super::reference::{self, Reference};
 use super::super::report::Problem;
+use super::scope::{Scope, Value, ValuesRef};
 use super::trust;
 use crate::api::gateway_route::{
     BasicAuth, ClaimToHeader, JwksObjectRef, JwtAlgorithm, JwtProvider, JwtRequirement, LocalJwks, RemoteJwks,
@@ -21,15 +16,27 @@ use crate::api::gateway_route::{
 };
 use crate::api::{LocalObjectKind, SecretObjectRef};
 use crate::auth::{
-    Algorithm, BasicRequirement, ClaimHeader, KeySet, KeySource, KeyType, Origin, Proof, Provider, RemoteSettings,
+    Algorithm, BasicRequirement, ClaimHeader, KeySet, KeySource, KeyType, Origin, Provider, RemoteSettings,
     RequiredClaim, Requirement, Reserved, Sources, TokenRequirement, TokenRules, Users,
 };
 use crate::filter::HeaderRules;
-use crate::source::{Kind, Object, ObjectKey};
 use crate::table::Listeners;
 
 /// How far the clocks of issuer and gateway may differ.
 const MOST_SKEW: u64 = 120;
+
+/// How proxies tell of a client's certificate: RFC 9440, Envoy, Traefik and ingress-nginx.
+const CERTIFICATE_HEADERS: [&str; 9] = [
+    "client-cert",
+    "client-cert-chain",
+    "x-forwarded-client-cert",
+    "x-forwarded-tls-client-cert",
+    "x-forwarded-tls-client-cert-info",
+    "ssl-client-cert",
+    "ssl-client-verify",
+    "ssl-client-subject-dn",
+    "ssl-client-issuer-dn",
+];
 
 /// The issuers of a route.
 #[derive(Debug, Default)]
@@ -38,42 +45,36 @@ pub(super) struct Providers {
     usable: BTreeMap<String, Option<Arc<Provider>>>,
     /// What is wrong with them. It spoils the rules that use them and no others.
     pub(super) problems: Vec<Problem>,
-    /// Headers that speak of who is asking, on every rule of the route.
-    reserved: Vec<HeaderName>,
-}
-
-/// What lowering reads and notes.
-pub(super) struct Scope<'a, 's> {
-    pub(super) settings: &'a Settings,
-    pub(super) keyring: &'a mut Keyring,
-    pub(super) lookup: &'a mut Lookup<'s>,
-    pub(super) lowered: &'a mut Lowered,
-}
-
-/// A value that an object refers to.
-enum Value<'s> {
-    Found(&'s [u8]),
-    /// It is not there, and that is what is wrong.
-    Missing(String),
+    /// Headers that speak of who is asking, on every rule of the route: also on those that do not ask, since a backend
+    /// cannot tell which rule a request came by.
+    pub(super) reserved: Reserved,
 }
 
 impl Providers {
     /// The issuers that a route declares.
     pub(super) fn lower(scope: &mut Scope<'_, '_>, declared: &[JwtProvider], rules: &[RouteRule]) -> Self {
         let mut providers = Self::default();
+        let mut reserved = Vec::new();
         for (index, provider) in declared.iter().enumerate() {
             let mut problems = Vec::new();
             let field = format!("spec.jwtProviders[{index}]");
             let lowered = self::provider(scope, &field, provider, &mut problems);
             let spoilt = problems.iter().any(|problem| problem.severity() == super::super::Severity::Error);
             let usable = lowered.filter(|provider| !spoilt || is_only_unfetched(provider));
-            providers.reserved.extend(provider.claim_to_headers.iter().filter_map(|it| header(&it.header).ok()));
+            reserved.extend(provider.claim_to_headers.iter().filter_map(|it| header(&it.header).ok()));
             providers.usable.insert(provider.name.clone(), usable);
             providers.problems.append(&mut problems);
         }
         let users = rules.iter().filter_map(|rule| rule.basic_auth.as_ref()?.user_header.as_deref());
-        providers.reserved.extend(users.filter_map(|name| header(name).ok()));
+        reserved.extend(users.filter_map(|name| header(name).ok()));
+        providers.reserved = Reserved::new(reserved);
         providers
+    }
+
+    /// Reserves the headers by which proxies tell of a client's certificate: backends may well take their word.
+    pub(super) fn reserve_certificate_headers(&mut self) {
+        let names = CERTIFICATE_HEADERS.map(HeaderName::from_static);
+        self.reserved = Reserved::new(self.reserved.iter().cloned().chain(names));
     }
 
     /// What a rule asks; an error when the rule cannot be served for what is wrong elsewhere, which is told there.
@@ -85,7 +86,7 @@ impl Providers {
         basic: Option<&BasicAuth>,
         problems: &mut Vec<Problem>,
     ) -> Result<Option<Arc<Requirement>>, ()> {
-        let proof = match (jwt, basic) {
+        let requirement = match (jwt, basic) {
             (Some(_), Some(_)) => {
                 let what = "jwt and basicAuth both read the Authorization header";
                 problems.push(Problem::new(
@@ -96,16 +97,13 @@ impl Providers {
                 ));
                 return Err(());
             }
-            (Some(jwt), None) => Some(Proof::Token(self.token(&format!("{field}.jwt"), jwt, problems)?)),
+            (Some(jwt), None) => Some(Requirement::Token(self.token(&format!("{field}.jwt"), jwt, problems)?)),
             (None, Some(basic)) => {
-                Some(Proof::Basic(self::basic(scope, &format!("{field}.basicAuth"), basic, problems)?))
+                Some(Requirement::Basic(self::basic(scope, &format!("{field}.basicAuth"), basic, problems)?))
             }
             (None, None) => None,
         };
-        if proof.is_none() && self.reserved.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(Arc::new(Requirement { reserved: Reserved::new(self.reserved.iter().cloned()), proof })))
+        Ok(requirement.map(Arc::new))
     }
 
     fn token(
@@ -270,14 +268,14 @@ fn remote(
     }
     let trust = trust::authorities(scope, &format!("{field}.caCertificateRefs"), ca_certificate_refs, problems);
     let (Some(uri), Some(trust), true) = (parsed, trust, problems.len() == before) else { return None };
-    let tls = trust::client(&scope.settings.backend_tls, &trust)?;
+    let tls = trust::issuer(&scope.settings.backend_tls, &trust)?;
     let id = KeySetId {
         provider: provider.clone(),
         uri: uri.to_string(),
         algorithms: algorithms.to_vec(),
         every: cache_duration.as_std(),
         timeout: timeout.as_std(),
-        trust: trust.concat(),
+        trust: trust.bundles.concat(),
     };
     let settings = RemoteSettings {
         name: provider.clone(),
@@ -325,7 +323,7 @@ fn local(
 ) -> Option<KeySource> {
     let LocalJwks { value_ref, inline } = declared;
     let (field, what, text, origin) = match (value_ref, inline) {
-        (None, Some(inline)) => (format!("{field}.inline"), "it".to_owned(), inline.as_bytes(), Origin::Inline),
+        (None, Some(inline)) => (format!("{field}.inline"), "it".to_owned(), inline.as_bytes(), Origin::Public),
         (Some(value), None) => {
             let JwksObjectRef { group, kind, name, namespace, key } = value;
             let field = format!("{field}.valueRef");
@@ -334,18 +332,14 @@ fn local(
                 problems.push(Problem::new(Code::InvalidKind, format!("{field}.group"), what, "leave it out"));
                 return None;
             }
-            match kind {
-                LocalObjectKind::Secret => {}
-                LocalObjectKind::ConfigMap => {
-                    let mut problem = super::unsupported::value(&format!("{field}.kind"), "ConfigMap");
-                    problem.remedy = "use a Secret, or write public keys into inline".to_owned();
-                    problems.push(problem);
-                    return None;
-                }
-            }
-            let secret = scope.secret(&field, namespace.as_deref(), name, problems)?;
-            match scope.value(&secret, key) {
-                Value::Found(text) => (field, format!("{secret} ({key})"), text, Origin::Secret),
+            let origin = match kind {
+                LocalObjectKind::Secret => Origin::Secret,
+                LocalObjectKind::ConfigMap => Origin::Public,
+            };
+            let reference = ValuesRef { kind: *kind, namespace: namespace.as_deref(), name };
+            let object = scope.values(&field, reference, problems)?;
+            match scope.value(&object, key) {
+                Value::Found(text) => (field, format!("{object} ({key})"), text, origin),
                 Value::Missing(what) => {
                     let remedy = format!("put the keys under {key} there");
                     problems.push(Problem::new(Code::KeysNotFound, format!("{field}.name"), what, remedy));
@@ -443,7 +437,8 @@ fn basic(
         problems.push(Problem::new(Code::InvalidKind, format!("{field}.secretRef.kind"), what, "name a Secret"));
         return Err(());
     }
-    let secret = scope.secret(&format!("{field}.secretRef"), namespace.as_deref(), name, problems).ok_or(())?;
+    let reference = ValuesRef { kind: LocalObjectKind::Secret, namespace: namespace.as_deref(), name };
+    let secret = scope.values(&format!("{field}.secretRef"), reference, problems).ok_or(())?;
     let name_field = format!("{field}.secretRef.name");
     let file = match scope.value(&secret, key) {
         Value::Found(file) => file,
@@ -476,67 +471,6 @@ fn basic(
             require_tls: *require_tls,
         }),
         Some(_) | None => Err(()),
-    }
-}
-
-impl<'s> Scope<'_, 's> {
-    /// The Secret that a reference means, noted as one whose value is wanted.
-    fn secret(
-        &mut self,
-        field: &str,
-        namespace: Option<&str>,
-        name: &str,
-        problems: &mut Vec<Problem>,
-    ) -> Option<ObjectKey> {
-        let namespace_field = format!("{field}.namespace");
-        let from = self.lowered.object.clone();
-        let reference = Reference { from: &from, field: &namespace_field, kind: Kind::Secret, namespace, name };
-        match reference::resolve(self.lookup, reference) {
-            Ok(secret) => {
-                self.lowered.values.insert(secret.clone());
-                Some(secret)
-            }
-            Err(problem) => {
-                problems.push(problem);
-                None
-            }
-        }
-    }
-
-    /// One value of a Secret.
-    fn value(&mut self, secret: &ObjectKey, name: &str) -> Value<'s> {
-        let entry = self.lookup.entry(secret.clone());
-        let Some(Object::Secret(found)) = entry.and_then(|entry| entry.object.as_ref()) else {
-            let what = if entry.is_some() { "cannot be read" } else { "does not exist" };
-            return Value::Missing(format!("{secret} {what}"));
-        };
-        let Some(data) = &found.data else { return Value::Missing(format!("{secret} is empty")) };
-        match data.get(name) {
-            Some(ByteString(bytes)) => Value::Found(bytes),
-            None => {
-                let names: Vec<_> = data.keys().map(String::as_str).collect();
-                Value::Missing(format!("{secret} has no {name}; it has {}", names.join(", ")))
-            }
-        }
-    }
-
-    /// The certificates that a Secret holds under `ca.crt`.
-    pub(super) fn authorities(
-        &mut self,
-        field: &str,
-        namespace: Option<&str>,
-        name: &str,
-        problems: &mut Vec<Problem>,
-    ) -> Option<&'s [u8]> {
-        let secret = self.secret(field, namespace, name, problems)?;
-        match self.value(&secret, "ca.crt") {
-            Value::Found(bytes) => Some(bytes),
-            Value::Missing(what) => {
-                let remedy = "put the authorities' certificates there as PEM";
-                problems.push(Problem::new(Code::KeysNotFound, format!("{field}.name"), what, remedy));
-                None
-            }
-        }
     }
 }
 

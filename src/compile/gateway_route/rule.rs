@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::super::backend::Balancing;
 use super::super::code::Code;
-use super::super::lookup::Lookup;
 use super::super::lowered::Draft;
 use super::super::report::Problem;
 use super::matches::{self, RuleMatch};
 use super::parameters::Parameters;
 use super::resilience::{self, Resilience};
+use super::scope::Scope;
 use super::session;
 use super::{Common, access, backends, compression, filters, mirrors};
 use crate::api;
@@ -32,7 +32,7 @@ pub(super) struct LoweredRule {
 
 /// Lowers one rule.
 pub(super) fn lower(
-    lookup: &mut Lookup<'_>,
+    scope: &mut Scope<'_, '_>,
     key: &ObjectKey,
     index: usize,
     rule: &RouteRule,
@@ -88,9 +88,9 @@ pub(super) fn lower(
     draft.listeners = common.listeners;
     draft.https_redirect = common.https_redirect;
     draft.filters = filters::of_rule(&field, filters, &parameters, &mut problems);
-    access::of_rule(lookup, key, &field, filters, &mut draft, &mut problems);
+    access::of_rule(scope.lookup, key, &field, filters, &mut draft, &mut problems);
     draft.access.body = access::body(request.as_ref());
-    draft.mirrors = mirrors::lower(lookup, key, &field, filters, &mut problems);
+    draft.mirrors = mirrors::lower(scope.lookup, key, &field, filters, &mut problems);
     draft.compression = compressed.as_ref().map(|declared| compression::lower(&field, declared, &mut problems));
     draft.observe = observe;
     draft.timeouts = self::timeouts(&field, timeouts.as_ref(), &mut problems);
@@ -99,7 +99,7 @@ pub(super) fn lower(
         .as_ref()
         .and_then(|declared| session::lower(&field, key, &draft.rule, declared, &mut problems));
     let balancing = Balancing { balancer, policy, sessions: draft.session.is_some() };
-    draft.backends = backends::lower(lookup, key, &field, backend_refs, &balancing, &parameters, &mut problems);
+    draft.backends = backends::lower(scope, &field, backend_refs, &balancing, &parameters, &mut problems);
     draft.hash_on = hash_on;
     draft.retry = retry;
     if draft.backends.is_empty() && !filters::answer(&draft.filters) && problems.is_empty() {

@@ -1,43 +1,80 @@
-//! Certificates of a route.
+//! TLS towards the clients of a route: its certificates, and what it asks of theirs.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::code::Code;
-use super::super::keyring::{self, Keyring};
-use super::super::lookup::Lookup;
-use super::super::lowered::{Lowered, TlsClaim};
+use super::super::keyring;
+use super::super::lowered::TlsClaim;
 use super::super::reference::{self, Reference};
 use super::super::report::Problem;
+use super::scope::Scope;
+use super::trust::{self, Authorities};
 use crate::api;
 use crate::api::SecretObjectRef;
+use crate::api::gateway_route::ClientValidationMode;
 use crate::source::{Kind, ObjectKey};
-use crate::table::{Certificate, HostKey, TlsVersion};
+use crate::table::{Certificate, ClientValidation, HostKey, Listeners, TlsVersion};
 
 /// A certificate that a route can give.
-struct Offer {
-    secret: ObjectKey,
-    certificate: Arc<Certificate>,
+pub(super) struct Offer {
+    pub(super) secret: ObjectKey,
+    pub(super) certificate: Arc<Certificate>,
     field: String,
+}
+
+/// What a route asks of the certificates of its clients; an error when that cannot be found out, which is told then.
+pub(super) fn validation(
+    scope: &mut Scope<'_, '_>,
+    declared: Option<&api::gateway_route::ClientValidation>,
+) -> Result<Option<Arc<ClientValidation>>, ()> {
+    let Some(api::gateway_route::ClientValidation { mode, ca_certificate_refs }) = declared else { return Ok(None) };
+    let field = "spec.tls.clientValidation.caCertificateRefs";
+    let mut problems = Vec::new();
+    if ca_certificate_refs.is_empty() {
+        let what = "no authority is trusted, so nobody could be let in";
+        problems.push(Problem::new(Code::InvalidTls, field, what, "name a ConfigMap or Secret with a ca.crt"));
+    }
+    let trusted = trust::authorities(scope, field, ca_certificate_refs, &mut problems);
+    scope.lowered.problems.append(&mut problems);
+    let Authorities { roots, bundles, .. } = trusted.as_ref().ok_or(())?;
+    let words = trusted.as_ref().map(Authorities::words).unwrap_or_default();
+    let required = match mode {
+        ClientValidationMode::Required => true,
+        ClientValidationMode::Optional => false,
+    };
+    match ClientValidation::new(required, roots.clone(), bundles, &words) {
+        Ok(validation) => Ok(Some(Arc::new(validation))),
+        // Without an authority, which has been told.
+        Err(_) => Err(()),
+    }
+}
+
+/// The problem that no client can show a certificate, as the route is served in clear only.
+pub(super) fn unreachable(validation: &ClientValidation, listeners: Listeners) -> Option<Problem> {
+    let what = "the route is served in clear only, where no client can show a certificate";
+    let problem = || Problem::new(Code::OnlyInClear, "spec.tls.clientValidation", what, "add https to spec.listeners");
+    (validation.required && !listeners.https).then(problem)
 }
 
 /// Claims the hosts of a route for its certificates: for each host the first that covers it, or else the first.
 pub(super) fn claim(
-    lowered: &mut Lowered,
-    keyring: &mut Keyring,
-    lookup: &mut Lookup<'_>,
+    scope: &mut Scope<'_, '_>,
     hosts: &BTreeSet<HostKey>,
     refs: &[SecretObjectRef],
     min_version: Option<api::gateway_route::TlsVersion>,
+    validation: Option<&Arc<ClientValidation>>,
 ) {
     let min_version = min_version.map(|version| match version {
         api::gateway_route::TlsVersion::V1_2 => TlsVersion::Tls12,
         api::gateway_route::TlsVersion::V1_3 => TlsVersion::Tls13,
     });
-    let mut offers = Vec::new();
+    let (mut offers, mut problems) = (Vec::new(), Vec::new());
     for (index, secret) in refs.iter().enumerate() {
-        offers.extend(offer(lowered, keyring, lookup, &format!("spec.tls.certificateRefs[{index}]"), secret));
+        offers.extend(offer(scope, &format!("spec.tls.certificateRefs[{index}]"), secret, &mut problems));
     }
+    let lowered = &mut *scope.lowered;
+    lowered.problems.append(&mut problems);
     // SNI knows nothing of a certificate for two or more labels, so `*` claims one.
     let mut hosts: BTreeSet<_> =
         hosts.iter().filter(|host| matches!(host, HostKey::Exact(_) | HostKey::Wildcard(_))).cloned().collect();
@@ -54,26 +91,27 @@ pub(super) fn claim(
         {
             lowered.problems.extend(keyring::uncovered(&offer.certificate, &host, &offer.secret, &offer.field));
         }
-        if chosen.is_none() && min_version.is_none() {
+        if chosen.is_none() && min_version.is_none() && validation.is_none() {
             continue;
         }
         let field = chosen.map_or("spec.tls.minVersion", |offer| offer.field.as_str()).into();
         let certificate = chosen.map(|offer| (offer.secret.clone(), offer.certificate.clone()));
-        lowered.tls.insert(host, TlsClaim { certificate, min_version, field });
+        lowered.tls.insert(host, TlsClaim { certificate, min_version, validation: validation.cloned(), field });
     }
 }
 
-fn offer(
-    lowered: &mut Lowered,
-    keyring: &mut Keyring,
-    lookup: &mut Lookup<'_>,
+/// The certificate that a reference means, if it can be used.
+pub(super) fn offer(
+    scope: &mut Scope<'_, '_>,
     field: &str,
     secret: &SecretObjectRef,
+    problems: &mut Vec<Problem>,
 ) -> Option<Offer> {
+    let Scope { keyring, lookup, lowered, settings: _ } = scope;
     let SecretObjectRef { group, kind, name, namespace } = secret;
     if !group.is_empty() || kind != "Secret" {
         let what = format!("{kind} cannot hold a certificate");
-        lowered.problems.push(Problem::new(Code::InvalidKind, format!("{field}.kind"), what, "name a Secret"));
+        problems.push(Problem::new(Code::InvalidKind, format!("{field}.kind"), what, "name a Secret"));
         return None;
     }
     let namespace_field = format!("{field}.namespace");
@@ -83,7 +121,7 @@ fn offer(
     let secret = match reference::resolve(lookup, reference) {
         Ok(secret) => secret,
         Err(problem) => {
-            lowered.problems.push(problem);
+            problems.push(problem);
             return None;
         }
     };
@@ -91,7 +129,7 @@ fn offer(
     lowered.secrets.insert(secret.clone());
     let held = keyring.get(lookup.store(), &secret);
     let field = format!("{field}.name");
-    lowered.problems.extend(held.fault.iter().map(|fault| fault.at(&field)));
+    problems.extend(held.fault.iter().map(|fault| fault.at(&field)));
     let certificate = held.certificate.clone()?;
     Some(Offer { secret, certificate, field })
 }

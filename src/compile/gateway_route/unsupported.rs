@@ -4,16 +4,6 @@
 use super::super::code::Code;
 use super::super::report::Problem;
 
-/// The problem that a field is set.
-pub(super) fn field(field: &str) -> Problem {
-    Problem::new(
-        Code::Unsupported,
-        field,
-        "this version does not support the field",
-        "remove it, or use a version that does",
-    )
-}
-
 /// The problem that a field has this value.
 pub(super) fn value(field: &str, value: &str) -> Problem {
     let what = format!("this version does not support {value}");

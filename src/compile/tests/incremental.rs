@@ -48,9 +48,24 @@ fn ingresses() -> impl Strategy<Value = Object> {
 }
 
 fn gateway_routes() -> impl Strategy<Value = Object> {
-    let backend = (select(NAMES), prop::option::of(select(NAMESPACES)), select(&["http", "h2c"][..]), 0..3).prop_map(
-        |(name, namespace, protocol, weight)| {
-            json!({ "name": name, "namespace": namespace, "port": 80, "weight": weight, "appProtocol": protocol })
+    let namespaces = || prop::option::of(select(NAMESPACES));
+    let bundles = || {
+        let bundle = (select(NAMES), namespaces());
+        prop::option::weighted(
+            0.3,
+            bundle.prop_map(|(name, namespace)| json!([{ "name": name, "namespace": namespace }])),
+        )
+    };
+    let terms = (bundles(), prop::option::weighted(0.3, select(NAMES))).prop_map(|(bundles, shown)| {
+        let shown = shown.map(|name| json!({ "name": name }));
+        json!({ "caCertificateRefs": bundles.unwrap_or(json!([])), "clientCertificateRef": shown })
+    });
+    let terms = prop::option::weighted(0.3, terms);
+    let backend = (select(NAMES), namespaces(), select(&["http", "h2c"][..]), 0..3, terms).prop_map(
+        |(name, namespace, protocol, weight, tls)| {
+            json!({
+                "name": name, "namespace": namespace, "port": 80, "weight": weight, "appProtocol": protocol, "tls": tls,
+            })
         },
     );
     let found = (select(PATHS), prop::option::of(Just("GET")))
@@ -68,11 +83,13 @@ fn gateway_routes() -> impl Strategy<Value = Object> {
             let balancer = balancer.map(|balancer| json!({ "type": balancer }));
             json!({ "name": name, "matches": matches, "backendRefs": backends, "loadBalancer": balancer, "retry": retry })
         });
-    let tls = prop::option::of((select(NAMES), prop::option::of(select(NAMESPACES)), select(&["1.2", "1.3"][..])).prop_map(
-        |(name, namespace, version)| {
-            json!({ "certificateRefs": [{ "name": name, "namespace": namespace }], "minVersion": version })
-        },
-    ));
+    let tls =
+        (select(NAMES), namespaces(), select(&["1.2", "1.3"][..]), bundles(), select(&["Required", "Optional"][..]));
+    let tls = prop::option::of(tls.prop_map(|(name, namespace, version, bundles, mode)| {
+        let validation = bundles.map(|bundles| json!({ "mode": mode, "caCertificateRefs": bundles }));
+        let refs = json!([{ "name": name, "namespace": namespace }]);
+        json!({ "certificateRefs": refs, "minVersion": version, "clientValidation": validation })
+    }));
     let hosts = prop::sample::subsequence(&HOSTS[1..], 0..3);
     let listeners = select(vec![vec!["http", "https"], vec!["http"], vec!["https"], vec![]]);
     let rules = prop::collection::vec(rule, 1..3);
@@ -125,20 +142,30 @@ fn secrets() -> impl Strategy<Value = Object> {
         .prop_map(|(namespace, name, pair)| secret(namespace, name, &PAIRS[pair]))
 }
 
+fn config_maps() -> impl Strategy<Value = Object> {
+    static BUNDLES: std::sync::LazyLock<Vec<String>> = std::sync::LazyLock::new(|| {
+        (0..2).map(|_| certificate("ca.example.com").0).chain(["none".to_owned()]).collect()
+    });
+    (select(NAMESPACES), select(NAMES), 0..BUNDLES.len()).prop_map(|(namespace, name, bundle)| {
+        let metadata = json!({ "name": name, "namespace": namespace });
+        Object::ConfigMap(typed(json!({ "metadata": metadata, "data": { "ca.crt": BUNDLES[bundle] } })))
+    })
+}
+
 fn grants_and_classes() -> impl Strategy<Value = Object> {
-    let grant = (select(NAMESPACES), select(NAMES), select(NAMESPACES), select(&["Service", "Secret"][..])).prop_map(
-        |(namespace, name, from, to)| {
-            Object::ReferenceGrant(typed(json!({
-                "apiVersion": "gateway.networking.k8s.io/v1beta1",
-                "kind": "ReferenceGrant",
-                "metadata": namespaced(namespace, name, 0),
-                "spec": {
-                    "from": [{ "group": "headgate.dev", "kind": "GatewayRoute", "namespace": from }],
-                    "to": [{ "group": "", "kind": to }],
-                },
-            })))
-        },
-    );
+    let grant =
+        (select(NAMESPACES), select(NAMES), select(NAMESPACES), select(&["Service", "Secret", "ConfigMap"][..]))
+            .prop_map(|(namespace, name, from, to)| {
+                Object::ReferenceGrant(typed(json!({
+                    "apiVersion": "gateway.networking.k8s.io/v1beta1",
+                    "kind": "ReferenceGrant",
+                    "metadata": namespaced(namespace, name, 0),
+                    "spec": {
+                        "from": [{ "group": "headgate.dev", "kind": "GatewayRoute", "namespace": from }],
+                        "to": [{ "group": "", "kind": to }],
+                    },
+                })))
+            });
     let class = (select(&["headgate", "other"][..]), any::<bool>(), any::<bool>()).prop_map(|(name, ours, default)| {
         let controller = if ours { super::super::CONTROLLER } else { "example.com/other" };
         let annotations = json!({ "ingressclass.kubernetes.io/is-default-class": default.to_string() });
@@ -195,6 +222,7 @@ fn objects() -> impl Strategy<Value = Object> {
         2 => services(),
         3 => slices(),
         1 => secrets(),
+        1 => config_maps(),
         1 => grants_and_classes(),
         3 => policies(),
     ]
@@ -207,7 +235,13 @@ fn steps() -> impl Strategy<Value = Vec<Vec<(Object, bool)>>> {
 }
 
 fn selection() -> impl Strategy<Value = ClassSelection> {
-    prop_oneof![Just(ClassSelection::standalone()), Just(ClassSelection::cluster("headgate"))]
+    let cluster = ClassSelection::cluster("headgate");
+    prop_oneof![
+        Just(ClassSelection::standalone()),
+        Just(cluster.clone()),
+        Just(cluster.clone().at_home_in("a")),
+        Just(cluster.at_home_in("elsewhere")),
+    ]
 }
 
 proptest! {
@@ -234,14 +268,14 @@ proptest! {
             anew.settings.class = class.clone();
             anew.upsert(model.values().cloned());
             prop_assert_eq!(essence(&world), essence(&anew));
-            prop_assert_eq!(world.compiled.referenced_secrets(), anew.compiled.referenced_secrets());
+            prop_assert_eq!(world.compiled.referenced(), anew.compiled.referenced());
             slots_are_sound(&world)?;
         }
         // Everything that was taken up is let go again.
         world.delete(model.into_keys());
         prop_assert_eq!(world.compiled.table.routes.len(), 0);
         prop_assert_eq!(world.compiled.table.clusters.len(), 0);
-        prop_assert!(world.compiled.referenced_secrets().is_empty());
+        prop_assert!(world.compiled.referenced().is_empty());
         prop_assert!(world.compiled.report.objects.is_empty());
     }
 

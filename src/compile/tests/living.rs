@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::limit::Verdict;
@@ -245,9 +245,9 @@ fn a_secret_that_goes_bad_leaves_its_last_good_certificate_in_service() {
 #[test]
 fn secrets_count_as_referenced_whether_they_exist_or_not_and_no_longer_than_that() {
     let mut world = World::of([with_tls(), service("web")]);
-    assert_eq!(world.compiled.referenced_secrets(), &[key(Kind::Secret, "shop-tls")].into());
+    assert_eq!(world.compiled.referenced(), &[key(Kind::Secret, "shop-tls")].into());
     world.upsert([simple("shop", "shop.example.com", "/", "web")]);
-    assert_eq!(world.compiled.referenced_secrets(), &BTreeSet::new());
+    assert_eq!(world.compiled.referenced(), &BTreeSet::new());
 }
 
 /// S-13: a grant that is taken back takes the reference back at once.
@@ -282,7 +282,7 @@ fn a_grant_counts_for_as_long_as_it_stands() {
         } else {
             world.delete([grant.key()]);
         }
-        seen.push((world.compiled.table.clusters.len(), world.compiled.referenced_secrets().len()));
+        seen.push((world.compiled.table.clusters.len(), world.compiled.referenced().len()));
     }
     assert_eq!(seen, [(0, 0), (1, 1), (0, 0)]);
 }
@@ -351,4 +351,47 @@ fn a_policy_concerns_its_targets_alone_and_its_counts_live_on() {
     assert_eq!(world.problems(Kind::RateLimitPolicy, "limits"), [""; 0]);
     world.delete([key(Kind::RateLimitPolicy, "limits")]);
     assert!(limits(&world, "0/0").is_none());
+}
+
+/// A renewed bundle makes new connections necessary, and the endpoints' places in the pools are new ones; what was
+/// declared of others stays where it is. A certificate that cannot be used beside one that can is told.
+#[test]
+fn a_renewed_bundle_is_trusted_on_connections_of_its_own() {
+    let bundle = |pem: &str| {
+        let metadata = json!({ "name": "ca", "namespace": "default" });
+        Object::ConfigMap(typed(json!({ "metadata": metadata, "data": { "ca.crt": pem } })))
+    };
+    let refs = |tls: Value| json!([{ "name": "a", "port": 80, "tls": tls }]);
+    let rules = json!([
+        { "name": "own", "backendRefs": refs(json!({ "caCertificateRefs": [{ "name": "ca" }] })) },
+        { "name": "system", "matches": [{ "path": { "value": "/x" } }], "backendRefs": refs(json!({})) },
+    ]);
+    let route = gateway_route("r", &json!({ "rules": rules }));
+    let [first, second] = ["one", "two"].map(|name| certificate(&format!("{name}.example.com")).0);
+    let mut world = World::of([service("a"), slice("a-1", "a", &["10.0.0.1"]), bundle(&first), route]);
+    let slots = |world: &World| {
+        let of = |own: bool| {
+            let mut clusters = world.compiled.table.clusters.iter();
+            let found = clusters.find(|cluster| cluster.transport.to_string().contains("trusting") == own).unwrap();
+            found.endpoints().endpoints[0].slot
+        };
+        (of(true), of(false))
+    };
+    let before = slots(&world);
+    world.upsert([bundle(&first)]);
+    assert_eq!(slots(&world), before);
+    world.upsert([bundle(&second)]);
+    let after = slots(&world);
+    assert_ne!(after.0, before.0);
+    assert_eq!(after.1, before.1);
+    let told = |world: &World| world.compiled.report.problems().map(|told| told.to_string()).collect::<Vec<_>>();
+    assert_eq!(told(&world), [""; 0]);
+    world.upsert([bundle(&format!("{second}-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"))]);
+    let problem = "HG1309 GatewayRoute default/r: rule \"own\" (spec.rules[0].backendRefs[0].tls.caCertificateRefs[0].name): 1 \
+                   of 2 certificates in ConfigMap default/ca cannot be used; take them out; the others are trusted";
+    assert_eq!(told(&world), [problem]);
+    slots(&world);
+    world.delete([key(Kind::ConfigMap, "ca")]);
+    assert_eq!(world.compiled.table.clusters.len(), 1);
+    assert!(told(&world).concat().contains("HG1307"), "{:?}", told(&world));
 }

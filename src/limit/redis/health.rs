@@ -136,6 +136,9 @@ impl fmt::Debug for Health {
 }
 
 impl Lack {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Timeout, Self::Connection, Self::Refused, Self::Away, Self::Busy];
+
     /// The value of a label.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -15,7 +15,7 @@ const RETRY_UNCHECKED: Duration = Duration::from_secs(1);
 
 /// Asks the store about all its limits of the look; how long the longest wants the request to wait. Those that only look
 /// on are asked on their own, so that what they refuse is still counted by the others.
-pub(super) async fn ask(counted: &mut Counted<'_>, mark: &mut Mark<'_>) -> Result<Duration, Refused> {
+pub(super) async fn ask<'t>(counted: &mut Counted<'_, 't>, mark: &mut Mark<'t>) -> Result<Duration, Refused> {
     let look = counted.look;
     let mut store = None;
     let (mut binding, mut shadows) = (Vec::new(), Vec::new());
@@ -70,7 +70,7 @@ pub(super) async fn ask(counted: &mut Counted<'_>, mark: &mut Mark<'_>) -> Resul
 }
 
 /// Gives back what the store has counted.
-pub(super) fn give_back(counted: &Counted<'_>) {
+pub(super) fn give_back(counted: &Counted<'_, '_>) {
     let limits = &counted.look.limits.list;
     let asked = counted.shared.iter().filter_map(|(number, key)| Some((limits.get(*number)?, key)));
     let (rates, asks): (Vec<_>, Vec<_>) = asked.map(|(rate, key)| (rate, rate.ask(key))).unzip();
@@ -88,12 +88,12 @@ async fn check(store: &Arc<dyn SharedStore>, limits: &[(usize, &RateLimit, Vec<u
 }
 
 /// The store is away: what the limit says for that case.
-fn without_store(
-    look: Look<'_>,
-    rate: &RateLimit,
+fn without_store<'t>(
+    look: Look<'_, 't>,
+    rate: &'t RateLimit,
     key: &[u8],
     replicas: NonZeroU32,
-    mark: &mut Mark<'_>,
+    mark: &mut Mark<'t>,
 ) -> Result<Duration, Refused> {
     let Scope::Global { store: _, failure } = &rate.scope else { return Ok(Duration::ZERO) };
     rate.tally.count(look.worker.desk.index, Verdict::Error);

@@ -11,22 +11,22 @@ use crate::filter::rate_limit::{
     RATELIMIT, RATELIMIT_POLICY, X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET, append_remaining, seconds,
 };
 use crate::limit::Decision;
-use crate::table::{LimitAnswer, RateLimit, RateLimits};
+use crate::table::{RateLimit, RateLimits};
 
 /// What is told of the limits that have been looked at.
 #[derive(Debug, Default)]
 pub(in super::super) struct Mark<'t> {
-    answer: Option<&'t LimitAnswer>,
+    limits: Option<&'t RateLimits>,
     /// The items of `RateLimit` so far.
     items: Bytes,
     /// The limit with the least left.
-    tightest: Option<Tightest>,
+    tightest: Option<Tightest<'t>>,
     retry_after: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Tightest {
-    limit: u32,
+struct Tightest<'t> {
+    rate: &'t RateLimit,
     remaining: u32,
     reset_after: Duration,
 }
@@ -34,14 +34,12 @@ struct Tightest {
 impl<'t> Mark<'t> {
     /// The limits are about to be looked at.
     pub(in super::super) fn of(&mut self, limits: &'t RateLimits) {
-        self.answer = Some(&limits.answer);
+        self.limits = Some(limits);
     }
-}
 
-impl Mark<'_> {
     /// Takes in what a limit has decided.
-    pub(super) fn tell(&mut self, desk: &Desk, rate: &RateLimit, decision: Decision) {
-        let Some(answer) = self.answer else { return };
+    pub(super) fn tell(&mut self, desk: &Desk, rate: &'t RateLimit, decision: Decision) {
+        let Some(RateLimits { answer, .. }) = self.limits else { return };
         let Decision { outcome: _, remaining, reset_after } = decision;
         if answer.headers.is_ietf() {
             let before = std::mem::take(&mut self.items);
@@ -51,8 +49,14 @@ impl Mark<'_> {
             });
         }
         if self.tightest.is_none_or(|tightest| remaining < tightest.remaining) {
-            self.tightest = Some(Tightest { limit: rate.limit.quota.requests.get(), remaining, reset_after });
+            self.tightest = Some(Tightest { rate, remaining, reset_after });
         }
+    }
+
+    /// The limit with the least left of those that have been asked, with its policy and what is left.
+    pub(in super::super) fn tightest(&self) -> Option<(&'t RateLimits, &'t RateLimit, u32)> {
+        let Tightest { rate, remaining, reset_after: _ } = self.tightest?;
+        Some((self.limits?, rate, remaining))
     }
 
     /// The request is refused, and may come again after this time.
@@ -62,7 +66,7 @@ impl Mark<'_> {
 
     /// Puts it all into the answer. `wall` is the time in milliseconds since 1970.
     pub(in super::super) fn put(self, headers: &mut HeaderMap, desk: &Desk, wall: u64) {
-        let Self { answer: Some(answer), items, tightest, retry_after } = self else { return };
+        let Self { limits: Some(RateLimits { answer, .. }), items, tightest, retry_after } = self else { return };
         let number = |number: u64| {
             let text = desk.text(|text| {
                 // Memory never refuses to be written to.
@@ -82,9 +86,9 @@ impl Mark<'_> {
             headers.insert(RATELIMIT, items);
         }
         if answer.headers.is_x()
-            && let Some(Tightest { limit, remaining, reset_after }) = tightest
+            && let Some(Tightest { rate, remaining, reset_after }) = tightest
         {
-            headers.insert(X_RATELIMIT_LIMIT, number(limit.into()));
+            headers.insert(X_RATELIMIT_LIMIT, number(rate.limit.quota.requests.get().into()));
             headers.insert(X_RATELIMIT_REMAINING, number(remaining.into()));
             headers.insert(X_RATELIMIT_RESET, number(wall / 1_000 + seconds(reset_after)));
         }

@@ -52,6 +52,7 @@ pub(super) fn check(kind: Kind, document: &Value) -> Vec<Finding> {
         Kind::Service => check.service(document),
         Kind::EndpointSlice => check.endpoint_slice(document),
         Kind::Secret => check.secret(document),
+        Kind::ConfigMap => check.config_map(document),
         // Their CRDs say everything that is to be said about them.
         Kind::GatewayRoute | Kind::RateLimitPolicy | Kind::ReferenceGrant => {}
     }
@@ -79,6 +80,7 @@ impl Check {
             | Kind::RateLimitPolicy
             | Kind::EndpointSlice
             | Kind::Secret
+            | Kind::ConfigMap
             | Kind::ReferenceGrant => (is_subdomain(name), "lower-case letters, digits, '-' and '.', at most 253"),
         };
         if !sound {
@@ -266,6 +268,14 @@ impl Check {
                 "has no label {SERVICE_NAME}, so these endpoints belong to no Service; add it with the Service's name"
             );
             self.findings.push(Finding { fatal: false, ..fatal("metadata.labels", &message) });
+        }
+    }
+
+    fn config_map(&mut self, document: &Value) {
+        for (name, value) in document.get("binaryData").and_then(Value::as_object).into_iter().flatten() {
+            if value.is_string() && serde_json::from_value::<ByteString>(value.clone()).is_err() {
+                self.refuse(&format!("binaryData.{name}"), "is no base64; plain text goes under data");
+            }
         }
     }
 

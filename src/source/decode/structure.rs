@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use k8s_openapi::api::core::v1::{Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
@@ -21,6 +21,7 @@ static INGRESS: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<Ingress>);
 static SERVICE: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<Service>);
 static ENDPOINT_SLICE: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<EndpointSlice>);
 static SECRET: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<Secret>);
+static CONFIG_MAP: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<ConfigMap>);
 static METADATA: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<ObjectMeta>);
 
 /// How a document differs from the shape of its kind, one of Kubernetes' own. The others have CRDs.
@@ -31,6 +32,7 @@ pub(super) fn violations(kind: Kind, document: &Value) -> Vec<Violation> {
         Kind::Service => &SERVICE,
         Kind::EndpointSlice => &ENDPOINT_SLICE,
         Kind::Secret => &SECRET,
+        Kind::ConfigMap => &CONFIG_MAP,
         Kind::GatewayRoute | Kind::RateLimitPolicy | Kind::ReferenceGrant => return Vec::new(),
     };
     schema::violations(schema, document)

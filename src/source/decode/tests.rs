@@ -54,7 +54,7 @@ fn knows_its_kinds_and_says_what_is_near() {
         ("v1", "service", true, "did you mean Service?"),
         ("networking.k8s.io/v1beta1", "Ingress", true, "it reads Ingress of networking.k8s.io/v1"),
         ("headgate.dev/v1alpha1", "Route", true, "it has GatewayRoute and RateLimitPolicy"),
-        ("v1", "ConfigMap", false, "is not a kind that Headgate reads"),
+        ("v1", "Pod", false, "is not a kind that Headgate reads"),
         ("", "Service", true, "is missing"),
     ] {
         let finding = kind_of(&json!({"apiVersion": version, "kind": kind})).unwrap_err();

@@ -99,7 +99,7 @@ fn a_first_look_replaces_every_kind_and_syncs_it() {
     let home = tempfile::tempdir().unwrap();
     let changes = read(home.path()).unwrap();
     let (replaced, synced): (Vec<_>, Vec<_>) = changes.iter().partition(|it| matches!(it, Change::Replace(..)));
-    assert_eq!((replaced.len(), synced.len()), (8, 8));
+    assert_eq!((replaced.len(), synced.len()), (9, 9));
     assert!(read(&home.path().join("none")).is_err());
     let file = home.path().join("one.yaml");
     fs::write(&file, service("a", 1)).unwrap();

@@ -92,6 +92,7 @@ pub(super) fn plural(kind: Kind) -> &'static str {
         Kind::Service => "services",
         Kind::EndpointSlice => "endpointslices",
         Kind::Secret => "secrets",
+        Kind::ConfigMap => "configmaps",
         Kind::ReferenceGrant => "referencegrants",
     }
 }

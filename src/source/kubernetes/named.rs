@@ -1,9 +1,8 @@
-//! Secrets of other types than a certificate's, each watched by its name: only what something of ours refers to is ever
-//! read, so a role that allows no more than those names is enough.
+//! ConfigMaps, and Secrets of other types than a certificate's, each watched by its name: only what something of ours
+//! refers to is ever read, so a role that allows no more than those names is enough.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use kube::runtime::watcher::{self, Event, watcher};
@@ -17,12 +16,9 @@ use super::Settings;
 use super::backoff::Backoff;
 use super::document::{Document, resource};
 use crate::source::decode::{self, Origin};
-use crate::source::{Change, Kind, ObjectKey};
+use crate::source::{Change, ObjectKey};
 
-/// How often a Secret is got again that may not be watched.
-const AGAIN: Duration = Duration::from_secs(30);
-
-/// Watches the Secrets that are wanted, for as long as each is. Ends when nobody wants any more.
+/// Watches the objects that are wanted, for as long as each is. Ends when nobody wants any more.
 pub(super) async fn run(
     client: Client,
     settings: Settings,
@@ -53,9 +49,9 @@ pub(super) async fn run(
     }
 }
 
-/// Sends one Secret as it is now, and what becomes of it. Ends when nobody receives.
+/// Sends one object as it is now, and what becomes of it. Ends when nobody receives.
 async fn follow(client: Client, settings: Settings, sender: mpsc::Sender<Vec<Change>>, key: ObjectKey) {
-    let api: Api<Document> = Api::namespaced_with(client, &key.namespace, &resource(Kind::Secret));
+    let api: Api<Document> = Api::namespaced_with(client, &key.namespace, &resource(key.kind));
     let seconds = u32::try_from(settings.watch_timeout.as_secs()).unwrap_or(u32::MAX);
     let config = watcher::Config::default().timeout(seconds).fields(&format!("metadata.name={}", key.name));
     let mut events = pin!(watcher(api.clone(), config));
@@ -70,21 +66,21 @@ async fn follow(client: Client, settings: Settings, sender: mpsc::Sender<Vec<Cha
             }
             Ok(Event::InitApply(document) | Event::Apply(document)) => {
                 (exists, told) = (true, false);
-                decode::decode(Kind::Secret, document.value, Origin::Cluster).ok()
+                decode::decode(key.kind, document.value, Origin::Cluster).ok()
             }
             Ok(Event::InitDone) => {
                 told = false;
                 (!exists).then(|| Change::Delete(key.clone()))
             }
             Ok(Event::Delete(_)) => Some(Change::Delete(key.clone())),
-            // Rights to get a Secret may well not be rights to watch it.
+            // Rights to get an object may well not be rights to watch it.
             Err(watcher::Error::InitialListFailed(kube::Error::Api(status))) if status.code == 403 => {
                 let change = match api.get_opt(&key.name).await {
-                    Ok(Some(document)) => decode::decode(Kind::Secret, document.value, Origin::Cluster).ok(),
+                    Ok(Some(document)) => decode::decode(key.kind, document.value, Origin::Cluster).ok(),
                     Ok(None) => Some(Change::Delete(key.clone())),
                     Err(error) => {
                         if !std::mem::replace(&mut told, true) {
-                            warn!(secret = %key, %error, "not allowed to get a Secret that is referred to");
+                            warn!(object = %key, %error, "not allowed to get an object that is referred to");
                         }
                         // What was got before is kept over an outage, and not over a right that was taken away.
                         let forbidden = matches!(error, kube::Error::Api(status) if status.code == 403);
@@ -96,14 +92,14 @@ async fn follow(client: Client, settings: Settings, sender: mpsc::Sender<Vec<Cha
                 {
                     return;
                 }
-                sleep(AGAIN).await;
+                sleep(settings.get_again).await;
                 None
             }
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
-                    warn!(secret = %key, %error, "a Secret that is referred to cannot be watched");
+                    warn!(object = %key, %error, "an object that is referred to cannot be watched");
                 } else {
-                    debug!(secret = %key, %error, "watching again");
+                    debug!(object = %key, %error, "watching again");
                 }
                 sleep(backoff.next(Instant::now())).await;
                 None
@@ -117,13 +113,13 @@ async fn follow(client: Client, settings: Settings, sender: mpsc::Sender<Vec<Cha
     }
 }
 
-/// One Secret as it is now; nothing when it does not exist or cannot be read.
-pub async fn secret(client: &Client, key: &ObjectKey) -> Option<Change> {
-    let api: Api<Document> = Api::namespaced_with(client.clone(), &key.namespace, &resource(Kind::Secret));
+/// One object as it is now; nothing when it does not exist or cannot be read.
+pub async fn named(client: &Client, key: &ObjectKey) -> Option<Change> {
+    let api: Api<Document> = Api::namespaced_with(client.clone(), &key.namespace, &resource(key.kind));
     match api.get_opt(&key.name).await {
-        Ok(found) => decode::decode(Kind::Secret, found?.value, Origin::Cluster).ok(),
+        Ok(found) => decode::decode(key.kind, found?.value, Origin::Cluster).ok(),
         Err(error) => {
-            warn!(secret = %key, %error, "a Secret that is referred to cannot be read");
+            warn!(object = %key, %error, "an object that is referred to cannot be read");
             None
         }
     }

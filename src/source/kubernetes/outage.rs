@@ -48,7 +48,12 @@ pub(super) fn judge(kind: Kind, namespace: Option<&str>, failure: &Failure) -> O
             Kind::ReferenceGrant => {
                 format!("CRD {name} is not installed, so no reference into another namespace is allowed")
             }
-            Kind::IngressClass | Kind::Ingress | Kind::Service | Kind::EndpointSlice | Kind::Secret => {
+            Kind::IngressClass
+            | Kind::Ingress
+            | Kind::Service
+            | Kind::EndpointSlice
+            | Kind::Secret
+            | Kind::ConfigMap => {
                 format!("the API server has no {name} of {}", resource.version)
             }
         }),

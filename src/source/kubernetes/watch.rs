@@ -136,6 +136,7 @@ impl Watch {
             | Kind::RateLimitPolicy
             | Kind::Service
             | Kind::EndpointSlice
+            | Kind::ConfigMap
             | Kind::ReferenceGrant => config,
         }
     }

@@ -8,7 +8,7 @@ use crate::slot::Slots;
 use crate::table::certificate::sample_certificate;
 use crate::table::sample::{self, path, precedence};
 use crate::table::{Backends, Certificates, HostRouter, Matcher, Route};
-use crate::upstream::{Endpoint, EndpointSet};
+use crate::upstream::{Endpoint, EndpointSet, Transport};
 
 #[test]
 fn a_table_is_described_in_full_and_always_alike() {

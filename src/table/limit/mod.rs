@@ -121,8 +121,9 @@ impl RateLimits {
         self.list.iter().any(RateLimit::needs_identity)
     }
 
-    /// The limits that apply to a request, with its key in words: for explaining.
-    pub(super) fn explain(&self, head: &RequestHead<'_, '_>, source: &KeySource<'_>) -> Vec<String> {
+    /// The limits that apply to a request, with its key in words: for explaining. Either those that need to know who
+    /// asks, or the others.
+    pub(super) fn explain(&self, head: &RequestHead<'_, '_>, source: &KeySource<'_>, identified: bool) -> Vec<String> {
         let describe = |rate: &RateLimit| {
             let Self { policy, .. } = self;
             let key = match rate.when.rejects(head, source) {
@@ -131,7 +132,7 @@ impl RateLimits {
             };
             format!("limit {policy}/{rate}: {key}")
         };
-        self.list.iter().map(describe).collect()
+        self.list.iter().filter(|rate| rate.needs_identity() == identified).map(describe).collect()
     }
 }
 
@@ -162,6 +163,10 @@ impl RateLimit {
     fn explain_key(&self, source: &KeySource<'_>) -> String {
         let mut words = Vec::new();
         for part in &self.key {
+            if let (KeyPart::JwtClaim(..), None) = (part, source.claims) {
+                words.push(format!("{part} of the caller's token"));
+                continue;
+            }
             match (part.read(source), part.on_missing()) {
                 (Some(value), _) => words.push(format!("{part} = {:?}", String::from_utf8_lossy(&value))),
                 (None, OnMissing::Shared) => words.push(format!("{part} is missing, shared by all such requests")),

@@ -48,6 +48,10 @@ pub struct Entry<'a> {
     pub rule: &'a [u8],
     /// `namespace/service:port` of the backend it went to, or was to go to.
     pub service: &'a [u8],
+    /// What is left at the tightest limit that was asked, if one was.
+    pub limit: Option<Remaining<'a>>,
+    /// Who the caller's token says it is, where that is to be told.
+    pub subject: Option<&'a [u8]>,
     /// The endpoints that were asked, in turn.
     pub tries: &'a [Try],
     /// The client's version of TLS.
@@ -101,6 +105,17 @@ impl Entry<'_> {
             _ => "HTTP/1.1",
         }
     }
+}
+
+/// What is left at a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remaining<'a> {
+    /// `namespace/name` of the policy.
+    pub policy: &'a [u8],
+    /// The limit's name in it.
+    pub limit: &'a [u8],
+    /// How many more requests would pass now.
+    pub remaining: u32,
 }
 
 /// One endpoint that was asked.

@@ -1,6 +1,6 @@
 //! A line as one JSON object. What an exchange does not have is left out.
 
-use super::entry::Entry;
+use super::entry::{Entry, Remaining};
 use super::query::QueryShown;
 use super::stamp::{self, Stamp};
 use super::{escape, field};
@@ -48,6 +48,7 @@ pub(in crate::telemetry) fn encode(out: &mut Vec<u8>, entry: &Entry<'_>, query: 
     text(out, b"route", Some(entry.route));
     text(out, b"rule", Some(entry.rule));
     text(out, b"service", Some(entry.service));
+    text(out, b"jwt_sub", entry.subject);
     if let Some(endpoint) = entry.endpoint() {
         out.extend_from_slice(b"\",\"endpoint\":\"");
         field::address(out, endpoint);
@@ -71,7 +72,17 @@ pub(in crate::telemetry) fn encode(out: &mut Vec<u8>, entry: &Entry<'_>, query: 
         out.extend_from_slice(b"\",\"referer\":\"");
         query.pieces_of_url(referer, |piece| escape::json(out, piece));
     }
-    out.extend_from_slice(b"\"}");
+    out.push(b'"');
+    if let Some(Remaining { policy, limit, remaining }) = entry.limit {
+        out.extend_from_slice(b",\"ratelimit\":{\"policy\":\"");
+        escape::json(out, policy);
+        out.extend_from_slice(b"\",\"limit\":\"");
+        escape::json(out, limit);
+        out.extend_from_slice(b"\",\"remaining\":");
+        stamp::number(out, remaining.into());
+        out.push(b'}');
+    }
+    out.push(b'}');
 }
 
 /// Ends the string before it and begins this one, unless there is nothing to say.

@@ -21,7 +21,7 @@ mod stamp;
 mod text;
 mod writer;
 
-pub use entry::{Entry, TraceIds, Try};
+pub use entry::{Entry, Remaining, TraceIds, Try};
 pub use queue::{AccessLog, WorkerLog, Writing};
 pub use setting::{Setting, SettingError};
 

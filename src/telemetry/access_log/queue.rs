@@ -126,6 +126,11 @@ impl fmt::Debug for WorkerLog {
 }
 
 impl WorkerLog {
+    /// Whether lines tell who the caller's token says it is.
+    pub fn wants_subject(&self) -> bool {
+        self.log.plan.wants_subject()
+    }
+
     /// Logs an exchange if it is one of those that are logged. It never waits.
     pub fn record(&self, entry: &Entry<'_>, random: impl FnOnce() -> u64) {
         let plan = &self.log.plan;

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::entry::Entry;
+use super::field::Field;
 use super::query::QueryShown;
 use super::stamp::Stamp;
 use super::text::{Template, TemplateError};
@@ -20,6 +21,7 @@ use super::{json, text};
 /// json,status=5xx,min-duration=500ms       what failed or was slow
 /// json,sample=1%                           every error, and one success in a hundred
 /// json,query=keep
+/// json,jwt-sub=keep                        also who the caller's verified token says it is
 /// sample=10%,text:{client_ip} {method} {target} {status} {duration_ms}
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Plan {
     pub(super) file: Option<PathBuf>,
     pub(super) filter: Filter,
     pub(super) query: QueryShown,
+    /// Whether lines of JSON tell who the caller's token says it is.
+    subject: bool,
 }
 
 /// The form of a line.
@@ -64,7 +68,7 @@ pub enum SettingError {
     /// It has a part that means nothing.
     #[error(
         "`{0}` means nothing here; write off, json, combined, nginx or text:TEMPLATE, with file=PATH, status=5xx, \
-         min-duration=500ms, sample=1% or query=keep|redact|drop, separated by commas"
+         min-duration=500ms, sample=1%, query=keep|redact|drop or jwt-sub=keep|drop, separated by commas"
     )]
     Part(String),
     /// It asks for two forms at once.
@@ -82,6 +86,9 @@ pub enum SettingError {
     /// A share that is none.
     #[error("sample=`{0}`: write a percentage such as 1% or 0.5%, up to 100%")]
     Sample(String),
+    /// Who the caller is, in a form that has no place for it.
+    #[error("jwt-sub=keep: only json has a place for it; write json, or {{jwt_sub}} in a text:TEMPLATE")]
+    NoPlace,
     /// A template that is none.
     #[error("{0}")]
     Template(String),
@@ -96,7 +103,7 @@ impl From<TemplateError> for SettingError {
 impl Setting {
     /// A line of JSON for every exchange, to standard output.
     pub fn json() -> Self {
-        Self::On(Plan { format: Format::Json, file: None, filter: Filter::default(), query: QueryShown::default() })
+        Self::On(Plan::json())
     }
 }
 
@@ -108,8 +115,7 @@ impl FromStr for Setting {
             return Ok(Self::Off);
         }
         let mut format = None;
-        let mut plan =
-            Plan { format: Format::Json, file: None, filter: Filter::default(), query: QueryShown::default() };
+        let mut plan = Plan::json();
         let mut rest = asked;
         loop {
             // A template may hold commas: it is the last part and takes what is left.
@@ -150,6 +156,8 @@ impl FromStr for Setting {
                 Some(("query", "keep")) => plan.query = QueryShown::Kept,
                 Some(("query", "redact")) => plan.query = QueryShown::Redacted,
                 Some(("query", "drop")) => plan.query = QueryShown::Dropped,
+                Some(("jwt-sub", "keep")) => plan.subject = true,
+                Some(("jwt-sub", "drop")) => plan.subject = false,
                 Some(_) => return Err(SettingError::Part(part.to_owned())),
             }
             match next {
@@ -158,6 +166,9 @@ impl FromStr for Setting {
             }
         }
         plan.format = format.unwrap_or(Format::Json);
+        if plan.subject && plan.format != Format::Json {
+            return Err(SettingError::NoPlace);
+        }
         Ok(Self::On(plan))
     }
 }
@@ -210,6 +221,21 @@ impl Filter {
 }
 
 impl Plan {
+    /// A line of JSON for every exchange, to standard output, with nothing in it that has to be asked for.
+    fn json() -> Self {
+        let (filter, query) = (Filter::default(), QueryShown::default());
+        Self { format: Format::Json, file: None, filter, query, subject: false }
+    }
+
+    /// Whether lines tell who the caller's token says it is. A template that names the field asks for it.
+    pub(super) fn wants_subject(&self) -> bool {
+        match &self.format {
+            Format::Json => self.subject,
+            Format::Combined | Format::Nginx => false,
+            Format::Text(template) => template.has(Field::JwtSub),
+        }
+    }
+
     /// Appends the exchange's line, with its end.
     pub(super) fn encode(&self, out: &mut Vec<u8>, entry: &Entry<'_>, stamp: &mut Stamp) {
         match &self.format {

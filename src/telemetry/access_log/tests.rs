@@ -41,6 +41,8 @@ fn entry() -> Entry<'static> {
         route: b"shop/shop",
         rule: b"orders",
         service: b"shop/orders:8080",
+        limit: Some(Remaining { policy: b"shop/fair", limit: b"per-\"user\"", remaining: 4 }),
+        subject: Some(b"ann"),
         tries: &TRIES,
         tls_version: Some("1.3"),
         sni: Some(b"shop.example.com"),
@@ -73,7 +75,8 @@ fn a_line_of_json_has_every_field() {
             "rule": "orders", "service": "shop/orders:8080", "endpoint": "10.0.0.2:8080", "attempts": 2,
             "tls_version": "1.3", "sni": "shop.example.com", "request_id": "id-1",
             "trace_id": "abababababababababababababababab", "span_id": "0101010101010101", "user_agent": "curl/8",
-            "referer": "https://a.example/x?key=REDACTED",
+            "referer": "https://a.example/x?key=REDACTED", "jwt_sub": "ann",
+            "ratelimit": {"policy": "shop/fair", "limit": "per-\"user\"", "remaining": 4},
         })
     );
     let bare = Entry {
@@ -81,6 +84,8 @@ fn a_line_of_json_has_every_field() {
         route: b"",
         rule: b"",
         service: b"",
+        limit: None,
+        subject: None,
         tries: &[],
         tls_version: None,
         sni: None,
@@ -112,6 +117,23 @@ fn lines_of_text_are_those_that_parsers_know() {
     );
     assert_eq!(line("text:{method} {{{path}}},{status} }", &entry()), "POST {/orders/42},200 }");
     assert_eq!(line("text:{referer}|{sni}|{endpoint}", &none), "-|shop.example.com|-");
+    let limits = "text:{ratelimit_policy}|{ratelimit_limit}|{ratelimit_remaining}|{jwt_sub}";
+    assert_eq!(line(limits, &entry()), r"shop/fair|per-\x22user\x22|4|ann");
+    assert_eq!(line(limits, &Entry { limit: None, subject: None, ..entry() }), "-|-|-|-");
+}
+
+#[test]
+fn who_asked_is_told_only_where_that_is_asked_for() {
+    let wants = |setting: &str| {
+        let Setting::On(plan) = setting.parse().unwrap() else { panic!("off") };
+        plan.wants_subject()
+    };
+    for setting in ["json", "json,jwt-sub=drop", "combined", "nginx", "text:{route}"] {
+        assert!(!wants(setting), "{setting}");
+    }
+    for setting in ["jwt-sub=keep", "json,jwt-sub=keep", "text:{jwt_sub}", "text:a{path}{jwt_sub}b"] {
+        assert!(wants(setting), "{setting}");
+    }
 }
 
 #[test]
@@ -130,6 +152,8 @@ fn settings_that_mean_nothing_say_what_would() {
         ("text:{path", "without `}`"),
         ("text:", "empty"),
         ("file=", "`file=` means nothing"),
+        ("jwt-sub=yes", "jwt-sub=keep|drop"),
+        ("jwt-sub=keep,nginx", "{jwt_sub} in a text:TEMPLATE"),
         ("", "`` means nothing"),
     ] {
         let error: SettingError = wrong.parse::<Setting>().unwrap_err();

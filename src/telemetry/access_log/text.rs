@@ -60,6 +60,11 @@ impl Template {
         if pieces.is_empty() { Err(TemplateError::Empty) } else { Ok(Self(pieces)) }
     }
 
+    /// Whether it has this field.
+    pub(super) fn has(&self, field: Field) -> bool {
+        self.0.contains(&Piece::Field(field))
+    }
+
     /// Appends a line, without its end.
     pub(super) fn encode(&self, out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut Stamp) {
         for piece in &self.0 {

@@ -93,7 +93,7 @@ impl Collector for Everything {
     fn collect(&self) -> Vec<MetricFamily> {
         let mut families = Vec::new();
         families.extend(show::workers(&self.workers()));
-        families.extend(show::control(&self.control()));
+        families.extend(show::control(&mut self.control()));
         if let Some(Services(ask)) = self.inner.services.get() {
             families.extend(service::families(&ask()));
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::histogram::{DURATION, DurationSample};
 use super::identity::KeyFetches;
+use super::limits::Limits;
 use crate::limit::{LocalStore, Tally};
 
 /// How many objects of a kind in a namespace are in a state.
@@ -72,7 +73,7 @@ pub(super) struct Control {
     /// Every issuer of tokens.
     pub(super) providers: BTreeSet<Arc<str>>,
     pub(super) key_fetches: KeyFetches,
-    pub(super) limits: Vec<LimitLabels>,
+    pub(super) limits: Limits,
     pub(super) local_limits: Option<Arc<LocalStore>>,
 }
 

@@ -14,6 +14,7 @@ mod family;
 mod histogram;
 mod identity;
 mod ledger;
+mod limits;
 mod lines;
 mod process;
 mod route;
@@ -134,9 +135,9 @@ impl Metrics {
         self.everything.set_services(service::Services(Box::new(source)));
     }
 
-    /// These are all the limits.
+    /// These are all the limits. One that leaves is shown once more.
     pub fn set_limits(&self, limits: impl IntoIterator<Item = LimitLabels>) {
-        self.everything.control().limits = limits.into_iter().collect();
+        self.everything.control().limits.set(limits);
     }
 
     /// This is where the counts of this process are kept.

@@ -91,6 +91,7 @@ pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 12] {
     let failed = family::HANDSHAKE_ERRORS
         .shown()
         .with([listener(true), "no_certificate"], failures(|cells| &cells.no_certificate))
+        .with([listener(true), "client_certificate"], failures(|cells| &cells.client_certificate))
         .with([listener(true), "timeout"], failures(|cells| &cells.timeout))
         .with([listener(true), "protocol"], failures(|cells| &cells.protocol));
     let mut times = HistogramSample::default();
@@ -128,7 +129,7 @@ pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 12] {
 }
 
 /// What the control side says of itself.
-pub(super) fn control(control: &Control) -> Vec<MetricFamily> {
+pub(super) fn control(control: &mut Control) -> Vec<MetricFamily> {
     let Control {
         applied,
         objects,
@@ -175,7 +176,7 @@ pub(super) fn control(control: &Control) -> Vec<MetricFamily> {
         family::BUILD_INFO.shown().with(build, Value::gauge(1)).into(),
     ];
     families.extend(applied.iter().flat_map(tables));
-    families.push(decisions(limits));
+    families.push(decisions(&limits.look()));
     families.extend(local_limits.iter().flat_map(|store| local(store.usage())));
     families
 }

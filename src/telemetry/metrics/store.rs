@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use prometheus::{Histogram, HistogramOpts, IntCounterVec, IntGauge, Opts, Registry};
 
+use crate::limit::redis::Lack;
+
 /// Seconds of a decision: a server nearby takes a tenth of a millisecond, and the deadline ends all.
 const BUCKETS: [f64; 10] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.02, 0.05, 0.1];
 
@@ -45,6 +47,10 @@ impl StoreMetrics {
                 "Replicas that share the store of limits, as last heard from it.",
             )?,
         };
+        // From the beginning, since a rate cannot see a series begin.
+        for lack in Lack::ALL {
+            metrics.errors.with_label_values(&[lack.as_str()]);
+        }
         registry.register(Box::new(metrics.duration.clone()))?;
         registry.register(Box::new(metrics.errors.clone()))?;
         registry.register(Box::new(metrics.up.clone()))?;

@@ -83,9 +83,10 @@ impl WorkerMetrics {
 
     /// A client connected for TLS and came to no terms with us.
     pub fn handshake_failed(&self, why: HandshakeFailure) {
-        let HandshakeCells { no_certificate, timeout, protocol } = &self.cells.handshakes_failed;
+        let HandshakeCells { no_certificate, client_certificate, timeout, protocol } = &self.cells.handshakes_failed;
         let counter = match why {
             HandshakeFailure::NoCertificate => no_certificate,
+            HandshakeFailure::ClientCertificate => client_certificate,
             HandshakeFailure::Timeout => timeout,
             HandshakeFailure::Protocol => protocol,
         };
@@ -122,6 +123,8 @@ impl WorkerMetrics {
 pub enum HandshakeFailure {
     /// Nothing is declared for the name that was asked for.
     NoCertificate,
+    /// The client has no certificate that is let in.
+    ClientCertificate,
     /// It took too long.
     Timeout,
     /// The client speaks no TLS, no version or cipher of ours, or does not trust us.
@@ -172,6 +175,7 @@ pub(super) struct ListenerCells {
 #[derive(Debug, Default)]
 pub(super) struct HandshakeCells {
     pub(super) no_certificate: Counter,
+    pub(super) client_certificate: Counter,
     pub(super) timeout: Counter,
     pub(super) protocol: Counter,
 }

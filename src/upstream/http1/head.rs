@@ -207,23 +207,24 @@ fn field_of(bytes: &Bytes, field: &httparse::Header<'_>) -> Result<(HeaderName, 
 
 /// The names that most responses are made of, as they are usually written: comparing is cheaper than parsing.
 fn usual(name: &[u8]) -> Option<HeaderName> {
-    Some(match name {
-        b"Age" | b"age" => header::AGE,
-        b"Date" | b"date" => header::DATE,
-        b"ETag" | b"etag" => header::ETAG,
-        b"Vary" | b"vary" => header::VARY,
-        b"Server" | b"server" => header::SERVER,
-        b"Expires" | b"expires" => header::EXPIRES,
-        b"Connection" | b"connection" => header::CONNECTION,
-        b"Keep-Alive" | b"keep-alive" => super::KEEP_ALIVE,
-        b"Set-Cookie" | b"set-cookie" => header::SET_COOKIE,
-        b"Content-Type" | b"content-type" => header::CONTENT_TYPE,
-        b"Accept-Ranges" | b"accept-ranges" => header::ACCEPT_RANGES,
-        b"Cache-Control" | b"cache-control" => header::CACHE_CONTROL,
-        b"Last-Modified" | b"last-modified" => header::LAST_MODIFIED,
-        b"Content-Length" | b"content-length" => header::CONTENT_LENGTH,
-        b"Content-Encoding" | b"content-encoding" => header::CONTENT_ENCODING,
-        b"Transfer-Encoding" | b"transfer-encoding" => header::TRANSFER_ENCODING,
+    // The length first, so that a name is compared with one or two others and not with all.
+    Some(match (name.len(), name) {
+        (3, b"Age" | b"age") => header::AGE,
+        (4, b"Date" | b"date") => header::DATE,
+        (4, b"ETag" | b"etag") => header::ETAG,
+        (4, b"Vary" | b"vary") => header::VARY,
+        (6, b"Server" | b"server") => header::SERVER,
+        (7, b"Expires" | b"expires") => header::EXPIRES,
+        (10, b"Connection" | b"connection") => header::CONNECTION,
+        (10, b"Keep-Alive" | b"keep-alive") => super::KEEP_ALIVE,
+        (10, b"Set-Cookie" | b"set-cookie") => header::SET_COOKIE,
+        (12, b"Content-Type" | b"content-type") => header::CONTENT_TYPE,
+        (13, b"Accept-Ranges" | b"accept-ranges") => header::ACCEPT_RANGES,
+        (13, b"Cache-Control" | b"cache-control") => header::CACHE_CONTROL,
+        (13, b"Last-Modified" | b"last-modified") => header::LAST_MODIFIED,
+        (14, b"Content-Length" | b"content-length") => header::CONTENT_LENGTH,
+        (16, b"Content-Encoding" | b"content-encoding") => header::CONTENT_ENCODING,
+        (17, b"Transfer-Encoding" | b"transfer-encoding") => header::TRANSFER_ENCODING,
         _ => return None,
     })
 }

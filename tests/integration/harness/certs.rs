@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::client::Resumption;
-use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 /// An authority of one's own.
@@ -29,9 +31,19 @@ impl Authority {
 
     /// A new certificate for these names.
     pub(crate) fn issue(&self, names: &[&str]) -> Leaf {
+        self.sign(CertificateParams::new(owned(names)).unwrap())
+    }
+
+    /// The same, and it has expired long ago.
+    pub(crate) fn issue_expired(&self, names: &[&str]) -> Leaf {
+        let mut params = CertificateParams::new(owned(names)).unwrap();
+        params.not_after = date_time_ymd(2020, 1, 1);
+        self.sign(params)
+    }
+
+    fn sign(&self, params: CertificateParams) -> Leaf {
         let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Leaf { der: certificate.der().to_vec(), chain: certificate.pem(), key: key.serialize_pem() }
     }
 
@@ -40,16 +52,41 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// A ConfigMap of this name that holds the authority's own certificate as a bundle.
+    pub(crate) fn bundle(&self, name: &str) -> String {
+        bundle(name, &self.pem())
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.issuer.der().clone()).unwrap();
+        roots
+    }
+
+    /// A server of this name that lets in only those whose certificate an authority of `clients` has signed.
+    pub(crate) fn server_asking(&self, name: &str, protocols: &[&[u8]], clients: &Self) -> Arc<ServerConfig> {
+        let (chain, key) = self.issue(&[name]).rustls();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(clients.roots()), provider.clone());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(chain, key)
+            .unwrap();
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        Arc::new(config)
+    }
+
     /// A server of this name that speaks these protocols.
     pub(crate) fn server(&self, name: &str, protocols: &[&[u8]]) -> Arc<ServerConfig> {
-        let leaf = self.issue(&[name]);
-        let key = PrivateKeyDer::from_pem_slice(leaf.key.as_bytes()).unwrap();
+        let (chain, key) = self.issue(&[name]).rustls();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![leaf.der.into()], key)
+            .with_single_cert(chain, key)
             .unwrap();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Arc::new(config)
@@ -66,13 +103,11 @@ impl Authority {
         versions: &[&'static SupportedProtocolVersion],
         protocols: &[&str],
     ) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .unwrap()
-            .with_root_certificates(roots)
+            .with_root_certificates(self.roots())
             .with_no_client_auth();
         // A resumed session keeps the certificate that its first handshake saw.
         config.resumption = Resumption::disabled();
@@ -82,6 +117,20 @@ impl Authority {
 }
 
 impl Leaf {
+    /// A client that shows this certificate to servers that ask, and else is like that one.
+    pub(crate) fn shown_by(&self, client: &Arc<ClientConfig>) -> Arc<ClientConfig> {
+        let (chain, key) = self.rustls();
+        let key = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).unwrap();
+        let shown = SingleCertAndKey::from(CertifiedKey::new(chain, key));
+        let mut client = ClientConfig::clone(client);
+        client.client_auth_cert_resolver = Arc::new(shown);
+        Arc::new(client)
+    }
+
+    fn rustls(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        (vec![self.der.clone().into()], PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap())
+    }
+
     /// A Secret of type `kubernetes.io/tls` of this name that holds it.
     pub(crate) fn secret(&self, name: &str) -> String {
         secret(name, &self.chain, &self.key)
@@ -95,4 +144,16 @@ pub(crate) fn secret(name: &str, chain: &str, key: &str) -> String {
         "stringData": {"tls.crt": chain, "tls.key": key},
     });
     format!("---\n{document}\n")
+}
+
+/// A ConfigMap of this name that holds this text as a bundle.
+pub(crate) fn bundle(name: &str, pem: &str) -> String {
+    let document = serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"ca.crt": pem},
+    });
+    format!("---\n{document}\n")
+}
+
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }

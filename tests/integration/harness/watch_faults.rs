@@ -135,7 +135,9 @@ pub(crate) fn failure(code: u16) -> Value {
 }
 
 fn status(code: u16) -> Value {
-    json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": "Scripted", "message": "scripted"})
+    // The one reason that a client goes by.
+    let reason = if code == 404 { "NotFound" } else { "Scripted" };
+    json!({"apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason, "message": "scripted"})
 }
 
 async fn accept(listener: TcpListener, state: Arc<State>) {

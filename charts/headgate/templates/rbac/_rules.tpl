@@ -38,6 +38,13 @@
   resources: [secrets]
   verbs: [get, list, watch]
 {{- end }}
+{{- if eq .Values.rbac.configMaps "Cluster" }}
+# Authorities and public keys. Only ConfigMaps that a route refers to are ever read, each by its name, but RBAC cannot say
+# so: `rbac.configMaps` narrows this down to chosen namespaces, or to none.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch]
+{{- end }}
 {{- end }}
 
 {{- define "headgate.classRules" -}}
