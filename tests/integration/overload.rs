@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::Response;
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 
 use crate::harness::backend::service;
@@ -54,7 +55,12 @@ impl Slow {
     /// Connects, and gives how long it took until the gateway closed the connection.
     async fn connect(self, gateway: [SocketAddr; 2]) -> Duration {
         let [http, https] = gateway;
-        let mut tcp = TcpStream::connect(if self == Self::Tls { https } else { http }).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        // As it is on a network: the kernel's buffers grow with the segment, which is 64 KiB on the loopback device, and
+        // would take all of a large answer in the client's place.
+        socket.set_recv_buffer_size(8 * 1024).unwrap();
+        socket2::SockRef::from(&socket).set_tcp_mss(1460).unwrap();
+        let mut tcp = socket.connect(if self == Self::Tls { https } else { http }).await.unwrap();
         let began = Instant::now();
         let (first, trickle): (&[u8], &[u8]) = match self {
             Self::Head => (b"GET / HTTP/1.1\r\nHost: test\r\nX-Slow: ", b"a"),
@@ -91,11 +97,15 @@ async fn slow_clients_are_cut_off_and_nobody_notices_them() {
     // Not reading is borne for half a minute, for which there is no time in the suite.
     let kinds = size::of(&[Slow::Head, Slow::Body, Slow::Tls][..], &[Slow::Head, Slow::Body, Slow::Read, Slow::Tls]);
     let each = size::of(100, 1_000);
-    let endpoint = Endpoint::answering(Speaks::Http1, |request| async move {
-        let size = if request.uri().path() == "/large" { 4 << 20 } else { 16 };
-        // Of a slow client's body there is never an end.
-        let _ = request.into_body().collect().await;
-        Response::new(full(vec![b'.'; size]))
+    let large = Bytes::from(vec![b'.'; 4 << 20]);
+    let endpoint = Endpoint::answering(Speaks::Http1, move |request| {
+        let large = large.clone();
+        async move {
+            let body = if request.uri().path() == "/large" { large } else { Bytes::from_static(b"small") };
+            // Of a slow client's body there is never an end.
+            let _ = request.into_body().collect().await;
+            Response::new(full(body))
+        }
     })
     .await;
     let objects = service("s", &[endpoint.address]) + &route("s", "timeouts: {idle: 5s, connect: 10s}");
@@ -106,7 +116,7 @@ async fn slow_clients_are_cut_off_and_nobody_notices_them() {
     let mut slow = JoinSet::new();
     for number in 0..each {
         // They come by and by: so many at once would be a load of another kind.
-        if number % 50 == 0 {
+        if number % 20 == 0 {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         for kind in kinds {
@@ -121,7 +131,9 @@ async fn slow_clients_are_cut_off_and_nobody_notices_them() {
     while let Some(ended) = slow.join_next().await {
         let (kind, took) = ended.unwrap();
         let (least, most) = (kind.limit() - Duration::from_millis(500), kind.limit() + Duration::from_secs(1));
-        assert!(took >= least && took <= most + Duration::from_millis(500), "{kind:?}: {took:?}");
+        // It is from the last byte on that the kernel took for a client that does not read, and is found out in steps.
+        let late = Duration::from_millis(if kind == Slow::Read { 3_000 } else { 500 });
+        assert!(took >= least && took <= most + late, "{kind:?}: {took:?}");
         latest[kind as usize] = latest[kind as usize].max(took);
         grown = grown.max(gateway.memory().saturating_sub(before) >> 20);
     }
