@@ -32,14 +32,16 @@ impl Default for Plan {
 
 /// A way to load a proxy.
 #[derive(Clone, Copy)]
-enum Offer {
+pub(crate) enum Offer {
     Rate(u32),
     Full,
 }
 
-struct Sample {
-    microseconds: f64,
-    sound: bool,
+/// What one measurement came to.
+pub(crate) struct Sample {
+    pub(crate) microseconds: f64,
+    /// Whether the rate was held.
+    pub(crate) sound: bool,
 }
 
 pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Vec<Row>> {
@@ -93,7 +95,7 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn sample(proxy: &Proxy, path: &str, offer: Offer, seconds: u32) -> anyhow::Result<Sample> {
+pub(crate) fn sample(proxy: &Proxy, path: &str, offer: Offer, seconds: u32) -> anyhow::Result<Sample> {
     match offer {
         Offer::Rate(rate) => {
             let mut load = Load::warm(proxy.address, path, rate * seconds, Some(rate))?;

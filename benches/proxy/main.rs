@@ -4,6 +4,7 @@
 //! cargo bench --bench proxy                 everything, as one table
 //! cargo bench --bench proxy -- syscalls     one part
 //! cargo bench --bench proxy -- cpu --pairs 15 --seconds 5
+//! cargo bench --bench proxy -- observing    what access log, traces and scrapes add
 //! cargo bench --bench proxy -- gatekeeping  what a limit and a token add
 //! ```
 //!
@@ -19,6 +20,7 @@ mod cpu;
 mod gatekeeping;
 mod load;
 mod objects;
+mod observing;
 mod processes;
 mod spread;
 mod syscalls;
@@ -50,6 +52,8 @@ enum Part {
     Allocations,
     /// Compare processor time per request with nginx.
     Cpu(cpu::Plan),
+    /// Compare processor time per request with and without being watched.
+    Observing(observing::Plan),
     /// Compare processor time per request with and without a limit, and a token.
     Gatekeeping(gatekeeping::Plan),
     /// Answer requests.
@@ -70,6 +74,7 @@ fn main() -> anyhow::Result<()> {
         Some(Part::Syscalls) => syscalls::measure()?,
         Some(Part::Allocations) => allocations::measure()?,
         Some(Part::Cpu(plan)) => cpu::measure(&plan)?,
+        Some(Part::Observing(plan)) => observing::measure(&plan)?,
         Some(Part::Gatekeeping(plan)) => gatekeeping::measure(&plan)?,
         None => {
             let mut rows = syscalls::measure()?;

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 
 const HEADGATE: &str = env!("CARGO_BIN_EXE_headgate");
 const PROXY_CORE: &str = "0";
-const OTHER_CORE: &str = "1";
+/// Where load and backend run.
+pub(crate) const OTHER_CORE: &str = "1";
 /// A proxy that does not listen after this long never will.
 const START: Duration = Duration::from_secs(20);
 
@@ -61,10 +62,22 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Ours, sending everything to the backend.
     pub(crate) fn headgate(backend: &Backend) -> anyhow::Result<Self> {
+        Self::watched(backend, free_address()?, &[], &[])
+    }
+
+    /// The same with this admin port, these flags more and these variables.
+    pub(crate) fn watched(
+        backend: &Backend,
+        admin: SocketAddr,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let address = free_address()?;
         let mut command = pinned(PROXY_CORE, HEADGATE.as_ref());
         command
-            .args(["run", "--workers", "1", "--https", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+            .args(["run", "--workers", "1", "--https", "127.0.0.1:0", "--admin", &admin.to_string()])
+            .args(flags)
+            .envs(variables.iter().copied())
             .args(["--http", &address.to_string(), "--to", &format!("http://{}", backend.address)])
             .args(["--drain-timeout", "0s"])
             .stdin(Stdio::null())

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use futures_util::stream;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request};
+use http_body::Frame;
 use http_body_util::{BodyExt, Either, Full, Limited, StreamBody};
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -13,7 +15,7 @@ use super::tap::{self, Events};
 use super::{State, api, explain, page, profile};
 use crate::telemetry::{self, log};
 
-/// The body of an answer: whole, or events as they come.
+/// The body of an answer: whole, or as it comes.
 pub(super) type Body = Either<Full<Bytes>, StreamBody<Events>>;
 
 /// The longest text that asks for a log level.
@@ -35,6 +37,7 @@ pub(super) async fn answer(state: Arc<State>, request: Request<Incoming>, lastin
         }
         "/api/v1/log-level" if parts.method == Method::PUT => return set_log_level(&parts, body).await.response(),
         "/debug/pprof/profile" if get => return profile(parts.uri.query()).await.response(),
+        "/metrics" if get || parts.method == Method::HEAD => return metrics(state).await,
         _ => {}
     }
     // Thousands of routes take many milliseconds to write down, which would hold up the publishing of tables.
@@ -55,7 +58,6 @@ fn find(state: &State, path: &str, query: Option<&str>) -> Answer {
             Ok(()) => Answer::text(StatusCode::OK, "ok"),
             Err(why) => Answer::text(StatusCode::SERVICE_UNAVAILABLE, &why),
         },
-        "/metrics" => Answer::new(StatusCode::OK, telemetry::TEXT_FORMAT, state.metrics.encode()),
         "/api/v1/generation" => Answer::json(&api::generation(state)),
         "/api/v1/routes" => Answer::json(&api::routes(state)),
         "/api/v1/problems" => Answer::json(&api::problems(state)),
@@ -81,9 +83,26 @@ fn find(state: &State, path: &str, query: Option<&str>) -> Answer {
 
 /// Requests as they end.
 fn events(state: &State, filter: tap::Filter) -> Response<Body> {
-    let mut response = Response::new(Either::Right(StreamBody::new(tap::events(&state.tap, filter))));
+    flowing("text/event-stream", tap::events(&state.tap, filter))
+}
+
+/// What is counted: summed aside, and written as the client takes it, for it may be tens of megabytes.
+async fn metrics(state: Arc<State>) -> Response<Body> {
+    let Ok(text) = tokio::task::spawn_blocking(move || state.metrics.text()).await else {
+        return Answer::problem(StatusCode::INTERNAL_SERVER_ERROR, "the answer failed").response();
+    };
+    // Between two pieces others get their turn: a client that takes all at once would have the thread to itself.
+    let pieces = stream::unfold(text, async |mut text| {
+        tokio::task::yield_now().await;
+        text.next().map(|piece| (Ok(Frame::data(piece)), text))
+    });
+    flowing(telemetry::TEXT_FORMAT, Box::pin(pieces))
+}
+
+fn flowing(content_type: &'static str, frames: Events) -> Response<Body> {
+    let mut response = Response::new(Either::Right(StreamBody::new(frames)));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

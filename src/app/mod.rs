@@ -7,7 +7,7 @@ mod measure;
 mod notify;
 mod problem;
 mod reconcile;
-mod shared_limits;
+pub(crate) mod shared_limits;
 mod signal;
 pub mod trust;
 mod upkeep;
@@ -356,7 +356,9 @@ impl Running {
             () = phases.reached(Phase::Leaving) => None,
             Some(ended) = self.tasks.join_next() => Some(ended),
         };
-        if let Some(ended) = stopped {
+        // A task that a stop or a handover has ended may be seen before that is: it comes to its end on another thread.
+        let expected = self.drain.phase() >= Phase::Leaving || *self.handed.borrow();
+        if let Some(ended) = stopped.filter(|ended| !expected || !matches!(ended, Ok(Ok(())))) {
             self.signal.enter(Phase::Ended);
             return Err(match ended {
                 Ok(Ok(())) => anyhow!("an essential task ended before the process was asked to stop"),
@@ -364,6 +366,7 @@ impl Running {
                 Err(panic) => anyhow!("an essential task failed: {panic}"),
             });
         }
+        phases.reached(Phase::Leaving).await;
         let handed = *self.handed.borrow();
         if !handed {
             notify::stopping();

@@ -16,6 +16,16 @@ use crate::telemetry::{Metrics, StoreMetrics};
 
 /// A store in Redis, for so many workers. Whether it can be reached shows later: a process starts without it.
 pub(super) fn open(redis: &Redis, workers: usize, metrics: &Metrics) -> anyhow::Result<Arc<RedisStore>> {
+    let settings = settings(redis)?;
+    let observer = Counting(metrics.store().context("metrics of the store of shared limits")?);
+    Ok(Arc::new(RedisStore::new(settings, workers, Box::new(observer))?))
+}
+
+/// What the flags say of Redis.
+///
+/// # Errors
+/// When they do not fit together, or name a file that is none.
+pub(crate) fn settings(redis: &Redis) -> anyhow::Result<Settings> {
     if redis.timeout.is_zero() {
         anyhow::bail!("--redis-timeout 0s leaves no time to ask; write 20ms or another time");
     }
@@ -35,9 +45,7 @@ pub(super) fn open(redis: &Redis, workers: usize, metrics: &Metrics) -> anyhow::
         }
     };
     let tls = roots.map(client).transpose()?;
-    let settings = Settings { servers, tls, login, prefix: prefix.as_str().into(), deadline: *timeout };
-    let observer = Counting(metrics.store().context("metrics of the store of shared limits")?);
-    Ok(Arc::new(RedisStore::new(settings, workers, Box::new(observer))?))
+    Ok(Settings { servers, tls, login, prefix: prefix.as_str().into(), deadline: *timeout })
 }
 
 fn authorities(pem: &[u8]) -> anyhow::Result<RootCertStore> {

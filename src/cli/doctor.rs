@@ -15,9 +15,12 @@ use kube::{Client, ResourceExt};
 use serde_json::Value;
 
 use super::cluster::Cluster;
+use super::redis::RedisFlags;
 use super::serving::control_runtime;
 use super::{CLEAN, FINDINGS, Outcome, admin_client, print};
+use crate::app::shared_limits;
 use crate::compile::CONTROLLER;
+use crate::limit::redis::{self, Standing};
 use crate::status::address::ServiceName;
 
 /// Fewer descriptors than this are few for an ingress: every request in flight may hold two.
@@ -50,7 +53,7 @@ const ACCESS: [(&str, &str, &str, &[&str]); 13] = [
 /// Check what Headgate needs: a checklist with a remedy for whatever is missing.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  headgate doctor                          as whoever the kubeconfig names\n  headgate doctor --as system:serviceaccount:headgate:headgate\n  headgate doctor --admin http://127.0.0.1:8081     also what a running one says\n\nExit code: 0 all is well, 1 something is not."
+    after_help = "Examples:\n  headgate doctor                          as whoever the kubeconfig names\n  headgate doctor --as system:serviceaccount:headgate:headgate\n  headgate doctor --admin http://127.0.0.1:8081     also what a running one says\n  headgate doctor --redis-url redis://redis:6379   also the store of shared limits\n\nExit code: 0 all is well, 1 something is not."
 )]
 pub(super) struct Doctor {
     #[command(flatten)]
@@ -61,6 +64,8 @@ pub(super) struct Doctor {
     /// The Service in front of Headgate.
     #[arg(long, value_name = "NAMESPACE/NAME", env = "HEADGATE_PUBLISH_SERVICE")]
     publish_service: Option<ServiceName>,
+    #[command(flatten)]
+    redis: RedisFlags,
     /// Also ask a running Headgate at its admin address.
     #[arg(long, value_name = "URL")]
     admin: Option<Uri>,
@@ -83,11 +88,13 @@ enum Verdict {
 impl Doctor {
     pub(super) fn run(&self) -> Outcome {
         let mut findings = vec![descriptors()];
-        findings.extend(control_runtime()?.block_on(self.cluster()));
+        let runtime = control_runtime()?;
+        findings.extend(runtime.block_on(self.cluster()));
+        findings.extend(runtime.block_on(self.stores()));
         if let Some(admin) = &self.admin {
             findings.extend(running(admin));
         }
-        let wrong = findings.iter().filter(|finding| matches!(finding.verdict, Verdict::Wrong(..))).count();
+        let wrong = findings.iter().filter(|finding| finding.is_wrong()).count();
         let mut text: String = findings.iter().map(Finding::show).collect();
         text += &match wrong {
             0 => "\nall is well\n".to_owned(),
@@ -110,6 +117,47 @@ impl Doctor {
         findings.extend(access(&client, self.cluster.watch_namespace.as_deref()).await);
         findings.push(class(&client, &self.cluster.ingress_class).await);
         findings.push(self.service(&client).await);
+        findings
+    }
+
+    /// The servers that count limits of scope Global, each by itself.
+    async fn stores(&self) -> Vec<Finding> {
+        let what = "Redis";
+        let Some(redis) = self.redis.settings() else {
+            return vec![Finding::skipped(what, "give --redis-url to look at it; limits of scope Global need it")];
+        };
+        let settings = match shared_limits::settings(&redis) {
+            Ok(settings) => settings,
+            Err(error) => {
+                return vec![Finding::wrong(what, format!("{error:#}"), "correct --redis-url and its companions")];
+            }
+        };
+        let (mut findings, mut counts) = (Vec::new(), false);
+        for server in &settings.servers {
+            let what = format!("Redis {server}");
+            findings.push(match redis::look(&settings, server).await {
+                Ok(standing @ (Standing::Counts(_) | Standing::PartOfCluster)) => {
+                    counts = true;
+                    Finding::well(
+                        &what,
+                        match standing {
+                            Standing::Counts(took) => format!("a write took {:.1} ms", took.as_secs_f64() * 1e3),
+                            Standing::PartOfCluster | Standing::Copies => "one of a cluster".to_owned(),
+                        },
+                    )
+                }
+                Ok(Standing::Copies) => Finding::well(&what, "a copy of another one".to_owned()),
+                Err(why) => {
+                    let remedy = "check address, TLS (rediss://, --redis-ca-file), HEADGATE_REDIS_USERNAME and \
+                                  HEADGATE_REDIS_PASSWORD, and what the user may do (docs/redis.md)";
+                    Finding::wrong(&what, why, remedy)
+                }
+            });
+        }
+        if !counts && !findings.iter().any(Finding::is_wrong) {
+            let remedy = "name the one that it copies: limits are written";
+            findings.push(Finding::wrong(what, "no server takes writes".to_owned(), remedy));
+        }
         findings
     }
 
@@ -350,6 +398,10 @@ impl Finding {
 
     fn skipped(what: &str, why: &str) -> Self {
         Self { what: what.to_owned(), verdict: Verdict::Skipped(why.to_owned()) }
+    }
+
+    fn is_wrong(&self) -> bool {
+        matches!(self.verdict, Verdict::Wrong(..))
     }
 
     fn show(&self) -> String {

@@ -9,6 +9,7 @@ mod echo;
 mod explain;
 mod init;
 mod probe;
+mod redis;
 mod run;
 mod serve;
 mod serving;
@@ -24,6 +25,8 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::telemetry::log;
 
 /// Nothing is wrong.
 const CLEAN: u8 = 0;
@@ -104,6 +107,7 @@ pub fn main() -> ExitCode {
         Command::Crds => print(&crate::api::crds_yaml().into_iter().map(|(_, yaml)| yaml).collect::<String>()),
         Command::Version => print(&format!("{}\n", version::LONG)),
     };
+    log::finish();
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -1,12 +1,12 @@
 //! The flags that every way of serving shares.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
+use super::redis::RedisFlags;
 use crate::address::{Network, Trust};
-use crate::config::{self, Listen, Process, Redis};
+use crate::config::{self, Listen, Process};
 use crate::drain::Grace;
 use crate::telemetry::{access_log, log, trace};
 
@@ -25,19 +25,8 @@ pub(super) struct Serving {
     /// How many workers [default: the CPU quota].
     #[arg(long, value_name = "N", env = "HEADGATE_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) workers: Option<u16>,
-    /// Redis, which limits of scope Global count in: redis://HOST:PORT, or rediss:// for TLS; several of a cluster, or a
-    /// primary and its replicas, separated by commas.
-    #[arg(long, value_name = "URL", env = "HEADGATE_REDIS_URL", hide_env_values = true, value_delimiter = ',')]
-    pub(super) redis_url: Vec<String>,
-    /// The certificate authorities that Redis is trusted by, as PEM [default: those of the system].
-    #[arg(long, value_name = "FILE", env = "HEADGATE_REDIS_CA_FILE", requires = "redis_url")]
-    pub(super) redis_ca_file: Option<PathBuf>,
-    /// How long a request waits for Redis before its limits do what their failureMode says.
-    #[arg(long, value_name = "TIME", env = "HEADGATE_REDIS_TIMEOUT", value_parser = config::duration, default_value = "20ms")]
-    pub(super) redis_timeout: Duration,
-    /// What every key in Redis begins with: those who share a prefix share counts.
-    #[arg(long, value_name = "TEXT", env = "HEADGATE_REDIS_PREFIX", default_value = "headgate", value_parser = config::redis_prefix)]
-    pub(super) redis_prefix: String,
+    #[command(flatten)]
+    pub(super) redis: RedisFlags,
     /// The zone this replica runs in: endpoints meant for it are preferred where a Service's trafficDistribution asks for
     /// that.
     #[arg(long, value_name = "NAME", env = "HEADGATE_ZONE")]
@@ -49,8 +38,8 @@ pub(super) struct Serving {
     #[arg(long, value_name = "TIME", env = "HEADGATE_DRAIN_TIMEOUT", value_parser = config::duration, default_value = "60s")]
     pub(super) drain_timeout: Duration,
     /// What to log of each request: off, json, combined, nginx or text:TEMPLATE, with any of file=PATH, status=5xx,
-    /// min-duration=500ms, sample=1%, query=keep|redact|drop and jwt-sub=keep|drop, separated by commas [default: json
-    /// for serve, off for run and demo].
+    /// min-duration=500ms, sample=1%, query=keep|redact|drop, jwt-sub=keep|drop and header=NAME:keep|redact|drop, separated
+    /// by commas [default: json for serve, off for run and demo].
     #[arg(long, value_name = "WHAT", env = "HEADGATE_ACCESS_LOG")]
     pub(super) access_log: Option<access_log::Setting>,
     /// Where to export traces by OTLP, http://collector:4318 say; OpenTelemetry's own variables (OTEL_…) say the rest, and
@@ -87,7 +76,7 @@ impl Serving {
             workers: self
                 .workers
                 .map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from),
-            redis: self.redis(),
+            redis: self.redis.settings(),
             // In a pod, what goes to standard output is collected; on a terminal it is in the way.
             access_log: match &self.access_log {
                 Some(asked) => asked.clone(),
@@ -103,24 +92,6 @@ impl Serving {
                 proxies: self.trusted_proxies.iter().copied().collect(),
                 proxy_protocol: self.proxy_protocol_from.iter().copied().collect(),
             },
-        })
-    }
-}
-
-/// Environment only: arguments of a process are everybody's to read.
-const REDIS_USERNAME: &str = "HEADGATE_REDIS_USERNAME";
-const REDIS_PASSWORD: &str = "HEADGATE_REDIS_PASSWORD";
-
-impl Serving {
-    fn redis(&self) -> Option<Redis> {
-        let given = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        (!self.redis_url.is_empty()).then(|| Redis {
-            urls: self.redis_url.clone(),
-            username: given(REDIS_USERNAME),
-            password: given(REDIS_PASSWORD),
-            ca_file: self.redis_ca_file.clone(),
-            timeout: self.redis_timeout,
-            prefix: self.redis_prefix.clone(),
         })
     }
 }

@@ -239,25 +239,38 @@ impl<'a> Attempt<'a> {
         deadline: &mut Deadline,
         due: Option<u64>,
     ) -> Result<(Endpoint, Lease<RequestBody>), Error> {
-        let error = match self.lease(&endpoint, how, deadline, due).await {
+        let error = match self.reach(&endpoint, how, deadline, due).await {
             Ok(lease) => return Ok((endpoint, lease)),
             Err(error) if error.is_unreachable() => error,
             Err(error) => return Err(error),
         };
-        self.unreachable(endpoint);
         let Some(other) = self.another() else { return Err(error) };
         self.cluster.tally.repeat(Repeat::ConnectFailure);
-        let lease = self.lease(&other, how, deadline, due).await;
-        if lease.as_ref().is_err_and(|error| error.is_unreachable()) {
-            self.unreachable(other);
-        }
-        Ok((other, lease?))
+        Ok((other, self.reach(&other, how, deadline, due).await?))
     }
 
-    /// No connection to the endpoint could be made.
-    fn unreachable(&mut self, endpoint: Endpoint) {
-        self.report(&endpoint, false);
-        self.again.tried.push(endpoint);
+    /// A connection to the endpoint; it has failed the request if there is none to be had.
+    async fn reach(
+        &mut self,
+        endpoint: &Endpoint,
+        how: How,
+        deadline: &mut Deadline,
+        due: Option<u64>,
+    ) -> Result<Lease<RequestBody>, Error> {
+        let began = Instant::now();
+        let lease = self.lease(endpoint, how, deadline, due).await;
+        let seconds = began.elapsed().as_secs_f64();
+        match &lease {
+            Ok(lease) if lease.reused() => {}
+            Ok(_) => self.record.connected(seconds),
+            Err(error) if error.is_unreachable() => {
+                self.record.unreachable(endpoint, seconds);
+                self.report(endpoint, false);
+                self.again.tried.push(*endpoint);
+            }
+            Err(_) => {}
+        }
+        lease
     }
 
     /// Any endpoint that has not failed the request yet.

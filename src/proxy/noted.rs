@@ -5,17 +5,19 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::{HeaderMap, HeaderValue, Method, Version, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request};
 
 use crate::table::{PathMatch, Route};
 use crate::telemetry::trace::Traced;
-use crate::telemetry::{TraceIds, Try};
+use crate::telemetry::{TraceIds, Try, Values};
 
 /// What is remembered of one exchange.
 #[derive(Debug)]
 pub(super) struct Noted {
     text: Vec<u8>,
     places: [Option<(u32, u32)>; PARTS],
+    /// Where the headers are that the access log asks for.
+    headers: Vec<Option<(u32, u32)>>,
     pub(super) began: u64,
     pub(super) version: Version,
     /// Bytes of the head, as HTTP/1.1 would write it.
@@ -102,6 +104,7 @@ impl Default for Noted {
         Self {
             text: Vec::with_capacity(USUAL / 8),
             places: [None; PARTS],
+            headers: Vec::new(),
             began: 0,
             version: Version::HTTP_11,
             head: 0,
@@ -115,9 +118,10 @@ impl Default for Noted {
 
 impl Noted {
     fn clear(&mut self) {
-        let Self { text, places, began: _, version: _, head: _, tries, traced, remaining, wanted } = self;
+        let Self { text, places, headers, began: _, version: _, head: _, tries, traced, remaining, wanted } = self;
         text.clear();
         *places = [None; PARTS];
+        headers.clear();
         tries.clear();
         *traced = None;
         *remaining = None;
@@ -132,6 +136,23 @@ impl Noted {
         {
             *place = Some((from, to));
         }
+    }
+
+    /// Remembers these headers; of one that was sent several times, the first value.
+    pub(super) fn headers<'n>(&mut self, names: impl Iterator<Item = &'n HeaderName>, sent: &HeaderMap) {
+        for name in names {
+            let from = self.text.len();
+            let place = sent.get(name).and_then(|value| {
+                self.text.extend_from_slice(value.as_bytes());
+                Some((u32::try_from(from).ok()?, u32::try_from(self.text.len()).ok()?))
+            });
+            self.headers.push(place);
+        }
+    }
+
+    /// The headers that were remembered, in their order.
+    pub(super) fn values(&self) -> Values<'_> {
+        Values { text: &self.text, places: &self.headers }
     }
 
     /// A piece of text, if there is one.
@@ -204,4 +225,4 @@ pub(super) fn trace_parent(headers: &HeaderMap) -> Option<(TraceIds, bool)> {
 }
 
 /// Names the trace that a request belongs to.
-pub(super) const TRACE_PARENT: http::HeaderName = http::HeaderName::from_static("traceparent");
+pub(super) const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");

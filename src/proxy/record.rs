@@ -30,6 +30,7 @@ pub(super) struct Record {
     status: StatusCode,
     reason: Reason,
     upstream_seconds: f64,
+    connect_seconds: f64,
     sent: u64,
     upload: Option<Rc<Upload>>,
     /// What those who tell of single exchanges want to know; none when nobody does.
@@ -53,6 +54,7 @@ impl Record {
             status: CLIENT_CLOSED,
             reason: Reason::ClientClosed,
             upstream_seconds: 0.0,
+            connect_seconds: 0.0,
             sent: 0,
             upload: None,
             noted: None,
@@ -69,6 +71,9 @@ impl Record {
             return;
         }
         let mut noted = worker.notes.begin(&self.method, parts, request_id);
+        if let Some(log) = &worker.log {
+            noted.headers(log.headers(), &parts.headers);
+        }
         if worker.tracer.is_some() {
             let traced = traces::begin(parent, || worker.random());
             self.trace = Some(traced.ids);
@@ -152,6 +157,21 @@ impl Record {
         }
     }
 
+    /// A connection to an endpoint was made, in so many seconds.
+    pub(super) fn connected(&mut self, seconds: f64) {
+        self.connect_seconds += seconds;
+    }
+
+    /// No connection to this endpoint was to be had, after so many seconds.
+    pub(super) fn unreachable(&mut self, endpoint: &Endpoint, seconds: f64) {
+        let Some(noted) = &mut self.noted else { return };
+        let waited = Duration::from_secs_f64(seconds);
+        noted.tried(endpoint.address, waited, None);
+        if let (Some(tracer), Some(traced)) = (&self.worker.tracer, &mut noted.traced) {
+            traces::unreachable(traced, tracer.sampler(), || self.worker.random(), endpoint.address, waited);
+        }
+    }
+
     /// It is answered so, for this reason, if the client stays to hear it.
     pub(super) fn answered(&mut self, status: StatusCode, reason: Reason) {
         self.status = status;
@@ -219,6 +239,7 @@ impl Record {
             trace: self.trace,
             user_agent: noted.part(Part::UserAgent),
             referer: noted.part(Part::Referer),
+            headers: noted.values(),
             wanted: noted.wanted,
         };
         if let Some(log) = &self.worker.log {
@@ -255,6 +276,7 @@ impl Drop for Record {
             reason: self.reason,
             seconds: duration.as_secs_f64(),
             upstream_seconds: self.upstream_seconds,
+            connect_seconds: self.connect_seconds,
             sent: self.sent,
             received,
         });

@@ -1,5 +1,6 @@
 //! An exchange's place in a trace, while it is under way.
 
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -35,19 +36,33 @@ pub(super) fn decide(traced: &mut Traced, sampler: Sampler, percent: Option<u8>)
 /// An endpoint is about to be asked: it goes on from the span of that, or from ours where nothing is recorded.
 pub(super) fn call(traced: &mut Traced, sampler: Sampler, random: impl Fn() -> u64, headers: &mut HeaderMap) {
     let sampled = decide(traced, sampler, None);
-    let mut below = traced.ids.span;
-    if sampled {
-        below = span(&random);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        traced.calls.push(Call {
-            span: below,
-            began: u64::try_from(now.as_micros()).unwrap_or(0),
-            endpoint: None,
-            waited: Duration::ZERO,
-            status: None,
-        });
-    }
+    let below = if sampled { open(traced, random, Duration::ZERO).span } else { traced.ids.span };
     headers.insert(TRACE_PARENT, header(&traced.ids.trace, &below, sampled));
+}
+
+/// An endpoint was to be asked and there was no connection to be had, after so long.
+pub(super) fn unreachable(
+    traced: &mut Traced,
+    sampler: Sampler,
+    random: impl Fn() -> u64,
+    endpoint: SocketAddr,
+    waited: Duration,
+) {
+    if decide(traced, sampler, None) {
+        open(traced, random, waited).endpoint = Some(endpoint);
+    }
+}
+
+/// A span for an endpoint, begun `waited` ago.
+fn open(traced: &mut Traced, random: impl Fn() -> u64, waited: Duration) -> &mut Call {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(waited);
+    traced.calls.push_mut(Call {
+        span: span(&random),
+        began: u64::try_from(now.as_micros()).unwrap_or(0),
+        endpoint: None,
+        waited,
+        status: None,
+    })
 }
 
 /// An id of a span; zeros stand for none.

@@ -1,11 +1,14 @@
 //! Log lines: one per event, to standard error, for people on a terminal and as JSON otherwise.
 
+mod queue;
+
 use std::env::{self, VarError};
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
 
+use queue::Queue;
 use tracing_subscriber::filter::{EnvFilter, LevelFilter, ParseError};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
@@ -45,6 +48,9 @@ pub enum LogError {
         /// What it holds.
         value: OsString,
     },
+    /// There is no thread for it.
+    #[error("no thread for log lines: {0}")]
+    Thread(#[from] io::Error),
     /// It has been set up before.
     #[error("logging is set up already: {0}")]
     Again(#[from] TryInitError),
@@ -61,11 +67,22 @@ pub fn init(format: Option<Format>) -> Result<(), LogError> {
     let color = terminal && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let format = format.unwrap_or(if terminal { Format::Human } else { Format::Json });
     let (filter, handle) = reload::Layer::new(filter);
-    tracing_subscriber::registry().with(lines(format, color, io::stderr)).with(filter).try_init()?;
+    let queue = Queue::to(io::stderr())?;
+    tracing_subscriber::registry().with(lines(format, color, queue.clone())).with(filter).try_init()?;
     // The line above has succeeded, which it does once.
-    let _ = LEVEL.set(handle);
+    let _ = (LEVEL.set(handle), QUEUE.set(queue));
     Ok(())
 }
+
+/// Waits for the last lines, and not for ever; for the end of the process.
+pub fn finish() {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush();
+    }
+}
+
+/// The way of lines, for [`finish`].
+static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// The hand on what is logged. Logging belongs to the process, and so does this.
 static LEVEL: OnceLock<reload::Handle<EnvFilter, Boxed>> = OnceLock::new();

@@ -7,10 +7,10 @@ mod reason;
 pub mod tap;
 pub mod trace;
 
-pub use access_log::{AccessLog, Entry, Remaining, TraceIds, Try, WorkerLog};
+pub use access_log::{AccessLog, Entry, Remaining, TraceIds, Try, Values, WorkerLog};
 pub use metrics::{
     CertificateExpiry, Copied, EndpointState, Exchange, HandshakeFailure, LimitLabels, Metrics, ObjectCount,
-    ObjectState, RouteLabels, ServiceSample, StoreMetrics, TEXT_FORMAT, WorkerMetrics,
+    ObjectState, RouteLabels, ServiceSample, StoreMetrics, TEXT_FORMAT, Text, WorkerMetrics,
 };
 pub use reason::Reason;
 pub use tap::Tap;

@@ -36,7 +36,9 @@ fn a_line_tells_a_request_and_no_secret() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
     let setting = format!("json,file={}", path.display());
-    let gateway = Gateway::start_with(&(backend.service("b") + &route("b", "")), &["--access-log", &setting]);
+    // One worker, so that the lines come in the order of their requests.
+    let flags = ["--access-log", &setting, "--workers", "1"];
+    let gateway = Gateway::start_with(&(backend.service("b") + &route("b", "")), &flags);
     let headers = [
         ("Authorization", "Bearer canary-1"),
         ("Cookie", "session=canary-2"),
@@ -104,7 +106,8 @@ fn rules_and_filters_choose_lines() {
         rules.join(", ")
     );
     let setting = format!("file={},status=4xx,text:{{status}} {{path}}", path.display());
-    let gateway = Gateway::start_with(&(backend.service("b") + &yaml), &["--access-log", &setting]);
+    let flags = ["--access-log", &setting, "--workers", "1"];
+    let gateway = Gateway::start_with(&(backend.service("b") + &yaml), &flags);
     for target in ["/silent", "/always", "/plain", "/nothing"] {
         get(gateway.http, target).unwrap();
     }

@@ -12,6 +12,7 @@ use crate::harness::certs::Authority;
 use crate::harness::gateway::{Gateway, binary};
 use crate::harness::http::{Response, get, get_host, request};
 use crate::harness::objects::route;
+use crate::harness::redis::Redis;
 use crate::harness::run::headgate;
 
 /// Every name in a value, `problems[].code`, with the type of what is there.
@@ -173,6 +174,30 @@ fn a_profile_names_our_functions() {
         String::from_utf8_lossy(&said.stderr)
     );
     assert_eq!(get(gateway.admin, "/debug/pprof/profile?seconds=1000").unwrap().status, 400);
+}
+
+#[test]
+fn doctor_tries_redis_as_a_worker_would() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().join("kubeconfig");
+    let ask = |flags: &[&str]| headgate(&[&["doctor", "--kubeconfig", none.to_str().unwrap()], flags].concat()).out;
+    let (open, locked) = (Redis::start(), Redis::with_password("c4nary-of-redis"));
+    let copy = Redis::replica_of(&open);
+    let line = |said: &str, begins: &str| said.lines().find(|line| line.starts_with(begins)).map(str::to_owned);
+    assert!(line(&ask(&[]), "--     Redis: give --redis-url").is_some());
+    let said = ask(&["--redis-url", &format!("{},{}", open.url(), copy.url())]);
+    assert!(line(&said, &format!("ok     Redis {}: a write took ", open.address())).is_some(), "{said}");
+    assert!(line(&said, &format!("ok     Redis {}: a copy of another one", copy.address())).is_some(), "{said}");
+    let said = ask(&["--redis-url", &copy.url()]);
+    assert!(line(&said, "wrong  Redis: no server takes writes").is_some(), "{said}");
+    let wrong = format!("redis://:c4nary-that-is-wrong@{}", locked.address());
+    let said = ask(&["--redis-url", &wrong]);
+    assert!(line(&said, &format!("wrong  Redis {}: ", locked.address())).is_some(), "{said}");
+    assert!(said.contains("HEADGATE_REDIS_PASSWORD") && !said.contains("c4nary"), "{said}");
+    let right = format!("redis://:c4nary-of-redis@{}", locked.address());
+    assert!(line(&ask(&["--redis-url", &right]), "ok     Redis ").is_some());
+    assert!(line(&ask(&["--redis-url", "redis://127.0.0.1:1"]), "wrong  Redis 127.0.0.1:1: ").is_some());
+    assert!(ask(&["--redis-url", "http://x"]).contains("wrong  Redis: --redis-url: URL 1 is none of Redis"));
 }
 
 #[test]

@@ -11,28 +11,10 @@ use std::time::Duration;
 use crate::harness::backend::Backend;
 use crate::harness::client::Client;
 use crate::harness::gateway::{Gateway, binary};
+use crate::harness::handover::successor;
 use crate::harness::http::get;
 use crate::harness::objects::route;
-
-/// The process that a log line says has taken over, ended with this.
-struct Successor(u32);
-
-impl Drop for Successor {
-    fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-KILL", &self.0.to_string()]).status();
-    }
-}
-
-fn successor(gateway: &Gateway, before: usize) -> Successor {
-    let find = || {
-        gateway.log().iter().skip(before).find_map(|line| {
-            let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            line["message"].as_str()?.starts_with("handed over").then(|| line["pid"].as_u64().unwrap() as u32)
-        })
-    };
-    gateway.wait_until("another process has taken over", || find().is_some());
-    Successor(find().unwrap())
-}
+use crate::harness::traffic::was_not_begun;
 
 #[test]
 fn a_new_process_takes_over_without_a_failed_request() {
@@ -66,7 +48,7 @@ fn a_new_process_takes_over_without_a_failed_request() {
                             }
                         }
                         // An HTTP/2 connection that was asked to go takes no new request; that is no failed one.
-                        Err(error) if number % 2 == 1 && (error.is_canceled() || error.is_closed()) => {
+                        Err(error) if number % 2 == 1 && was_not_begun(&error) => {
                             client = Client::http2(http);
                         }
                         Err(error) => panic!("client {number}: {error:?}"),

@@ -12,6 +12,7 @@ use crate::harness::cluster::Cluster;
 use crate::harness::gateway::{Gateway, binary};
 use crate::harness::http::get_host;
 use crate::harness::redis::Redis;
+use crate::harness::run::headgate;
 
 /// A `headgate echo` on an address that an EndpointSlice may hold; it ends with this.
 struct Echo(Child);
@@ -451,4 +452,78 @@ spec:
     enforced("reason", "StoreUnavailable");
     redis.start_again();
     enforced("status", "True");
+}
+
+/// What stands between Headgate and its work, asked of the real API server: as somebody who may do everything, with the
+/// rights that the project ships, and with none.
+#[test]
+fn doctor_names_what_a_cluster_lacks() {
+    let cluster = Cluster::shared();
+    let own = credentials(cluster);
+    let namespace = cluster.namespace("examined");
+    class(cluster, "examined");
+    cluster.apply(&format!(
+        "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {{name: theirs-alone}}\nspec: {{controller: \
+         example.com/other}}\n---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: stranger, namespace: \
+         {namespace}}}\n---\napiVersion: v1\nkind: Service\nmetadata: {{name: front, namespace: {namespace}}}\nspec: \
+         {{type: LoadBalancer, ports: [{{port: 80}}]}}\n"
+    ));
+    let redis = Redis::start();
+    let ask = |kubeconfig: &Path, flags: &[&str]| {
+        headgate(&[&["doctor", "--kubeconfig", kubeconfig.to_str().unwrap()], flags].concat()).out
+    };
+    let has = |said: &str, begins: &str| {
+        assert!(said.lines().any(|line| line.starts_with(begins)), "no line `{begins}`: {said}");
+    };
+    // How many files may be open is this machine's.
+    let wrong = |said: &str| {
+        said.lines().filter(|line| line.starts_with("wrong") && !line.contains("file descriptors")).count()
+    };
+
+    let (redis, front) = (redis.url(), format!("{namespace}/front"));
+    let all = ask(&cluster.kubeconfig(), &["--ingress-class", "examined", "--redis-url", &redis]);
+    for line in [
+        "ok     API server: Kubernetes v1.",
+        "ok     clock: within ",
+        "ok     CRD gatewayroutes.headgate.dev: v1alpha1 is served",
+        "ok     CRD ratelimitpolicies.headgate.dev: v1alpha1 is served",
+        "ok     may list, watch ingresses: allowed",
+        "ok     may get, list, watch secrets: allowed",
+        "ok     may patch gatewayroutes/status: allowed",
+        "ok     may create, get, update leases: allowed",
+        "ok     IngressClass examined: ours",
+        "--     Service address: give --publish-service",
+        "ok     Redis 127.0.0.1:",
+    ] {
+        has(&all, line);
+    }
+    assert_eq!(wrong(&all), 0, "{all}");
+
+    // What a pod has is enough, and what it may not look at is left open.
+    let enough = ask(&own, &["--ingress-class", "examined", "--publish-service", &front]);
+    for line in [
+        "--     CRD gatewayroutes.headgate.dev: it may not be read: ",
+        "ok     may list, watch ingresses: allowed",
+        "--     may create, get, update leases: not in every namespace",
+    ] {
+        has(&enough, line);
+    }
+    has(&enough, &format!("wrong  Service address: {front} has no address yet"));
+    assert_eq!(wrong(&enough), 1, "{enough}");
+
+    let stranger = format!("system:serviceaccount:{namespace}:stranger");
+    let (token, admin) = (cluster.token_for("stranger", &namespace), cluster.kubeconfig());
+    for (kubeconfig, flags) in [(&token, &[][..]), (&admin, &["--as", &stranger])] {
+        let none = ask(kubeconfig, flags);
+        has(&none, "wrong  may list, watch ingresses: list, watch is not allowed");
+        has(&none, "wrong  may patch ingresses/status: patch is not allowed");
+        has(&none, "       = help: kubectl apply -f manifests/rbac.yaml");
+        has(&none, "--     IngressClass headgate: ");
+    }
+
+    let elsewhere = format!("{namespace}/nowhere");
+    let names = ask(&admin, &["--ingress-class", "theirs-alone", "--publish-service", &elsewhere]);
+    has(&names, "wrong  IngressClass theirs-alone: its controller is example.com/other");
+    has(&names, &format!("wrong  Service address: {elsewhere} does not exist"));
+    has(&ask(&admin, &["--ingress-class", "nowhere"]), "wrong  IngressClass nowhere: it does not exist");
 }

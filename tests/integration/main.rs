@@ -130,6 +130,12 @@ mod hot_reload;
 /// One line per request.
 mod access_log;
 
+/// Outputs that take nothing.
+mod outputs;
+
+/// What is said, and what must not be.
+mod secrets;
+
 /// Spans of requests, as a receiver gets them.
 mod traces;
 
@@ -138,6 +144,9 @@ mod admin;
 
 /// One process replaced by another on the same sockets.
 mod handover;
+
+/// Restarts under load.
+mod restarts;
 
 /// A real Prometheus that scrapes us.
 mod prometheus;

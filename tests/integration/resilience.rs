@@ -17,7 +17,7 @@ use crate::harness::backend::{service, service_speaking};
 use crate::harness::endpoint::{Bodied, Endpoint, Speaks, empty, full, piecewise, read_head, read_to_the_end};
 use crate::harness::gateway::Gateway;
 use crate::harness::objects::route;
-use crate::harness::traffic::{self, Answer, ask, request, soon, until};
+use crate::harness::traffic::{self, Answer, ask, request, soon, until, until_asked};
 
 fn in_front_of(addresses: &[SocketAddr], more: &str) -> Gateway {
     Gateway::start_with(&declared(addresses, more), &["--workers", "2"])
@@ -142,7 +142,8 @@ async fn a_streamed_body_goes_out_again() {
         let sending = tokio::spawn(async move {
             for piece in ["one ", "two ", "three"] {
                 assert!(pieces.send(piece).await);
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                // Others get their turn, so that each piece goes out by itself.
+                tokio::task::yield_now().await;
             }
         });
         let answer = soon(ask(&mut client, request(Method::POST, "/", body))).await.unwrap();
@@ -349,9 +350,7 @@ async fn a_circuit_opens_is_half_open_and_closes() {
     assert_eq!(gateway.api("backends")["backends"][0]["circuit"], "open");
 
     // Half-open: one reaches it, fails, and the time is longer.
-    while statuses(&gateway, 1, get).await != [500] {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_asked("it is half-open", async || statuses(&gateway, 1, get).await == [500]).await;
     let again = std::time::Instant::now();
     assert_eq!(backend.asked(), 4);
     assert_eq!(statuses(&gateway, 10, get).await, [503; 10]);
@@ -359,9 +358,7 @@ async fn a_circuit_opens_is_half_open_and_closes() {
 
     // Half-open again: it is well, and all pass.
     backend.becomes(200);
-    while statuses(&gateway, 1, get).await != [200] {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    until_asked("it is closed", async || statuses(&gateway, 1, get).await == [200]).await;
     assert!(again.elapsed() > Duration::from_millis(1_500), "{:?}", again.elapsed());
     assert_eq!(backend.asked(), 5);
     assert_eq!((circuit(&gateway), logged(&gateway, "half-open"), logged(&gateway, "closed")), (0.0, 2, 1));
@@ -491,12 +488,25 @@ async fn checks_take_an_endpoint_out_and_bring_it_back() {
         names.insert(soon(ask(&mut client, get())).await.unwrap().body);
     }
     assert_eq!(names.len(), 2);
-    // Nobody asks for checks any more, so there are none, and what they said is forgotten.
+    // Nobody asks for checks any more, so there are none, and what they said is forgotten. Those of another service go on
+    // and tell the time.
     ill.store(true, Ordering::SeqCst);
     until("it is out", || failing() == 1.0).await;
-    gateway.apply(&declared(&[weak.address, strong.address], ""));
+    let ticks = Arc::new(AtomicUsize::new(0));
+    let clock = Endpoint::answering(Speaks::Http1, {
+        let ticks = ticks.clone();
+        move |_| {
+            ticks.fetch_add(1, Ordering::SeqCst);
+            async { Response::new(empty()) }
+        }
+    })
+    .await;
+    let other = route("clock", &format!("matches: [{{path: {{value: /clock}}}}], {more}"));
+    let other = service("clock", &[clock.address]) + &other.replacen("{name: all}", "{name: clock}", 1);
+    gateway.apply(&(declared(&[weak.address, strong.address], "") + &other));
     until("it is back", || failing() == 0.0).await;
-    let before = checked.load(Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (before, since) = (checked.load(Ordering::SeqCst), ticks.load(Ordering::SeqCst));
+    until("time has passed", || ticks.load(Ordering::SeqCst) >= since + 4).await;
+    // One may have been under way.
     assert!(checked.load(Ordering::SeqCst) <= before + 1);
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use http::{HeaderMap, Method};
 
@@ -10,7 +9,7 @@ use crate::harness::backend::service;
 use crate::harness::endpoint::{Endpoint, empty};
 use crate::harness::gateway::Gateway;
 use crate::harness::objects::route;
-use crate::harness::traffic::{self, Answer, ask, request, soon};
+use crate::harness::traffic::{self, Answer, ask, request, soon, until_asked};
 
 async fn three() -> [Endpoint; 3] {
     [Endpoint::named("a").await, Endpoint::named("b").await, Endpoint::named("c").await]
@@ -126,9 +125,8 @@ async fn a_session_keeps_its_backend_and_ends_in_time() {
     assert_eq!(get(&gateway, "cookie", Some(&pairs["new"])).await.text(), "old");
     // When its time is over a session begins anew.
     gateway.apply(&objects(50, session));
-    let began = std::time::Instant::now();
-    while cookie(&get(&gateway, "cookie", Some(&pairs["old"])).await.headers).is_none() {
-        assert!(began.elapsed() < Duration::from_secs(10));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    until_asked("a session that is over", async || {
+        cookie(&get(&gateway, "cookie", Some(&pairs["old"])).await.headers).is_some()
+    })
+    .await;
 }

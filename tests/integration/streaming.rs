@@ -104,8 +104,10 @@ async fn a_silent_tunnel_is_closed() {
     let endpoint = Endpoint::scripted(|mut tcp, _| async move {
         read_head(&mut tcp).await;
         tcp.write_all(SWITCHED.as_bytes()).await.unwrap();
+        // Twice as long as silence may last, and never silent for so long.
+        let mut turns = tokio::time::interval(Duration::from_millis(100));
         for _ in 0..6 {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            turns.tick().await;
             tcp.write_all(b".").await.unwrap();
         }
         read_to_the_end(&mut tcp).await;

@@ -95,13 +95,15 @@ fn errors_are_marked_and_carry_the_trace() {
     let gateway = start(&yaml, &collector.url(), &[]);
     let answer = get(gateway.http, "/orders/1").unwrap();
     assert_eq!(answer.status, 503);
-    let server = spans(&gateway, &collector, 1).remove(0);
+    let [server, client] = <[Span; 2]>::try_from(spans(&gateway, &collector, 2)).unwrap();
     assert_eq!((server.status, server.attributes["error.type"].as_str()), (2, "connect_failed"), "{server:#?}");
     assert_eq!(answer.json()["trace_id"], server.trace.as_str());
+    assert_eq!((client.kind, client.status, client.parent.as_str()), (3, 2, server.id.as_str()), "{client:#?}");
+    assert_eq!(client.attributes["server.port"], nobody.port().to_string());
     let missing = get(gateway.http, "/nothing").unwrap();
     assert_eq!(missing.status, 404);
-    gateway.wait_until("its span has arrived", || collector.spans().len() == 2);
-    let server = collector.spans().remove(1);
+    gateway.wait_until("its span has arrived", || collector.spans().len() == 3);
+    let server = collector.spans().remove(2);
     assert_eq!((server.name.as_str(), server.status), ("GET", 0), "what the client did wrong is no error of ours");
 }
 

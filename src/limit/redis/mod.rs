@@ -45,6 +45,7 @@ mod settings;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -62,6 +63,7 @@ use super::{Ask, Deciding, SharedStore, Unavailable};
 
 pub use health::{Lack, Observer};
 pub use settings::{AddressError, Addresses, Server, Settings};
+pub use trial::{Standing, look};
 
 thread_local! {
     /// The worker's hand on the store, while it attends to it.

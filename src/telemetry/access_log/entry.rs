@@ -66,6 +66,8 @@ pub struct Entry<'a> {
     pub user_agent: Option<&'a [u8]>,
     /// Where the client says it comes from.
     pub referer: Option<&'a [u8]>,
+    /// What was sent of the headers that the access log asks for, in their order.
+    pub headers: Values<'a>,
     /// What the rule says of its requests being logged, if it says anything.
     pub wanted: Option<bool>,
 }
@@ -104,6 +106,23 @@ impl Entry<'_> {
             Version::HTTP_3 => "HTTP/3.0",
             _ => "HTTP/1.1",
         }
+    }
+}
+
+/// Values of headers, one after the other in one text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Values<'a> {
+    /// All of them.
+    pub text: &'a [u8],
+    /// Where each begins and ends, if it was sent.
+    pub places: &'a [Option<(u32, u32)>],
+}
+
+impl<'a> Values<'a> {
+    /// The value of the header of this number.
+    pub(super) fn of(&self, number: usize) -> Option<&'a [u8]> {
+        let (from, to) = (*self.places.get(number)?)?;
+        self.text.get(from as usize..to as usize)
     }
 }
 

@@ -1,12 +1,41 @@
 //! A line as one JSON object. What an exchange does not have is left out.
 
 use super::entry::{Entry, Remaining};
+use super::headers::Headers;
 use super::query::QueryShown;
 use super::stamp::{self, Stamp};
 use super::{escape, field};
 
 /// Appends the object, without the end of the line.
-pub(in crate::telemetry) fn encode(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut Stamp) {
+pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, headers: &Headers, stamp: &mut Stamp) {
+    begin(out, entry, query, stamp);
+    if !headers.is_usual() {
+        let mut key: &[u8] = b",\"headers\":{\"";
+        let mut any = false;
+        for (number, (name, shown)) in headers.others().enumerate() {
+            let Some(value) = shown.of(entry.headers.of(number)) else { continue };
+            out.extend_from_slice(key);
+            // A header's name has nothing to escape.
+            out.extend_from_slice(name.as_str().as_bytes());
+            out.extend_from_slice(b"\":\"");
+            escape::json(out, value);
+            (key, any) = (b"\",\"", true);
+        }
+        if any {
+            out.extend_from_slice(b"\"}");
+        }
+    }
+    out.push(b'}');
+}
+
+/// The same without headers that only the access log asks for.
+pub(in crate::telemetry) fn plain(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut Stamp) {
+    begin(out, entry, query, stamp);
+    out.push(b'}');
+}
+
+/// Everything but the end of the object.
+fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut Stamp) {
     out.extend_from_slice(b"{\"time\":\"");
     stamp.iso(out, entry.began);
     out.extend_from_slice(b"\",\"method\":\"");
@@ -82,7 +111,6 @@ pub(in crate::telemetry) fn encode(out: &mut Vec<u8>, entry: &Entry<'_>, query: 
         stamp::number(out, remaining.into());
         out.push(b'}');
     }
-    out.push(b'}');
 }
 
 /// Ends the string before it and begins this one, unless there is nothing to say.

@@ -13,6 +13,7 @@
 mod entry;
 mod escape;
 mod field;
+mod headers;
 mod json;
 mod query;
 mod queue;
@@ -21,11 +22,11 @@ mod stamp;
 mod text;
 mod writer;
 
-pub use entry::{Entry, Remaining, TraceIds, Try};
+pub use entry::{Entry, Remaining, TraceIds, Try, Values};
 pub use queue::{AccessLog, WorkerLog, Writing};
 pub use setting::{Setting, SettingError};
 
-pub(super) use json::encode as encode_json;
+pub(super) use json::plain as encode_json;
 pub(super) use query::QueryShown;
 pub(super) use stamp::Stamp;
 

@@ -13,7 +13,7 @@ pub(in crate::telemetry) enum QueryShown {
 }
 
 /// What stands for a value.
-const REDACTED: &[u8] = b"REDACTED";
+pub(super) const REDACTED: &[u8] = b"REDACTED";
 
 impl QueryShown {
     /// Hands on what is shown of a query, piece by piece.

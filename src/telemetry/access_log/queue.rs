@@ -9,6 +9,8 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use http::HeaderName;
+
 use super::entry::Entry;
 use super::setting::Plan;
 use super::stamp::Stamp;
@@ -150,6 +152,11 @@ impl WorkerLog {
         if chunk.text.len() >= CHUNK {
             self.send(current.take());
         }
+    }
+
+    /// The headers that a line may need, in their order.
+    pub fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.log.plan.headers.others().map(|(name, _)| name)
     }
 
     /// Sends what there is; to be called some times a second, and at the end.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::entry::Entry;
 use super::field::Field;
+use super::headers::Headers;
 use super::query::QueryShown;
 use super::stamp::Stamp;
 use super::text::{Template, TemplateError};
@@ -21,6 +22,7 @@ use super::{json, text};
 /// json,status=5xx,min-duration=500ms       what failed or was slow
 /// json,sample=1%                           every error, and one success in a hundred
 /// json,query=keep
+/// json,header=X-Tenant,header=Authorization:redact,header=User-Agent:drop
 /// json,jwt-sub=keep                        also who the caller's verified token says it is
 /// sample=10%,text:{client_ip} {method} {target} {status} {duration_ms}
 /// ```
@@ -40,6 +42,7 @@ pub struct Plan {
     pub(super) file: Option<PathBuf>,
     pub(super) filter: Filter,
     pub(super) query: QueryShown,
+    pub(super) headers: Headers,
     /// Whether lines of JSON tell who the caller's token says it is.
     subject: bool,
 }
@@ -68,7 +71,8 @@ pub enum SettingError {
     /// It has a part that means nothing.
     #[error(
         "`{0}` means nothing here; write off, json, combined, nginx or text:TEMPLATE, with file=PATH, status=5xx, \
-         min-duration=500ms, sample=1%, query=keep|redact|drop or jwt-sub=keep|drop, separated by commas"
+         min-duration=500ms, sample=1%, query=keep|redact|drop, jwt-sub=keep|drop or header=NAME:keep|redact|drop, \
+         separated by commas"
     )]
     Part(String),
     /// It asks for two forms at once.
@@ -86,6 +90,14 @@ pub enum SettingError {
     /// A share that is none.
     #[error("sample=`{0}`: write a percentage such as 1% or 0.5%, up to 100%")]
     Sample(String),
+    /// A header that cannot be shown so.
+    #[error("{0}")]
+    Header(String),
+    /// A form of line that has no room for headers.
+    #[error(
+        "header=NAME needs json or text:…, whose lines have room for it; combined and nginx have only User-Agent and Referer"
+    )]
+    HeaderForm,
     /// Who the caller is, in a form that has no place for it.
     #[error("jwt-sub=keep: only json has a place for it; write json, or {{jwt_sub}} in a text:TEMPLATE")]
     NoPlace,
@@ -153,6 +165,9 @@ impl FromStr for Setting {
                     let share = share.trim_end();
                     plan.filter.sample = Some(sample(share).ok_or_else(|| SettingError::Sample(share.to_owned()))?);
                 }
+                Some(("header", asked)) => {
+                    plan.headers.add(asked).map_err(|error| SettingError::Header(error.to_string()))?;
+                }
                 Some(("query", "keep")) => plan.query = QueryShown::Kept,
                 Some(("query", "redact")) => plan.query = QueryShown::Redacted,
                 Some(("query", "drop")) => plan.query = QueryShown::Dropped,
@@ -166,6 +181,17 @@ impl FromStr for Setting {
             }
         }
         plan.format = format.unwrap_or(Format::Json);
+        match &plan.format {
+            Format::Combined | Format::Nginx if !plan.headers.is_usual() => return Err(SettingError::HeaderForm),
+            Format::Text(template) => {
+                for name in template.headers() {
+                    if plan.headers.others().all(|(known, _)| known != name) {
+                        plan.headers.add(name.as_str()).map_err(|error| SettingError::Header(error.to_string()))?;
+                    }
+                }
+            }
+            Format::Json | Format::Combined | Format::Nginx => {}
+        }
         if plan.subject && plan.format != Format::Json {
             return Err(SettingError::NoPlace);
         }
@@ -223,8 +249,8 @@ impl Filter {
 impl Plan {
     /// A line of JSON for every exchange, to standard output, with nothing in it that has to be asked for.
     fn json() -> Self {
-        let (filter, query) = (Filter::default(), QueryShown::default());
-        Self { format: Format::Json, file: None, filter, query, subject: false }
+        let (filter, query, headers) = (Filter::default(), QueryShown::default(), Headers::default());
+        Self { format: Format::Json, file: None, filter, query, headers, subject: false }
     }
 
     /// Whether lines tell who the caller's token says it is. A template that names the field asks for it.
@@ -238,11 +264,16 @@ impl Plan {
 
     /// Appends the exchange's line, with its end.
     pub(super) fn encode(&self, out: &mut Vec<u8>, entry: &Entry<'_>, stamp: &mut Stamp) {
+        let entry = &Entry {
+            user_agent: self.headers.user_agent.of(entry.user_agent),
+            referer: self.headers.referer.of(entry.referer),
+            ..*entry
+        };
         match &self.format {
-            Format::Json => json::encode(out, entry, self.query, stamp),
+            Format::Json => json::encode(out, entry, self.query, &self.headers, stamp),
             Format::Combined => text::combined(out, entry, self.query, stamp),
             Format::Nginx => text::nginx(out, entry, self.query, stamp),
-            Format::Text(template) => template.encode(out, entry, self.query, stamp),
+            Format::Text(template) => template.encode(out, entry, self.query, &self.headers, stamp),
         }
         out.push(b'\n');
     }

@@ -50,6 +50,7 @@ fn entry() -> Entry<'static> {
         trace: Some(TraceIds { trace: [0xab; 16], span: [1; 8] }),
         user_agent: Some(b"curl/8"),
         referer: Some(b"https://a.example/x?key=v"),
+        headers: Values { text: b"a\"bs3cret", places: &[Some((0, 3)), None, Some((3, 9))] },
         wanted: None,
     }
 }
@@ -137,6 +138,24 @@ fn who_asked_is_told_only_where_that_is_asked_for() {
 }
 
 #[test]
+fn headers_are_shown_as_far_as_they_are_asked_for() {
+    let shown = |setting: &str| -> Value { serde_json::from_str(&line(setting, &entry())).unwrap() };
+    assert_eq!(shown("json").get("headers"), None);
+    let all = "json,header=X-Tenant,header=X-Absent,header=Authorization:redact,header=User-Agent:redact,\
+               header=Referer:drop";
+    let all = shown(all);
+    assert_eq!(all["headers"], json!({"x-tenant": "a\"b", "authorization": "REDACTED"}));
+    assert_eq!((&all["user_agent"], all.get("referer")), (&json!("REDACTED"), None));
+    assert_eq!(shown("header=A:drop,header=B,header=b:drop").get("headers"), None);
+    let none = Entry { headers: Values::default(), ..entry() };
+    assert_eq!(line("json,header=X-Tenant", &none), line("json", &none));
+    let template = "header=A,header=B,header=Cookie:redact,text:{header.a}|{header.b}|{header.cookie}|{user_agent}";
+    assert_eq!(line(template, &entry()), r"a\x22b|-|REDACTED|curl/8");
+    assert_eq!(line("text:{status} {header.x-tenant}", &entry()), r"200 a\x22b");
+    assert!(line("combined,header=User-Agent:drop", &entry()).contains(r#"key=REDACTED" "-" 0.015"#));
+}
+
+#[test]
 fn settings_that_mean_nothing_say_what_would() {
     assert_eq!("off".parse(), Ok(Setting::Off));
     for (wrong, says) in [
@@ -151,6 +170,13 @@ fn settings_that_mean_nothing_say_what_would() {
         ("text:{user}", "no field `{user}`; there are time,"),
         ("text:{path", "without `}`"),
         ("text:", "empty"),
+        ("header=Cookie", "header=cookie:redact"),
+        ("header=proxy-authorization:keep", "carries secrets"),
+        ("header=X-A:hide", "keep, redact or drop"),
+        ("header=a b", "no header's name"),
+        ("nginx,header=X-A", "needs json or text"),
+        ("text:{header.cookie}", "carries secrets"),
+        ("text:{header.}", "no field `{header.}`"),
         ("file=", "`file=` means nothing"),
         ("jwt-sub=yes", "jwt-sub=keep|drop"),
         ("jwt-sub=keep,nginx", "{jwt_sub} in a text:TEMPLATE"),

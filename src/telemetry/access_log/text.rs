@@ -1,7 +1,10 @@
 //! Lines of text: nginx's common format, ingress-nginx's own, and whatever a template says.
 
+use http::HeaderName;
+
 use super::entry::{Entry, Try};
 use super::field::{self, Field};
+use super::headers::Headers;
 use super::query::QueryShown;
 use super::stamp::{self, Stamp};
 
@@ -13,12 +16,13 @@ pub(super) struct Template(Vec<Piece>);
 enum Piece {
     Text(String),
     Field(Field),
+    Header(HeaderName),
 }
 
 /// Why a text is no template.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TemplateError {
-    #[error("there is no field `{{{0}}}`; there are {names}", names = Field::NAMES.join(", "))]
+    #[error("there is no field `{{{0}}}`; there are {names} and header.NAME", names = Field::NAMES.join(", "))]
     Field(String),
     #[error("`{{` without `}}`; write {{{{ for a brace that is meant as one")]
     Open,
@@ -46,7 +50,9 @@ impl Template {
                 if !literal.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut literal)));
                 }
-                pieces.push(Piece::Field(Field::named(name).ok_or_else(|| TemplateError::Field(name.to_owned()))?));
+                let header = name.strip_prefix("header.").and_then(|name| HeaderName::try_from(name).ok());
+                let piece = header.map(Piece::Header).or_else(|| Field::named(name).map(Piece::Field));
+                pieces.push(piece.ok_or_else(|| TemplateError::Field(name.to_owned()))?);
                 rest = after;
             } else {
                 literal.push('}');
@@ -60,17 +66,39 @@ impl Template {
         if pieces.is_empty() { Err(TemplateError::Empty) } else { Ok(Self(pieces)) }
     }
 
+    /// The headers that it asks for.
+    pub(super) fn headers(&self) -> impl Iterator<Item = &HeaderName> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Header(name) => Some(name),
+            Piece::Text(_) | Piece::Field(_) => None,
+        })
+    }
+
     /// Whether it has this field.
     pub(super) fn has(&self, field: Field) -> bool {
         self.0.contains(&Piece::Field(field))
     }
 
     /// Appends a line, without its end.
-    pub(super) fn encode(&self, out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut Stamp) {
+    pub(super) fn encode(
+        &self,
+        out: &mut Vec<u8>,
+        entry: &Entry<'_>,
+        query: QueryShown,
+        headers: &Headers,
+        stamp: &mut Stamp,
+    ) {
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
                 Piece::Field(field) => field.write(out, entry, query, stamp),
+                Piece::Header(name) => {
+                    let mut asked = headers.others().enumerate();
+                    let value = asked
+                        .find(|(_, (known, _))| *known == name)
+                        .and_then(|(number, (_, shown))| shown.of(entry.headers.of(number)));
+                    field::text(out, value.unwrap_or_default());
+                }
             }
         }
     }

@@ -1,14 +1,13 @@
 //! The bridge to the `prometheus` crate: everything that is counted, as metric families; but for what is counted by
 //! route, which is written as text.
 
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use super::control::Control;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Totals};
 use super::process::Process;
 use super::service::Services;
 use super::worker::WorkerCells;
@@ -27,8 +26,6 @@ struct Inner {
     ledger: Mutex<Ledger>,
     control: Mutex<Control>,
     services: OnceLock<Services>,
-    /// How long the last text was.
-    written: AtomicUsize,
 }
 
 impl Everything {
@@ -40,7 +37,6 @@ impl Everything {
                 ledger: Mutex::default(),
                 control: Mutex::default(),
                 services: OnceLock::new(),
-                written: AtomicUsize::new(0),
             }),
         }
     }
@@ -54,17 +50,11 @@ impl Everything {
         workers.get(index).cloned().unwrap_or_default()
     }
 
-    /// Writes what is counted by route.
-    pub(super) fn encode(&self, out: &mut String) {
+    /// What is counted by route.
+    pub(super) fn totals(&self) -> Totals {
         let workers = self.workers();
         // The lock is for summing only: a table that is to be published waits for it.
-        let totals = self.ledger().look(&workers);
-        show::exchanges(&totals, out);
-    }
-
-    /// How long the last text was.
-    pub(super) fn written(&self) -> &AtomicUsize {
-        &self.inner.written
+        self.ledger().look(&workers)
     }
 
     pub(super) fn workers(&self) -> Vec<Arc<WorkerCells>> {

@@ -5,11 +5,11 @@
 //! backends. The ledger keeps the sums right through all of that: what belongs to a name only grows as long as the name
 //! is declared, and leaves after it has been shown once more.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::histogram::{DurationSample, HistogramSample};
-use super::route::{BytesSample, Labels, RouteSample};
+use super::route::{BytesSample, CellKey, Labels, RouteSample};
 use super::worker::WorkerCells;
 use crate::slot::Slot;
 
@@ -32,7 +32,7 @@ const UNSEEN: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// The routes of the current table, by their slot's serial.
-    current: HashMap<u64, Named>,
+    current: BTreeMap<u64, Named>,
     /// Routes that have left the table since the last look.
     leaving: Vec<Leaving>,
     /// What was counted under names by slots that count for them no more; less what slots had counted before they were
@@ -68,17 +68,23 @@ struct Leaving {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Totals {
     /// By route and rule.
-    pub(super) rules: BTreeMap<(Arc<str>, Arc<str>), RuleTotals>,
+    pub(super) rules: BTreeMap<RuleNames, RuleTotals>,
     /// By route, in clear and over TLS.
     pub(super) bytes: BTreeMap<Arc<str>, [BytesSample; 2]>,
     /// By service.
     pub(super) upstream: BTreeMap<Arc<str>, DurationSample>,
+    /// The same.
+    pub(super) connects: BTreeMap<Arc<str>, DurationSample>,
 }
 
+/// A route and its rule.
+pub(super) type RuleNames = (Arc<str>, Arc<str>);
+
+/// Sums of one rule, sorted by their labels: vectors, since most rules have a handful and there are many rules.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RuleTotals {
-    pub(super) requests: BTreeMap<Option<Series>, u64>,
-    pub(super) durations: BTreeMap<Option<Series>, DurationSample>,
+    pub(super) requests: Vec<(Option<Series>, u64)>,
+    pub(super) durations: Vec<(Option<Series>, DurationSample)>,
 }
 
 /// The labels of a series within its rule; none for what had no room in a worker's table.
@@ -141,10 +147,13 @@ impl Ledger {
         let nobody = Names { route: "".into(), rule: "".into(), services: Vec::new() };
         for worker in workers {
             totals.take(&nobody, &worker.sample_unrouted(), Sign::Plus);
-            for Named { slot, names } in self.current.values() {
-                if let Some(sample) = worker.sample(*slot) {
-                    totals.take(names, &sample, Sign::Plus);
-                }
+        }
+        for Named { slot, names } in self.current.values() {
+            // Workers are put together by the numbers of their cells before anything is looked up by name.
+            let mut samples = workers.iter().filter_map(|worker| worker.sample(*slot));
+            if let Some(mut sample) = samples.next() {
+                samples.for_each(|other| sample.add(other));
+                totals.take(names, &sample, Sign::Plus);
             }
         }
         self.forget();
@@ -176,19 +185,21 @@ impl Ledger {
                 services.extend(own.iter().map(|service| &**service));
             }
         }
-        let Totals { rules: carried_rules, bytes, upstream } = &mut self.carried;
+        let Totals { rules: carried_rules, bytes, upstream, connects } = &mut self.carried;
         carried_rules.retain(|(route, rule), RuleTotals { requests, durations }| {
             let Some(services) = rules.get(&(&**route, &**rule)) else { return false };
             let stays = |series: &Option<Series>| match series {
                 Some(series) => series.service.is_empty() || services.contains(&*series.service),
                 None => true,
             };
-            requests.retain(|series, _| stays(series));
-            durations.retain(|series, _| stays(series));
+            requests.retain(|(series, _)| stays(series));
+            durations.retain(|(series, _)| stays(series));
             true
         });
         bytes.retain(|route, _| routes.contains(&**route));
-        upstream.retain(|service, _| service.is_empty() || services.contains(&**service));
+        for by_service in [upstream, connects] {
+            by_service.retain(|service, _| service.is_empty() || services.contains(&**service));
+        }
     }
 }
 
@@ -218,15 +229,15 @@ impl PartialEq<RouteLabels> for Names {
 
 impl Totals {
     fn is_empty(&self) -> bool {
-        let Self { rules, bytes, upstream } = self;
-        rules.is_empty() && bytes.is_empty() && upstream.is_empty()
+        let Self { rules, bytes, upstream, connects } = self;
+        rules.is_empty() && bytes.is_empty() && upstream.is_empty() && connects.is_empty()
     }
 
     /// Takes what one worker has counted for one slot, under these names.
     fn take(&mut self, names: &Names, sample: &RouteSample, sign: Sign) {
-        let RouteSample { bytes, requests, durations, upstream } = sample;
-        let series = |labels: &Option<Labels>| {
-            labels.map(|labels| Series {
+        let RouteSample { bytes, requests, durations, upstream, connects } = sample;
+        let series = |key: &CellKey| {
+            key.map(Labels::unpack).map(|labels| Series {
                 service: names.service(labels.backend),
                 labels: Labels { backend: None, ..labels },
             })
@@ -235,15 +246,17 @@ impl Totals {
             return;
         }
         let rule = self.rules.entry((names.route.clone(), names.rule.clone())).or_default();
-        for (labels, count) in requests {
-            sign.number(rule.requests.entry(series(labels)).or_default(), *count);
+        for (key, count) in requests {
+            sign.number(total(&mut rule.requests, series(key)), *count);
         }
-        for (labels, histogram) in durations {
-            sign.histogram(rule.durations.entry(series(labels)).or_default(), histogram);
+        for (key, histogram) in durations {
+            sign.histogram(total(&mut rule.durations, series(key)), histogram);
         }
-        for (labels, histogram) in upstream {
-            let service = names.service(labels.and_then(|labels| labels.backend));
-            sign.histogram(self.upstream.entry(service).or_default(), histogram);
+        for (totals, histograms) in [(&mut self.upstream, upstream), (&mut self.connects, connects)] {
+            for (key, histogram) in histograms {
+                let service = names.service(key.and_then(|key| Labels::unpack(key).backend));
+                sign.histogram(totals.entry(service).or_default(), histogram);
+            }
         }
         let totals = self.bytes.entry(names.route.clone()).or_default();
         for (total, more) in totals.iter_mut().zip(bytes) {
@@ -251,6 +264,20 @@ impl Totals {
             sign.number(&mut total.received, more.received);
         }
     }
+}
+
+/// The sum of a series, nothing yet if there was none.
+fn total<T: Default>(totals: &mut Vec<(Option<Series>, T)>, series: Option<Series>) -> &mut T {
+    let at = match totals.binary_search_by(|(known, _)| known.cmp(&series)) {
+        Ok(at) => at,
+        Err(at) => {
+            totals.insert(at, (series, T::default()));
+            at
+        }
+    };
+    // The search has found the place, or the insertion has made it.
+    #[allow(clippy::indexing_slicing)]
+    &mut totals[at].1
 }
 
 impl Names {

@@ -7,9 +7,8 @@ use super::family::{Family, seconds};
 use super::histogram::{Bounds, HistogramSample};
 
 /// The lines of one metric; its head is written before its first series.
-pub(super) struct Lines<'a, const N: usize> {
-    family: &'a Family<N>,
-    out: &'a mut String,
+pub(super) struct Lines<const N: usize> {
+    family: &'static Family<N>,
     headed: bool,
     /// The labels of the series that is being written, without brackets.
     labels: String,
@@ -19,56 +18,53 @@ pub(super) struct Lines<'a, const N: usize> {
     beginning: String,
 }
 
-impl<'a, const N: usize> Lines<'a, N> {
+impl<const N: usize> Lines<N> {
     /// Of a metric without bounds.
-    pub(super) fn new(family: &'a Family<N>, out: &'a mut String) -> Self {
-        Self { family, out, headed: false, labels: String::new(), bounds: Vec::new(), beginning: String::new() }
+    pub(super) fn new(family: &'static Family<N>) -> Self {
+        Self { family, headed: false, labels: String::new(), bounds: Vec::new(), beginning: String::new() }
     }
 
     /// Of a histogram.
-    pub(super) fn histogram<const B: usize>(family: &'a Family<N>, bounds: &Bounds<B>, out: &'a mut String) -> Self {
+    pub(super) fn histogram<const B: usize>(family: &'static Family<N>, bounds: &Bounds<B>) -> Self {
         let bounds = bounds.iter().map(|bound| seconds(bound).to_string()).chain(["+Inf".to_owned()]);
         let bounds = bounds.map(|bound| format!("le=\"{bound}\"}} "));
-        Self { bounds: bounds.collect(), ..Self::new(family, out) }
+        Self { bounds: bounds.collect(), ..Self::new(family) }
     }
 
     /// Writes a series of a counter.
-    pub(super) fn count(&mut self, labels: [&str; N], count: u64) {
-        self.begin(labels);
-        self.line("", |out| out.push_str(itoa::Buffer::new().format(count)));
+    pub(super) fn count(&mut self, labels: [&str; N], count: u64, out: &mut String) {
+        self.begin(labels, out);
+        self.line("", out);
+        whole(out, count);
     }
 
     /// Writes a series of a histogram.
-    pub(super) fn times<const B: usize>(&mut self, labels: [&str; N], sample: &HistogramSample<B>) {
-        self.begin(labels);
-        let bounds = std::mem::take(&mut self.bounds);
+    pub(super) fn times<const B: usize>(&mut self, labels: [&str; N], sample: &HistogramSample<B>, out: &mut String) {
+        self.begin(labels, out);
         let count = sample.count();
         // What all lines of a series begin with is put together once.
-        let mut beginning = std::mem::take(&mut self.beginning);
-        beginning.clear();
+        self.beginning.clear();
         for part in [self.family.name, "_bucket{", &self.labels, if self.labels.is_empty() { "" } else { "," }] {
-            beginning.push_str(part);
+            self.beginning.push_str(part);
         }
-        for (bound, count) in bounds.iter().zip(sample.cumulative().chain([count])) {
-            self.out.push_str(&beginning);
-            self.out.push_str(bound);
-            self.out.push_str(itoa::Buffer::new().format(count));
-            self.out.push('\n');
+        for (bound, count) in self.bounds.iter().zip(sample.cumulative().chain([count])) {
+            out.push_str(&self.beginning);
+            out.push_str(bound);
+            whole(out, count);
         }
-        (self.bounds, self.beginning) = (bounds, beginning);
+        self.line("_sum", out);
         // Writing to a string does not fail.
-        self.line("_sum", |out| {
-            let _ = write!(out, "{}", seconds(sample.sum()));
-        });
-        self.line("_count", |out| out.push_str(itoa::Buffer::new().format(count)));
+        let _ = writeln!(out, "{}", seconds(sample.sum()));
+        self.line("_count", out);
+        whole(out, count);
     }
 
-    fn begin(&mut self, labels: [&str; N]) {
+    fn begin(&mut self, labels: [&str; N], out: &mut String) {
         let Family { name, kind, labels: names, help } = self.family;
         if !self.headed {
             self.headed = true;
             let kind = format!("{kind:?}").to_ascii_lowercase();
-            let _ = writeln!(self.out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
         }
         self.labels.clear();
         for (name, value) in names.iter().zip(labels) {
@@ -82,8 +78,8 @@ impl<'a, const N: usize> Lines<'a, N> {
         }
     }
 
-    fn line(&mut self, suffix: &str, value: impl FnOnce(&mut String)) {
-        let out = &mut *self.out;
+    /// Everything of a line but its value.
+    fn line(&self, suffix: &str, out: &mut String) {
         out.push_str(self.family.name);
         out.push_str(suffix);
         if !self.labels.is_empty() {
@@ -92,9 +88,13 @@ impl<'a, const N: usize> Lines<'a, N> {
             out.push('}');
         }
         out.push(' ');
-        value(out);
-        out.push('\n');
     }
+}
+
+/// Ends a line with a number.
+fn whole(out: &mut String, number: u64) {
+    out.push_str(itoa::Buffer::new().format(number));
+    out.push('\n');
 }
 
 /// Appends a label's value; a name that somebody declared may hold anything.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   worker ── WorkerMetrics::record ──> cells (one writer, by slot) ─┐
-//!                                                                    ├─> ledger (sums, by name) ──> show ──> registry
+//!                                                                    ├─> ledger (sums, by name) ──> text, show
 //!   reconcile ── Metrics::set_routes ──> names of slots ─────────────┘                                │
 //!             ── Metrics::set_… ──────> control ──────────────────────────────────────────────────────┘
 //! ```
@@ -21,10 +21,11 @@ mod route;
 mod service;
 mod show;
 mod store;
+mod text;
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Registry, TextEncoder};
@@ -36,9 +37,10 @@ pub use control::{CertificateExpiry, LimitLabels, ObjectCount, ObjectState};
 pub use ledger::RouteLabels;
 pub use service::{EndpointState, ServiceSample};
 pub use store::StoreMetrics;
+pub use text::Text;
 pub use worker::{Copied, Exchange, HandshakeFailure, WorkerMetrics};
 
-/// The type of what [`Metrics::encode`] makes, for a response's `Content-Type`.
+/// The type of what [`Metrics::text`] makes, for a response's `Content-Type`.
 pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;
 
 /// Everything that is counted. Clones share it.
@@ -78,19 +80,14 @@ impl Metrics {
         &self.registry
     }
 
-    /// Everything in Prometheus' text format. Series of names that have left since the last time are in it for the
-    /// last time.
-    pub fn encode(&self) -> String {
-        let written = self.everything.written();
-        // As long as the last time, and a little more: growing would copy many megabytes several times.
-        let last = written.load(Ordering::Relaxed);
-        let mut text = String::with_capacity(last + last / 16);
-        self.everything.encode(&mut text);
-        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text) {
+    /// Everything as of now, in Prometheus' text format, piece by piece. Series of names that have left since the last
+    /// time are in it for the last time.
+    pub fn text(&self) -> Text {
+        let mut rest = String::new();
+        if let Err(error) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut rest) {
             tracing::error!(%error, "metrics cannot be written");
         }
-        written.store(text.len(), Ordering::Relaxed);
-        text
+        Text::new(self.everything.totals(), rest)
     }
 
     /// Names the slots of the table that is about to be published. Workers must not have seen the table yet: a slot

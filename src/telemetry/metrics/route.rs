@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 use http::{Method, StatusCode};
 
 use super::cells::{Cell, Counter, Keyed};
-use super::histogram::{DURATION, DurationHistogram, DurationSample, nanoseconds};
+use super::histogram::{DURATION, DurationHistogram, DurationSample, HistogramSample, nanoseconds};
 use super::worker::Exchange;
 use crate::telemetry::Reason;
 
@@ -20,6 +20,7 @@ pub(super) struct RouteCells {
     requests: Keyed<Counter>,
     durations: Keyed<DurationHistogram>,
     upstream: Keyed<DurationHistogram>,
+    connects: Keyed<DurationHistogram>,
 }
 
 #[derive(Debug, Default)]
@@ -28,14 +29,18 @@ struct BytesCells {
     received: Counter,
 }
 
-/// What a route's cells held at some moment.
+/// What a route's cells held at some moment, or those of several workers together.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RouteSample {
     pub(super) bytes: [BytesSample; 2],
-    pub(super) requests: Vec<(Option<Labels>, u64)>,
-    pub(super) durations: Vec<(Option<Labels>, DurationSample)>,
-    pub(super) upstream: Vec<(Option<Labels>, DurationSample)>,
+    pub(super) requests: Vec<(CellKey, u64)>,
+    pub(super) durations: Vec<(CellKey, DurationSample)>,
+    pub(super) upstream: Vec<(CellKey, DurationSample)>,
+    pub(super) connects: Vec<(CellKey, DurationSample)>,
 }
+
+/// Which cell of a route, for [`Labels::unpack`]; none for what had no room of its own.
+pub(super) type CellKey = Option<NonZeroU64>;
 
 /// Bytes of bodies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +59,7 @@ impl Default for RouteCells {
             requests: Keyed::new(8),
             durations: Keyed::new(2),
             upstream: Keyed::new(1),
+            connects: Keyed::new(1),
         }
     }
 }
@@ -82,6 +88,7 @@ impl RouteCells {
         self.requests.clear();
         self.durations.clear();
         self.upstream.clear();
+        self.connects.clear();
     }
 
     /// Counts an exchange; for the one writer only.
@@ -93,9 +100,13 @@ impl RouteCells {
         let key = Key::default().listener(exchange.secure).backend(exchange.backend);
         self.requests.at(key.method(exchange.method).code(exchange.status).reason(exchange.reason).pack()).add(1);
         self.durations.at(key.class(exchange.status).pack()).observe(&DURATION, nanoseconds(exchange.seconds));
-        if exchange.upstream_seconds > 0.0 {
-            let key = Key::default().backend(exchange.backend).pack();
-            self.upstream.at(key).observe(&DURATION, nanoseconds(exchange.upstream_seconds));
+        let key = Key::default().backend(exchange.backend);
+        for (keyed, seconds) in
+            [(&self.upstream, exchange.upstream_seconds), (&self.connects, exchange.connect_seconds)]
+        {
+            if seconds > 0.0 {
+                keyed.at(key.pack()).observe(&DURATION, nanoseconds(seconds));
+            }
         }
     }
 
@@ -112,7 +123,7 @@ impl RouteCells {
     /// What the cells hold, whoever has them.
     pub(super) fn read(&self) -> RouteSample {
         let histograms = |keyed: &Keyed<DurationHistogram>| {
-            let samples = keyed.iter().map(|(key, histogram)| (key.map(Labels::unpack), histogram.sample()));
+            let samples = keyed.iter().map(|(key, histogram)| (key, histogram.sample()));
             samples.filter(|(_, sample)| sample.count() > 0).collect()
         };
         RouteSample {
@@ -123,11 +134,39 @@ impl RouteCells {
             requests: self
                 .requests
                 .iter()
-                .map(|(key, counter)| (key.map(Labels::unpack), counter.get()))
+                .map(|(key, counter)| (key, counter.get()))
                 .filter(|(_, count)| *count > 0)
                 .collect(),
             durations: histograms(&self.durations),
             upstream: histograms(&self.upstream),
+            connects: histograms(&self.connects),
+        }
+    }
+}
+
+// === impl RouteSample ===
+
+impl RouteSample {
+    /// Adds what another worker has counted for the same route.
+    pub(super) fn add(&mut self, other: Self) {
+        let Self { bytes, requests, durations, upstream, connects } = other;
+        for (total, more) in self.bytes.iter_mut().zip(bytes) {
+            total.sent = total.sent.wrapping_add(more.sent);
+            total.received = total.received.wrapping_add(more.received);
+        }
+        merge(&mut self.requests, requests, |total, more| *total = total.wrapping_add(*more));
+        merge(&mut self.durations, durations, HistogramSample::add);
+        merge(&mut self.upstream, upstream, HistogramSample::add);
+        merge(&mut self.connects, connects, HistogramSample::add);
+    }
+}
+
+/// Most routes have a handful of cells, so that a search from the beginning is the shortest.
+fn merge<T>(totals: &mut Vec<(CellKey, T)>, more: Vec<(CellKey, T)>, add: impl Fn(&mut T, &T)) {
+    for (key, value) in more {
+        match totals.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, total)) => add(total, &value),
+            None => totals.push((key, value)),
         }
     }
 }
@@ -202,7 +241,8 @@ pub(super) struct Labels {
 }
 
 impl Labels {
-    fn unpack(key: NonZeroU64) -> Self {
+    /// From the number that a cell is kept by.
+    pub(super) fn unpack(key: NonZeroU64) -> Self {
         const METHODS: [&str; 10] =
             ["OTHER", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
         // The mask leaves no more bits than the number has.

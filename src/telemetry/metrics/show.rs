@@ -1,4 +1,5 @@
-//! What is counted, as metric families and lines of text. A series is shown once there is something to show.
+//! What is counted, as metric families; but for what is counted by route (`text`). A series is shown once there is
+//! something to show.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,58 +11,9 @@ use super::cells::Counter;
 use super::control::{Applied, Control, LimitLabels};
 use super::family::{self, Value};
 use super::histogram::{DURATION, HistogramSample, OVERHEAD};
-use super::ledger::Totals;
-use super::lines::Lines;
 use super::process::Process;
-use super::route::BytesSample;
 use super::worker::{BUSY, Copied, HandshakeCells, ListenerCells, PoolCells, WorkerCells};
 use crate::limit::{Usage, Verdict};
-
-/// Writes what is counted by route, rule and service.
-pub(super) fn exchanges(totals: &Totals, out: &mut String) {
-    let mut requests = Lines::new(&family::REQUESTS, out);
-    for ((route, rule), totals) in &totals.rules {
-        for (series, count) in totals.requests.iter().filter(|(_, count)| **count > 0) {
-            match series {
-                Some(series) => {
-                    let (listener, code) = (listener(series.labels.secure), series.labels.code.to_string());
-                    let labels =
-                        [listener, route, rule, &series.service, series.labels.method, &code, series.labels.reason];
-                    requests.count(labels, *count);
-                }
-                None => requests.count(["", route, rule, "", "", "", ""], *count),
-            }
-        }
-    }
-    let mut durations = Lines::histogram(&family::REQUEST_DURATION, &DURATION, out);
-    for ((route, rule), totals) in &totals.rules {
-        for (series, times) in totals.durations.iter().filter(|(_, times)| times.count() > 0) {
-            match series {
-                Some(series) => {
-                    let (listener, class) = (listener(series.labels.secure), format!("{}xx", series.labels.code));
-                    durations.times([listener, route, rule, &series.service, &class], times);
-                }
-                None => durations.times(["", route, rule, "", ""], times),
-            }
-        }
-    }
-    let mut upstream = Lines::histogram(&family::UPSTREAM_DURATION, &DURATION, out);
-    for (service, times) in totals.upstream.iter().filter(|(_, times)| times.count() > 0) {
-        upstream.times([service], times);
-    }
-    let received: fn(&BytesSample) -> u64 = |bytes| bytes.received;
-    let sent: fn(&BytesSample) -> u64 = |bytes| bytes.sent;
-    for (family, field) in [(&family::REQUEST_BYTES, received), (&family::RESPONSE_BYTES, sent)] {
-        let mut lines = Lines::new(family, out);
-        for (route, [clear, secure]) in &totals.bytes {
-            for (listener, bytes) in [(listener(false), field(clear)), (listener(true), field(secure))] {
-                if bytes > 0 {
-                    lines.count([listener, route], bytes);
-                }
-            }
-        }
-    }
-}
 
 /// What is counted by listener and by worker, for all workers together.
 pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 12] {
@@ -253,6 +205,7 @@ pub(super) fn process(process: &Process) -> Vec<MetricFamily> {
     .collect()
 }
 
-fn listener(secure: bool) -> &'static str {
+/// The name of a listener.
+pub(super) fn listener(secure: bool) -> &'static str {
     if secure { "https" } else { "http" }
 }

@@ -33,6 +33,8 @@ pub struct Exchange<'a> {
     pub seconds: f64,
     /// How much of that was spent waiting for a backend; 0 when none was asked.
     pub upstream_seconds: f64,
+    /// How long connections to backends took to make; 0 when none was made.
+    pub connect_seconds: f64,
     /// Bytes of the answer's body.
     pub sent: u64,
     /// Bytes of the request's body.
@@ -263,11 +265,18 @@ impl WorkerCells {
     fn record(&self, exchange: &Exchange<'_>) {
         let listener = self.listener(exchange.secure);
         listener.ended.add(1);
-        listener.overhead.observe(&OVERHEAD, nanoseconds(exchange.seconds - exchange.upstream_seconds));
+        listener
+            .overhead
+            .observe(&OVERHEAD, nanoseconds(exchange.seconds - exchange.upstream_seconds - exchange.connect_seconds));
         match exchange.route.and_then(|slot| self.adopt(slot)) {
             Some(route) => route.record(exchange),
             // A route without cells has no backends to name either.
-            None => self.unrouted.record(&Exchange { backend: None, upstream_seconds: 0.0, ..*exchange }),
+            None => self.unrouted.record(&Exchange {
+                backend: None,
+                upstream_seconds: 0.0,
+                connect_seconds: 0.0,
+                ..*exchange
+            }),
         }
     }
 

@@ -127,7 +127,7 @@ run kubelet --config kubelet.yaml --kubeconfig node.kubeconfig --node-ip "$addre
 # At the default 20 requests a second it would take 5 s to make its service accounts.
 run kube-controller-manager --kubeconfig controllers.kubeconfig --leader-elect=false --use-service-account-credentials \
   --kube-api-qps 500 --kube-api-burst 500 --root-ca-file pki/apiserver.crt \
-  --service-account-private-key-file pki/service-account.key --secure-port 0
+  --service-account-private-key-file pki/service-account.key --secure-port 0 --node-monitor-grace-period 3m
 run kube-scheduler --kubeconfig scheduler.kubeconfig --leader-elect=false --secure-port 0
 run kube-proxy --kubeconfig proxy.kubeconfig --proxy-mode nftables --hostname-override node1 \
   --cluster-cidr 10.244.0.0/16 --conntrack-max-per-core 0 --oom-score-adj 0

@@ -1,5 +1,6 @@
 //! Clients that keep their connections, over hyper and over the bare socket.
 
+use std::error::Error as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -50,6 +51,27 @@ pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
         }
     };
     assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "never came: {what}");
+}
+
+/// Asks again and again until the answer is the one that is waited for.
+pub(crate) async fn until_asked(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let asking = async {
+        while !so().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, asking).await.is_ok(), "never came: {what}");
+}
+
+/// Whether a request certainly did nothing, so that every client asks it again: it never left this side, or its stream is
+/// one that a GOAWAY without an error says was not looked at (RFC 9113 6.8).
+pub(crate) fn was_not_begun(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+    error.is_canceled()
+        || error.is_closed()
+        || cause.is_some_and(|cause| {
+            cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR)
+        })
 }
 
 /// A client connection of HTTP/1.1.
