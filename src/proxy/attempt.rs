@@ -181,11 +181,15 @@ pub(super) async fn forward(
                 (failure, (!malformed && failure == Error::UpstreamReset).then_some(why))
             }
             Err(elapsed) => {
+                let stuck = upload.as_ref().is_some_and(|upload| upload.is_stuck());
                 // An endpoint that still waits for the client's body is not late.
-                if upload.as_ref().is_none_or(|upload| upload.ended.get()) {
+                if stuck || upload.as_ref().is_none_or(|upload| upload.ended.get()) {
                     attempt.report(&endpoint, false);
+                } else {
+                    attempt.no_verdict(&endpoint);
                 }
                 match elapsed {
+                    Elapsed::Step if stuck => (Error::RequestWriteTimeout, Some(Repeat::Timeout)),
                     Elapsed::Step => (Error::UpstreamTimeout, Some(Repeat::Timeout)),
                     Elapsed::Exchange => (Error::RequestTimeout, None),
                 }

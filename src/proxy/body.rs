@@ -55,6 +55,8 @@ pub(super) struct Upload {
     pub(super) bytes: Cell<u64>,
     /// It has come in whole.
     pub(super) ended: Cell<bool>,
+    /// The next of it is asked for and has not come.
+    pub(super) awaited: Cell<bool>,
 }
 
 /// A request's body on its way to the backend.
@@ -136,7 +138,9 @@ impl Body for RequestBody {
             Self::Held(held) => return Poll::Ready(held.next().map(Ok)),
             Self::Streaming(streaming) => &mut **streaming,
         };
-        match Pin::new(&mut streaming.incoming).poll_frame(cx) {
+        let frame = Pin::new(&mut streaming.incoming).poll_frame(cx);
+        streaming.upload.awaited.set(frame.is_pending());
+        match frame {
             Poll::Pending => {
                 if streaming.deadline.due().is_none() {
                     streaming.deadline.set(streaming.idle);
@@ -216,6 +220,11 @@ impl Streaming {
 }
 
 impl Upload {
+    /// Whether there is more of it than the endpoint takes.
+    pub(super) fn is_stuck(&self) -> bool {
+        !self.ended.get() && !self.awaited.get()
+    }
+
     /// What the exchange makes of a body that broke off.
     pub(super) fn error(&self, client: &Client) -> Error {
         if self.too_large.get() {

@@ -48,6 +48,8 @@ pub(super) enum Error {
     ConnectTimeout,
     /// The TLS handshake did not come to its end in time.
     TlsTimeout,
+    /// The endpoint did not take the whole request in time.
+    RequestWriteTimeout,
     /// No response head in time.
     UpstreamTimeout,
     /// The whole exchange took too long.
@@ -97,7 +99,7 @@ impl Error {
             | Self::ExternalAuthFailed
             | Self::NoMemory
             | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::UpstreamTimeout | Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::RequestWriteTimeout | Self::UpstreamTimeout | Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::UpstreamReset | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
             Self::InClear | Self::TokenForbidden => StatusCode::FORBIDDEN,
             Self::TokenMissing | Self::TokenInvalid(_) | Self::PasswordMissing | Self::PasswordWrong => {
@@ -127,6 +129,7 @@ impl Error {
             Self::PoolTimeout => Reason::PoolTimeout,
             Self::ConnectTimeout => Reason::ConnectTimeout,
             Self::TlsTimeout => Reason::TlsTimeout,
+            Self::RequestWriteTimeout => Reason::RequestWriteTimeout,
             Self::UpstreamTimeout => Reason::UpstreamTimeout,
             Self::RequestTimeout => Reason::RequestTimeout,
             Self::UpstreamReset => Reason::UpstreamReset,
@@ -164,6 +167,7 @@ impl Error {
             Self::ConnectFailed => "the backend cannot be reached",
             Self::PoolTimeout => "there was no connection to the backend to be had in time",
             Self::ConnectTimeout | Self::TlsTimeout => "the backend could not be reached in time",
+            Self::RequestWriteTimeout => "the backend did not take the request in time",
             Self::UpstreamTimeout => "the backend did not answer in time",
             Self::RequestTimeout => "the request took too long",
             Self::UpstreamReset => "the backend closed the connection",

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use super::Worker;
 
-/// A tick that is later than this is late.
-const LATE: Duration = Duration::from_millis(100);
-/// So many late ticks in a row, about half a second and more, are an overload.
+/// A tick that is later than this is late. Where the processor is shared with others, a tenth of a second is nothing
+/// unusual.
+const LATE: Duration = Duration::from_millis(250);
+/// So many late ticks in a row, two seconds and more, are an overload.
 const PATIENCE: u32 = 6;
 /// The share of requests that are turned away grows and shrinks by a step for each tick.
 const STEPS: u32 = 16;
@@ -78,8 +79,8 @@ pub(super) async fn pause(worker: &Worker) {
 mod tests {
     use super::*;
 
-    const ON_TIME: Duration = Duration::from_millis(90);
-    const TOO_LATE: Duration = Duration::from_millis(101);
+    const ON_TIME: Duration = Duration::from_millis(240);
+    const TOO_LATE: Duration = Duration::from_millis(251);
 
     #[test]
     fn nobody_is_turned_away_for_a_few_late_ticks() {

@@ -75,11 +75,13 @@ pub enum Reason {
     RateLimited,
     /// More is asked than the worker can answer.
     Overloaded,
+    /// The endpoint did not take the whole request in time.
+    RequestWriteTimeout,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Ok,
         Self::NoRoute,
         Self::NoBackend,
@@ -115,6 +117,7 @@ impl Reason {
         Self::BasicAuthBusy,
         Self::RateLimited,
         Self::Overloaded,
+        Self::RequestWriteTimeout,
     ];
 
     /// The word for it.
@@ -155,6 +158,7 @@ impl Reason {
             Self::BasicAuthBusy => "basic_auth_busy",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
+            Self::RequestWriteTimeout => "request_write_timeout",
         }
     }
 }

@@ -1,10 +1,19 @@
 //! Bounds on request bodies, and bodies that are held.
 
+use std::time::{Duration, Instant};
+
+use http::Method;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
 use crate::harness::backend::{Backend, service};
+use crate::harness::endpoint::{Endpoint, full, read_head};
 use crate::harness::gateway::Gateway;
 use crate::harness::http::{Response as Answer, parse};
+use crate::harness::objects::route;
 use crate::harness::raw::{RawClient, Recorder, requests};
 use crate::harness::raw_h2::{Fate, RawH2};
+use crate::harness::traffic::{ask, http1, read_response, request, soon};
 
 const HOST: &str = "b.test";
 
@@ -168,4 +177,46 @@ fn a_held_body_reaches_the_backend_once_it_is_whole() {
     let (_, slow) = &all[0];
     let text = String::from_utf8_lossy(slow).to_ascii_lowercase();
     assert!(text.contains("content-length: 11\r\n") && !text.contains("transfer-encoding"), "{text}");
+}
+
+/// How a request ends that its backend does not answer: with which status, and why.
+async fn end(gateway: &Gateway, body: usize) -> (u16, String) {
+    let mut client = http1(gateway.http).await;
+    soon(ask(&mut client, request(Method::POST, "/", full(vec![b'x'; body])))).await.unwrap().refusal()
+}
+
+/// A body that the backend does not take is not the same as an answer that does not come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_does_not_take_a_body_is_told_apart() {
+    let endpoint = Endpoint::scripted(|mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        std::future::pending().await
+    })
+    .await;
+    let objects = service("s", &[endpoint.address]) + &route("s", "timeouts: {backendRequest: 500ms}");
+    let gateway = Gateway::start(&objects);
+    assert_eq!(end(&gateway, 10).await, (504, "upstream_timeout".to_owned()));
+    // More than all buffers on the way hold.
+    assert_eq!(end(&gateway, 64 << 20).await, (504, "request_write_timeout".to_owned()));
+}
+
+/// The time for the whole exchange is counted from its beginning and not from when the body has come.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_for_an_exchange_does_not_begin_anew_after_its_body() {
+    let endpoint = Endpoint::scripted(|mut tcp, _| async move {
+        read_head(&mut tcp).await;
+        std::future::pending().await
+    })
+    .await;
+    let more = "request: {buffering: true}, timeouts: {request: 1s, backendRequest: 0s}";
+    let gateway = Gateway::start(&(service("s", &[endpoint.address]) + &route("s", more)));
+    let mut client = TcpStream::connect(gateway.http).await.unwrap();
+    let began = Instant::now();
+    client.write_all(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 2\r\n\r\na").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    client.write_all(b"b").await.unwrap();
+    let (head, body) = read_response(&mut client).await;
+    let took = began.elapsed();
+    assert!(head.starts_with("HTTP/1.1 504 ") && body.contains("request_timeout"), "{head}{body}");
+    assert!(took > Duration::from_millis(900) && took < Duration::from_millis(1500), "{took:?}");
 }

@@ -175,6 +175,35 @@ async fn a_storm_of_repetitions_stays_within_the_budget() {
     assert!((2_200..=2_400).contains(&asked), "{asked} for 2,000");
 }
 
+/// The same where endpoints break off instead, and requests would go out again without anybody's asking for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_lost_connections_stays_within_the_budget() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut endpoints = Vec::new();
+    for _ in 0..3 {
+        let count = asked.clone();
+        let breaking = Endpoint::scripted(move |mut tcp, _| {
+            let count = count.clone();
+            async move {
+                if !read_head(&mut tcp).await.is_empty() {
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        endpoints.push(breaking.await);
+    }
+    let addresses: Vec<_> = endpoints.iter().map(|endpoint| endpoint.address).collect();
+    let more =
+        "retry: {attempts: 3, retryOn: [reset], backoff: 1ms, maxBackoff: 2ms, budget: {minRetriesPerSecond: 0}}";
+    let gateway = in_front_of(&addresses, more);
+    let mut client = traffic::http1(gateway.http).await;
+    for _ in 0..500 {
+        assert_eq!(soon(ask(&mut client, get())).await.unwrap().status, 502);
+    }
+    let asked = asked.load(Ordering::SeqCst);
+    assert!((550..=600).contains(&asked), "{asked} for 500");
+}
+
 /// What the client has begun to read is not taken back.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_repeated_once_an_answer_has_begun() {
