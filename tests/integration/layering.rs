@@ -78,7 +78,7 @@ const LAYERS: &[Layer] = &[
     // Looking out and reporting back.
     Layer {
         name: "telemetry",
-        uses: &["limit::LocalStore", "limit::Tally", "limit::Usage", "limit::Verdict", "limit::redis::Lack", "slot"],
+        uses: &["limit::LocalStore", "limit::Tally", "limit::Usage", "limit::Verdict", "slot"],
         shuns: KUBERNETES,
     },
     Layer {
