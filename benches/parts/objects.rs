@@ -62,8 +62,14 @@ impl Declared {
         let dirty = store.take_dirty();
         let compiled = compile::compile(&store, &settings, Compiled::empty(), &dirty);
         assert_eq!(compiled.report.problems().count(), 0, "{:?}", compiled.report.problems().next());
-        let versions =
-            versions.map(|yaml| read(&yaml).into_iter().find(|change| matches!(change, Change::Upsert(..))).unwrap());
+        let route = |yaml: String| {
+            let mut changes = read(&yaml).into_iter().flat_map(|change| match change {
+                Change::Replace(_, all) => all,
+                one => vec![one],
+            });
+            changes.find(|change| matches!(change, Change::Upsert(..))).unwrap()
+        };
+        let versions = versions.map(route);
         Self { store, settings, compiled: Some(compiled), versions }
     }
 

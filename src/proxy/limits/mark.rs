@@ -1,6 +1,5 @@
 //! What the answer to a request says of its quotas, whoever makes the answer.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -68,10 +67,7 @@ impl<'t> Mark<'t> {
     pub(in super::super) fn put(self, headers: &mut HeaderMap, desk: &Desk, wall: u64) {
         let Self { limits: Some(RateLimits { answer, .. }), items, tightest, retry_after } = self else { return };
         let number = |number: u64| {
-            let text = desk.text(|text| {
-                // Memory never refuses to be written to.
-                let _ = write!(text, "{number}");
-            });
+            let text = desk.text(|text| text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()));
             HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static("0"))
         };
         if let Some(time) = retry_after {
