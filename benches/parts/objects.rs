@@ -29,7 +29,9 @@ impl Declared {
             write_service(&mut yaml, host);
             yaml += &route(host, paths, "1s");
         }
-        Self::of(&yaml, [route(hosts / 2, paths, "2s"), route(hosts / 2, paths, "1s")])
+        let declared = Self::of(&yaml, [route(hosts / 2, paths, "2s"), route(hosts / 2, paths, "1s")]);
+        assert_eq!(declared.table().routes.len(), hosts * paths);
+        declared
     }
 
     /// One route whose rule changes headers.
@@ -122,8 +124,8 @@ pub(crate) fn filter(route: &Route, headers: &mut HeaderMap) {
 
 fn read(yaml: &str) -> Vec<Change> {
     let folder = tempfile::tempdir().unwrap();
-    // A file holds so many bytes at most.
-    for (number, part) in parts(yaml, 1 << 20).enumerate() {
+    // A source takes a thousand documents from a file.
+    for (number, part) in parts(yaml, 64 << 10).enumerate() {
         std::fs::write(folder.path().join(format!("{number}.yaml")), part).unwrap();
     }
     file::read(folder.path()).unwrap()
