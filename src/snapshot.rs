@@ -29,6 +29,11 @@ impl<T> Publisher<T> {
     /// Makes `value` current: every exchange that begins after this returns sees it.
     pub fn publish(&self, value: Arc<T>) {
         self.shared.current.store(value);
+        self.touch();
+    }
+
+    /// Says that something within the current value has moved on its own, as the endpoints of a cluster do.
+    pub fn touch(&self) {
         self.shared.stamp.fetch_add(1, Ordering::Release);
     }
 
@@ -87,12 +92,17 @@ impl<T> LocalReader<T> {
 
     /// What is current now, for as long as the caller wants it.
     pub fn load(&self) -> Rc<Held<T>> {
-        let stamp = self.reader.shared.stamp.load(Ordering::Acquire);
+        let stamp = self.stamp();
         let mut held = self.held.borrow_mut();
         if held.0 != stamp {
             *held = (stamp, Rc::new(Held(self.reader.load())));
         }
         held.1.clone()
+    }
+
+    /// Another number after whatever was published or touched.
+    pub fn stamp(&self) -> u64 {
+        self.reader.shared.stamp.load(Ordering::Acquire)
     }
 }
 
@@ -107,5 +117,18 @@ mod tests {
         let before = local.load();
         publisher.publish(Arc::new(2));
         assert_eq!((**before, **local.load()), (1, 2));
+    }
+
+    #[test]
+    fn a_stamp_tells_what_was_published_and_what_was_touched() {
+        let publisher = Publisher::new(Arc::new(1));
+        let local = LocalReader::new(publisher.reader());
+        let mut known = local.stamp();
+        assert_eq!(local.stamp(), known);
+        for change in [|it: &Publisher<i32>| it.touch(), |it: &Publisher<i32>| it.publish(Arc::new(2))] {
+            change(&publisher);
+            assert_ne!(std::mem::replace(&mut known, local.stamp()), known);
+        }
+        assert_eq!(**local.load(), 2);
     }
 }

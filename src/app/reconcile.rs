@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use super::key_sets::KeySets;
 use super::upkeep::Checks;
 use super::{measure, problem};
-use crate::compile::{self, Compiled, Report};
+use crate::compile::{self, Compiled, Move, Report};
 use crate::drain::{Drain, Phase};
 use crate::snapshot::Publisher;
 use crate::source::kubernetes::Wanted;
@@ -223,9 +223,8 @@ impl Reconcile {
         self.dirty.extend(rest);
         // Before the first table there is no cluster; the first compile sees all slices.
         if !slices.is_empty() && self.compiled.table.generation > 0 {
-            for (cluster, endpoints) in self.compiled.endpoints_changed(&self.store, &slices) {
-                cluster.publish(endpoints);
-            }
+            let moves = self.compiled.endpoints_changed(&self.store, &slices);
+            self.publish_endpoints(moves);
             self.checks.follow(&self.compiled.table);
         }
         mattered
@@ -238,9 +237,8 @@ impl Reconcile {
         let compiling = Instant::now();
         self.compiled = compile::compile(&self.store, &self.settings, previous, &dirty);
         let took = compiling.elapsed();
-        for (cluster, endpoints) in std::mem::take(&mut self.compiled.moves) {
-            cluster.publish(endpoints);
-        }
+        let moves = std::mem::take(&mut self.compiled.moves);
+        self.publish_endpoints(moves);
         let (new_table, new_report) = (self.compiled.table.clone(), self.compiled.report.clone());
         if !Arc::ptr_eq(&new_table, &table) {
             measure::table(&self.metrics, &new_table);
@@ -258,6 +256,16 @@ impl Reconcile {
         self.metrics.set_applied(new_table.generation, took, began.elapsed());
         self.key_sets.settle(self.compiled.key_sets());
         self.want();
+    }
+
+    fn publish_endpoints(&self, moves: Vec<Move>) {
+        if moves.is_empty() {
+            return;
+        }
+        for (cluster, endpoints) in moves {
+            cluster.publish(endpoints);
+        }
+        self.tables.touch();
     }
 
     /// Publishes the report, if there is anything new in it.

@@ -276,20 +276,18 @@ async fn flush(worker: Rc<Worker>) {
 /// Closes what has been idle for too long, now and then, and what rests of endpoints that have gone, soon.
 async fn sweep(worker: Rc<Worker>) {
     let mut interval = tokio::time::interval(LOOK);
-    let mut known = 0;
+    let mut known = worker.tables.stamp();
     let mut swept = Instant::now();
     let runtime = tokio::runtime::Handle::current();
     let (mut looked, mut busy) = (Instant::now(), Duration::ZERO);
     loop {
         interval.tick().await;
-        let table = worker.table();
-        // An address that is used again hides a change, until the next sweep that comes anyway.
-        let addresses = table.clusters.iter().map(|cluster| Arc::as_ptr(&cluster.endpoints()).addr());
-        let current = addresses.fold(0, |sum: usize, address| sum.rotate_left(1) ^ address);
+        let current = worker.tables.stamp();
         let changed = std::mem::replace(&mut known, current) != current;
         if !changed && swept.elapsed() < SWEEP {
             continue;
         }
+        let table = worker.table();
         let mut living = HashSet::new();
         for cluster in table.clusters.iter() {
             living.extend(cluster.endpoints().endpoints.iter().map(|endpoint| endpoint.slot.serial()));
