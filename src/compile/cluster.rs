@@ -184,10 +184,9 @@ impl Clusters {
         }
         self.cluster_slots.release(member.cluster.slot);
         if let Some(Member { cluster, .. }) = group.members.remove(&key.member())
-            && !self
-                .groups
-                .values()
-                .any(|group| group.members.values().any(|member| member.cluster.name == cluster.name))
+            // Only clusters of its Service can have its name.
+            && !groups_of(&mut self.groups, &key.group.service)
+                .any(|(_, group)| group.members.values().any(|member| member.cluster.name == cluster.name))
         {
             self.tallies.remove(&cluster.name);
         }
