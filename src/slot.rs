@@ -83,8 +83,7 @@ impl<T> SlotVec<T> {
         if self.entries.len() <= slot.index() {
             self.entries.resize_with(slot.index() + 1, || None);
         }
-        // The line above made the vector long enough.
-        #[allow(clippy::indexing_slicing)]
+        #[allow(clippy::indexing_slicing, reason = "the line above made the vector long enough")]
         let entry = &mut self.entries[slot.index()];
         if !matches!(entry, Some((serial, _)) if *serial == slot.serial()) {
             *entry = None;

@@ -275,8 +275,7 @@ fn total<T: Default>(totals: &mut Vec<(Option<Series>, T)>, series: Option<Serie
             at
         }
     };
-    // The search has found the place, or the insertion has made it.
-    #[allow(clippy::indexing_slicing)]
+    #[allow(clippy::indexing_slicing, reason = "the search has found the place, or the insertion has made it")]
     &mut totals[at].1
 }
 
