@@ -54,7 +54,15 @@ struct Bench {
     #[command(flatten)]
     plan: Plan,
     #[command(subcommand)]
-    part: Option<Part>,
+    asked: Option<Asked>,
+}
+
+#[derive(Subcommand)]
+enum Asked {
+    #[command(flatten)]
+    Part(Part),
+    #[command(flatten)]
+    Role(Role),
 }
 
 #[derive(Subcommand)]
@@ -83,6 +91,11 @@ enum Part {
     Features,
     /// Weigh routes and endpoints.
     Slopes,
+}
+
+/// What this program is while it measures itself.
+#[derive(Subcommand)]
+enum Role {
     /// Answer requests.
     #[command(hide = true)]
     Backend {
@@ -120,27 +133,22 @@ const PARTS: [Part; 10] = [
 ];
 
 fn main() -> anyhow::Result<()> {
-    let Bench { plan, part, .. } = Bench::parse();
-    let rows = match &part {
-        None => PARTS
-            .iter()
-            .map(|part| part.measure(&plan))
-            .collect::<anyhow::Result<Vec<_>>>()?
-            .into_iter()
-            .flatten()
-            .collect(),
-        Some(part) => part.measure(&plan)?,
+    let Bench { plan, asked, .. } = Bench::parse();
+    let rows = match &asked {
+        Some(Asked::Role(role)) => return role.play(),
+        Some(Asked::Part(part)) => part.measure(&plan)?,
+        None => {
+            let rows = PARTS.iter().map(|part| part.measure(&plan)).collect::<anyhow::Result<Vec<_>>>()?;
+            rows.into_iter().flatten().collect()
+        }
     };
-    if !rows.is_empty() {
-        table::print(&rows);
-    }
-    let gate = matches!(part, Some(Part::Counters)) && rows.iter().any(Row::missed);
+    table::print(&rows);
+    let gate = matches!(asked, Some(Asked::Part(Part::Counters))) && rows.iter().any(Row::missed);
     ensure!(!gate, "there are more than there may be");
     Ok(())
 }
 
 impl Part {
-    /// The rows of it; none of what serves others.
     fn measure(&self, plan: &Plan) -> anyhow::Result<Vec<Row>> {
         match self {
             Self::Counters => Ok([syscalls::measure()?, allocations::measure()?].into_iter().flatten().collect()),
@@ -155,10 +163,17 @@ impl Part {
             Self::Connections => memory::connections(),
             Self::Features => comparisons::features(plan),
             Self::Slopes => Ok([memory::routes()?, memory::endpoints()?].into_iter().flatten().collect()),
-            Self::Backend { address } => backend::run(*address).map(|()| Vec::new()),
-            Self::Floor { address, backend } => floor::run(*address, *backend).map(|()| Vec::new()),
-            Self::Load(load) => load.run().map(|()| Vec::new()),
-            Self::Hold(hold) => hold.run().map(|()| Vec::new()),
+        }
+    }
+}
+
+impl Role {
+    fn play(&self) -> anyhow::Result<()> {
+        match self {
+            Self::Backend { address } => backend::run(*address),
+            Self::Floor { address, backend } => floor::run(*address, *backend),
+            Self::Load(load) => load.run(),
+            Self::Hold(hold) => hold.run(),
         }
     }
 }
