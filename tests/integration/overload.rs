@@ -181,7 +181,7 @@ struct Mark {
     /// Requests that the backend has answered.
     good: f64,
     /// Time on the processor.
-    processor: f64,
+    processor: Duration,
     at: Instant,
 }
 
@@ -197,7 +197,7 @@ impl Mark {
     /// Good answers since then, in a second of what bounds them. In full size that is a second of the clock. In the suite
     /// other tests have the processor as well, now more and now less, so it is a second on the processor.
     fn goodput(self, now: Self) -> f64 {
-        (now.good - self.good) / size::of(now.processor - self.processor, (now.at - self.at).as_secs_f64())
+        (now.good - self.good) / size::of(now.processor - self.processor, now.at - self.at).as_secs_f64()
     }
 }
 

@@ -185,15 +185,15 @@ impl Gateway {
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
     }
 
-    /// Time on a processor that its threads have had so far, in seconds.
-    pub(crate) fn processor(&self) -> f64 {
-        let nanoseconds = |task: std::io::Result<fs::DirEntry>| -> Option<f64> {
+    /// Time on a processor that its threads have had so far.
+    pub(crate) fn processor(&self) -> Duration {
+        let nanoseconds = |task: std::io::Result<fs::DirEntry>| -> Option<u64> {
             // A thread may have ended by now.
             let times = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
             times.split(' ').next()?.parse().ok()
         };
         let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        tasks.filter_map(nanoseconds).sum::<f64>() / 1e9
+        Duration::from_nanos(tasks.filter_map(nanoseconds).sum())
     }
 
     /// Sends a signal, `TERM` say.
