@@ -89,7 +89,7 @@ enum Part {
     Connections,
     /// Compare with and without each feature.
     Features,
-    /// Weigh routes and endpoints.
+    /// Weigh a process, and what routes and endpoints add.
     Slopes,
 }
 
@@ -162,7 +162,7 @@ impl Part {
             Self::Latency => comparisons::latency(plan),
             Self::Connections => memory::connections(),
             Self::Features => comparisons::features(plan),
-            Self::Slopes => Ok([memory::routes()?, memory::endpoints()?].into_iter().flatten().collect()),
+            Self::Slopes => Ok([memory::least()?, memory::routes()?, memory::endpoints()?].into_iter().flatten().collect()),
         }
     }
 }
