@@ -7,6 +7,7 @@ mod again;
 mod attempt;
 mod body;
 mod capacity;
+mod caught;
 pub mod clock;
 mod compressed;
 mod connection;
@@ -251,11 +252,11 @@ async fn tick(worker: Rc<Worker>) {
     let told = worker.clone();
     let clock = worker.clock.clone();
     clock
-        .run(move |late| match told.pressure.tick(late) {
+        .run(move |late| match told.pressure.tick(late, told.memory.is_short()) {
             None => {}
             Some(Change::Overloaded) => {
-                let milliseconds = late.as_millis();
-                tracing::warn!(milliseconds, "overloaded: requests wait too long, so a part of them is turned away");
+                let (milliseconds, memory_is_short) = (late.as_millis(), told.memory.is_short());
+                tracing::warn!(milliseconds, memory_is_short, "overloaded: a part of new requests is turned away");
             }
             Some(Change::Recovered) => tracing::info!("no longer overloaded: no request is turned away"),
         })
