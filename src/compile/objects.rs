@@ -13,6 +13,7 @@ use super::lowered::{Draft, DraftAuthService, DraftBackend, DraftMirror, Lowered
 use super::policy::{self, Attachments};
 use super::report::Problem;
 use super::{gateway_route, ingress};
+use crate::persistent::Map;
 use crate::slot::{Slot, Slots};
 use crate::source::{Kind, Object, ObjectKey};
 use crate::store::Store;
@@ -28,6 +29,10 @@ pub(super) struct Objects {
     tls_hosts: BTreeMap<HostKey, Few<ObjectKey>>,
     attachments: Attachments,
     slots: Slots,
+    /// Every route.
+    pub(super) routes: Map<Slot, Arc<Route>>,
+    /// Every policy that can be enforced, by name.
+    pub(super) policies: Map<Arc<str>, Arc<RateLimits>>,
 }
 
 /// One object with its routes in place.
@@ -97,6 +102,12 @@ impl Objects {
                 touched.tls_hosts.extend(placed.lowered.tls.keys().cloned());
                 touched.routes |= !placed.routes.is_empty();
             }
+            for route in before.iter().flat_map(|placed| &placed.routes) {
+                self.routes.remove(&route.slot);
+            }
+            for route in now.iter().flat_map(|placed| &placed.routes) {
+                self.routes.insert(route.slot, route.clone());
+            }
             let named = now.as_ref().map(|now| now.lowered.key_sets.as_slice()).unwrap_or_default();
             keyring.key_sets.keep(key, named);
             // What is used again must not go in between, so the new is taken before the old is let go.
@@ -135,11 +146,18 @@ impl Objects {
                 targets.extend(policy.map(|(_, target)| target.clone()));
                 touched.policies |= placed.lowered.policy.is_some();
             }
+            let limits = |placed: &Placed| placed.lowered.policy.as_ref()?.limits.as_ref().ok().cloned();
             if let Some(before) = &before {
                 self.attachments.detach(&before.lowered);
+                if let Some(limits) = limits(before) {
+                    self.policies.remove(&limits.policy);
+                }
             }
             if let Some(now) = now {
                 self.attachments.attach(&now.lowered);
+                if let Some(limits) = limits(&now) {
+                    self.policies.insert(limits.policy.clone(), limits);
+                }
                 self.insert(now);
             }
         }
@@ -160,12 +178,6 @@ impl Objects {
         self.placed.iter().filter(|(_, placed)| placed.lowered.counts_globally()).map(|(key, _)| key)
     }
 
-    /// Every policy that can be enforced, by name.
-    pub(super) fn policies(&self) -> Vec<Arc<RateLimits>> {
-        let policies = self.placed.values().filter_map(|placed| placed.lowered.policy.as_ref());
-        policies.filter_map(|policy| policy.limits.as_ref().ok().cloned()).collect()
-    }
-
     pub(super) fn get(&self, key: &ObjectKey) -> Option<&Placed> {
         self.placed.get(key)
     }
@@ -182,13 +194,6 @@ impl Objects {
             let lowered = &self.placed.get(key)?.lowered;
             Some((lowered, lowered.tls.get(host)?))
         })
-    }
-
-    /// Every route, by its slot's index.
-    pub(super) fn routes(&self) -> Vec<Arc<Route>> {
-        let mut routes: Vec<_> = self.placed.values().flat_map(|placed| placed.routes.iter().cloned()).collect();
-        routes.sort_by_key(|route| route.slot.index());
-        routes
     }
 
     fn insert(&mut self, placed: Placed) {

@@ -290,7 +290,7 @@ async fn sweep(worker: Rc<Worker>) {
         }
         let table = worker.table();
         let mut living = HashSet::new();
-        for cluster in table.clusters.iter() {
+        for cluster in table.clusters.values() {
             living.extend(cluster.endpoints().endpoints.iter().map(|endpoint| endpoint.slot.serial()));
         }
         worker.pool.sweep(worker.clock.now(), |serial| living.contains(&serial));

@@ -208,7 +208,7 @@ fn two_hundred_broken_objects_cost_a_hundred_good_ones_nothing() {
             assert!(fields.contains(field), "{key}: {field} is to blame, not {fields:?}");
             assert!(report.problems.iter().all(|problem| !problem.what.is_empty()), "{key}");
         }
-        let said = |name: &str, kind| world.compiled.report.objects[&key(kind, name)].problems.len();
+        let said = |name: &str, kind| world.compiled.report.objects.get(&key(kind, name)).unwrap().problems.len();
         for number in 0..GOOD {
             assert_eq!(said(&format!("good-{number:03}-ingress"), Kind::Ingress), 0);
             assert_eq!(said(&format!("good-{number:03}-route"), Kind::GatewayRoute), 0);
