@@ -41,6 +41,7 @@ pub mod auth;
 pub mod filter;
 pub mod limit;
 pub mod path;
+pub mod persistent;
 pub mod slot;
 pub mod table;
 pub mod upstream;

@@ -1,10 +1,14 @@
 //! The ground state: what users and the cluster have declared, and nothing derived from it.
 
+mod references;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::source::{Change, Finding, Kind, Object, ObjectKey};
+pub use references::References;
+
+use crate::source::{Change, Finding, Kind, Metadata, Object, ObjectKey};
 
 /// One object as the store holds it.
 #[derive(Clone, Debug)]
@@ -19,10 +23,10 @@ pub struct Entry {
 
 impl Entry {
     /// Its metadata, also when the rest could not be decoded.
-    pub fn metadata(&self) -> Option<&ObjectMeta> {
+    pub fn metadata(&self) -> Option<Metadata<'_>> {
         match &self.object {
             Some(object) => Some(object.metadata()),
-            None => self.metadata.as_deref(),
+            None => self.metadata.as_deref().map(Metadata::Whole),
         }
     }
 }
@@ -46,9 +50,9 @@ pub struct Store {
     places: BTreeMap<String, Vec<Finding>>,
     dirty: BTreeSet<ObjectKey>,
     /// The Secrets and ConfigMaps worth keeping; `None` until somebody has said, and then all are.
-    retained: Option<BTreeSet<ObjectKey>>,
+    retained: Option<References>,
     /// Those that are watched by name, of which a list of all certificates knows nothing.
-    by_name: BTreeSet<ObjectKey>,
+    by_name: References,
 }
 
 impl Store {
@@ -103,27 +107,30 @@ impl Store {
     /// Those in `by_name` are watched each on its own, and are not asked for here.
     ///
     /// Only for a source that can be asked: a store that is fed from files keeps what it is given.
-    pub fn retain(&mut self, referenced: &BTreeSet<ObjectKey>, by_name: BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
-        self.by_name = by_name;
-        for kind in [Kind::ConfigMap, Kind::Secret] {
-            self.objects.entry(kind).or_default().retain(|key, _| referenced.contains(key));
-        }
-        let held = self.objects.entry(Kind::Secret).or_default();
-        let wanted = match &self.retained {
-            // Secrets that cannot be listed may well be got by their names.
-            None if matches!(self.watches.get(&Kind::Secret), Some(Watch::Unavailable(_))) => {
-                let asked = |key: &&ObjectKey| !held.contains_key(*key) && !self.by_name.contains(*key);
-                referenced.iter().filter(asked).cloned().collect()
+    pub fn retain(&mut self, referenced: &References, by_name: &References) -> Vec<ObjectKey> {
+        self.by_name = by_name.clone();
+        let is_first = self.retained.is_none();
+        let former = self.retained.replace(referenced.clone()).unwrap_or_default();
+        if is_first {
+            for kind in [Kind::ConfigMap, Kind::Secret] {
+                self.objects.entry(kind).or_default().retain(|key, _| referenced.contains(key));
             }
-            // Until now everything was kept, so what is not held does not exist.
-            None => Vec::new(),
-            Some(retained) => referenced
-                .difference(retained)
-                .filter(|key| !held.contains_key(key) && !self.by_name.contains(key))
-                .cloned()
-                .collect(),
-        };
-        self.retained = Some(referenced.clone());
+        }
+        let mut wanted = Vec::new();
+        for (key, has_come) in referenced.changes(&former) {
+            let objects = self.objects.entry(key.kind).or_default();
+            if !has_come {
+                objects.remove(key);
+            } else if key.kind == Kind::Secret && !objects.contains_key(key) && !by_name.contains(key) {
+                wanted.push(key.clone());
+            }
+        }
+        // At first everything was kept, so what is not held does not exist. But Secrets that cannot be listed may well be
+        // got by their names.
+        if is_first && !matches!(self.watches.get(&Kind::Secret), Some(Watch::Unavailable(_))) {
+            return Vec::new();
+        }
+        wanted.sort();
         wanted
     }
 
@@ -212,8 +219,10 @@ impl Store {
             }
             mattered |= self.apply(change);
         }
-        for key in gone.difference(&self.by_name).cloned().collect::<Vec<_>>() {
-            mattered |= self.apply(Change::Delete(key));
+        for key in gone {
+            if !self.by_name.contains(&key) {
+                mattered |= self.apply(Change::Delete(key));
+            }
         }
         mattered
     }
@@ -238,19 +247,12 @@ fn same(known: &Entry, new: &Entry) -> bool {
         (Some(Object::RateLimitPolicy(a)), Some(Object::RateLimitPolicy(b))) => {
             a.spec == b.spec && same_identity(&a.metadata, &b.metadata)
         }
-        (Some(Object::Service(a)), Some(Object::Service(b))) => {
-            a.spec == b.spec && a.status == b.status && a.metadata.annotations == b.metadata.annotations
-        }
-        (Some(Object::EndpointSlice(a)), Some(Object::EndpointSlice(b))) => {
-            a.endpoints == b.endpoints
-                && a.ports == b.ports
-                && a.address_type == b.address_type
-                && a.metadata.labels == b.metadata.labels
-        }
+        (Some(Object::Service(a)), Some(Object::Service(b))) => a == b,
+        (Some(Object::EndpointSlice(a)), Some(Object::EndpointSlice(b))) => a == b,
         (Some(Object::Secret(a)), Some(Object::Secret(b))) => a.data == b.data && a.type_ == b.type_,
         (Some(Object::ConfigMap(a)), Some(Object::ConfigMap(b))) => a.data == b.data && a.binary_data == b.binary_data,
         (Some(Object::ReferenceGrant(a)), Some(Object::ReferenceGrant(b))) => a.spec == b.spec,
-        (None, None) => match (known.metadata(), new.metadata()) {
+        (None, None) => match (&known.metadata, &new.metadata) {
             (Some(a), Some(b)) => same_identity(a, b),
             _ => false,
         },

@@ -82,7 +82,7 @@ impl Declared {
 
     /// The only route.
     pub(crate) fn route(&self) -> Arc<Route> {
-        self.table().routes.first().unwrap().clone()
+        self.table().routes.values().next().unwrap().clone()
     }
 
     /// Changes one route and compiles what follows.

@@ -186,7 +186,9 @@ struct Endpoint {
 
 pub(super) fn backends(state: &State) -> Versioned<Backends> {
     let table = state.tables.load();
-    let backends = table.clusters.iter().map(|cluster| {
+    let mut clusters: Vec<_> = table.clusters.values().collect();
+    clusters.sort_by(|a, b| (&a.name, a.slot).cmp(&(&b.name, b.slot)));
+    let backends = clusters.into_iter().map(|cluster| {
         let set = cluster.endpoints();
         Backend {
             service: cluster.name.to_string(),

@@ -19,6 +19,7 @@ mod pattern;
 mod reference;
 mod request_match;
 pub mod schema;
+mod service;
 mod suggestion;
 
 pub mod gateway_route;
@@ -38,6 +39,10 @@ pub use self::{
     reference_grant::{ReferenceGrant, ReferenceGrantSpec},
     request_match::{HeaderMatch, Method, PathMatch, PathMatchType, QueryParamMatch, ValueMatchType},
     schema::{Cause, Violation},
+    service::{
+        Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForZone, Identity, Labels, Service,
+        ServicePort, ServiceSpec,
+    },
 };
 
 /// The API group of our own kinds.

@@ -5,37 +5,76 @@ use std::sync::Arc;
 
 use crate::auth::Requirement;
 use crate::compile::{Report, State};
-use crate::source::Change;
+use crate::persistent::Change;
+use crate::source;
 use crate::store::Watch;
-use crate::table::{Scope, Table};
+use crate::table::{Route, Scope, Table};
 use crate::telemetry::{
     CertificateExpiry, EndpointState, LimitLabels, Metrics, ObjectCount, ObjectState, RouteLabels, ServiceSample,
 };
 use crate::upstream::Circuit;
 
 /// How much is taken in.
-pub(super) fn events(metrics: &Metrics, batch: &[Change]) {
+pub(super) fn events(metrics: &Metrics, batch: &[source::Change]) {
     for change in batch {
         let (kind, count) = match change {
-            Change::Upsert(object, _) => (object.kind(), 1),
-            Change::Invalid(key, ..) | Change::Delete(key) => (key.kind, 1),
-            Change::Replace(kind, changes) => (*kind, changes.len() as u64),
-            Change::Synced(_) | Change::Unavailable(..) | Change::Place(..) => continue,
+            source::Change::Upsert(object, _) => (object.kind(), 1),
+            source::Change::Invalid(key, ..) | source::Change::Delete(key) => (key.kind, 1),
+            source::Change::Replace(kind, changes) => (*kind, changes.len() as u64),
+            source::Change::Synced(_) | source::Change::Unavailable(..) | source::Change::Place(..) => continue,
         };
         metrics.add_events(kind.as_str(), count);
     }
 }
 
-/// Numbers that change with the table.
-pub(super) fn table(metrics: &Metrics, table: &Table) {
-    metrics.set_routes(route_labels(table));
-    metrics.set_limits(limits(table));
-    let requirements = table.routes.iter().filter_map(|route| route.requirement.as_deref());
-    metrics.set_providers(requirements.flat_map(|requirement| match requirement {
-        Requirement::Token(token) => token.providers.iter().map(|provider| provider.name.clone()).collect(),
-        Requirement::Basic(_) => Vec::new(),
-    }));
-    metrics.set_certificates(table.certificates.iter().map(|(_, certificate)| {
+/// How many routes ask for tokens of each provider.
+#[derive(Debug, Default)]
+pub(super) struct Providers(BTreeMap<Arc<str>, usize>);
+
+/// Numbers that change with the table. The metrics are told what has changed since the table before.
+pub(super) fn table(metrics: &Metrics, providers: &mut Providers, before: &Table, table: &Table) {
+    let changes = table.routes.changes(&before.routes);
+    let gone = changes.iter().filter(|change| change.now.is_none()).map(|change| *change.key);
+    let named = changes.iter().filter_map(|change| change.now).map(|route| route_labels(route));
+    metrics.change_routes(gone, named);
+    if !table.policies.is(&before.policies) {
+        metrics.set_limits(limits(table));
+    }
+    let mut others = false;
+    for Change { before, now, .. } in &changes {
+        for provider in now.iter().flat_map(|route| providers_of(route)) {
+            let count = providers.0.entry(provider.clone()).or_default();
+            others |= *count == 0;
+            *count += 1;
+        }
+        for provider in before.iter().flat_map(|route| providers_of(route)) {
+            if let Some(count) = providers.0.get_mut(provider) {
+                *count -= 1;
+                if *count == 0 {
+                    providers.0.remove(provider);
+                    others = true;
+                }
+            }
+        }
+    }
+    if others {
+        metrics.set_providers(providers.0.keys().cloned());
+    }
+    if !table.certificates.is(&before.certificates) {
+        metrics.set_certificates(certificates(table));
+    }
+}
+
+fn providers_of(route: &Route) -> impl Iterator<Item = &Arc<str>> {
+    let token = match route.requirement.as_deref() {
+        Some(Requirement::Token(token)) => Some(token),
+        Some(Requirement::Basic(_)) | None => None,
+    };
+    token.into_iter().flat_map(|token| &token.providers).map(|provider| &provider.name)
+}
+
+fn certificates(table: &Table) -> impl Iterator<Item = CertificateExpiry> {
+    table.certificates.iter().map(|(_, certificate)| {
         let (namespace, secret) = &certificate.secret;
         CertificateExpiry {
             namespace: namespace.to_string(),
@@ -43,13 +82,13 @@ pub(super) fn table(metrics: &Metrics, table: &Table) {
             host: certificate.names.first().map(ToString::to_string).unwrap_or_default(),
             not_after: certificate.not_after,
         }
-    }));
+    })
 }
 
 /// What is known of every service now. Clusters of one service share its endpoints, which must not be counted twice.
 pub(super) fn services(table: &Table) -> Vec<ServiceSample> {
     let mut samples: BTreeMap<&str, ServiceSample> = BTreeMap::new();
-    for cluster in table.clusters.iter() {
+    for cluster in table.clusters.values() {
         let sample = samples.entry(&cluster.name).or_insert_with(|| ServiceSample {
             service: cluster.name.to_string(),
             ejections: cluster.tally.ejected(),
@@ -81,7 +120,7 @@ pub(super) fn services(table: &Table) -> Vec<ServiceSample> {
 
 /// The limits of a table, by name.
 fn limits(table: &Table) -> impl Iterator<Item = LimitLabels> + '_ {
-    table.policies.iter().flat_map(|limits| {
+    table.policies.values().flat_map(|limits| {
         limits.list.iter().map(|rate| LimitLabels {
             policy: limits.policy.to_string(),
             limit: rate.limit.name.to_string(),
@@ -95,8 +134,16 @@ fn limits(table: &Table) -> impl Iterator<Item = LimitLabels> + '_ {
 }
 
 /// Numbers that change with the report.
-pub(super) fn report(metrics: &Metrics, report: &Report) {
-    metrics.set_objects(report.counts().into_iter().map(|((kind, namespace, state), count)| ObjectCount {
+pub(super) fn report(metrics: &Metrics, before: &Report, report: &Report) {
+    let mut counts = BTreeMap::new();
+    for Change { key, before, now } in report.objects.changes(&before.objects) {
+        for (verdict, by) in [(before, -1), (now, 1)] {
+            if let Some(verdict) = verdict.filter(|verdict| verdict.ours) {
+                *counts.entry((key.kind, &key.namespace, verdict.state())).or_default() += by;
+            }
+        }
+    }
+    metrics.count_objects(counts.into_iter().map(|((kind, namespace, state), by)| ObjectCount {
         kind: kind.as_str(),
         namespace: namespace.to_string(),
         state: match state {
@@ -104,22 +151,18 @@ pub(super) fn report(metrics: &Metrics, report: &Report) {
             State::Invalid => ObjectState::Invalid,
             State::Unresolved => ObjectState::Unresolved,
         },
-        count: count as u64,
+        by,
     }));
     for (kind, watch) in &report.watches {
         metrics.set_watch(kind.as_str(), *watch == Watch::Synced);
     }
 }
 
-fn route_labels(table: &Table) -> Arc<[RouteLabels]> {
-    table
-        .routes
-        .iter()
-        .map(|route| RouteLabels {
-            slot: route.slot,
-            route: format!("{}/{}", route.id.namespace, route.id.name),
-            rule: route.id.rule.to_string(),
-            services: route.backends.iter().map(|backend| backend.name.to_string()).collect(),
-        })
-        .collect()
+fn route_labels(route: &Route) -> RouteLabels {
+    RouteLabels {
+        slot: route.slot,
+        route: format!("{}/{}", route.id.namespace, route.id.name),
+        rule: route.id.rule.to_string(),
+        services: route.backends.iter().map(|backend| backend.name.to_string()).collect(),
+    }
 }

@@ -1,26 +1,33 @@
 //! One log line for every problem that comes, and one when some have gone.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use crate::compile::{Report, Severity};
+use crate::compile::{ObjectReport, Report, Severity, Told};
+use crate::persistent::Change;
 use crate::store::Watch;
 
 /// Tells what is in `after` and was not in `before`.
 pub(super) fn tell(before: &Report, after: &Report) {
-    let known: BTreeSet<String> = before.problems().map(|told| told.to_string()).collect();
-    let mut left = 0;
-    for told in after.problems() {
-        if known.contains(&told.to_string()) {
-            left += 1;
-            continue;
+    let mut changes = after.troubled.changes(&before.troubled);
+    changes.sort_by_key(|change| change.key);
+    let mut solved = 0;
+    for Change { key: object, before, now } in changes {
+        let said = |report: Option<&Arc<ObjectReport>>| -> Vec<String> {
+            let problems = report.into_iter().flat_map(|report| &report.problems);
+            problems.map(|problem| Told { object, problem }.to_string()).collect()
+        };
+        let (before, after) = (said(before), said(now));
+        for (problem, told) in now.into_iter().flat_map(|report| &report.problems).zip(&after) {
+            match problem.severity() {
+                _ if before.contains(told) => {}
+                Severity::Error => tracing::warn!("{told}"),
+                Severity::Warning => tracing::info!("{told}"),
+            }
         }
-        match told.problem.severity() {
-            Severity::Error => tracing::warn!("{told}"),
-            Severity::Warning => tracing::info!("{told}"),
-        }
+        solved += before.iter().filter(|told| !after.contains(told)).count();
     }
-    if known.len() > left {
-        tracing::info!(solved = known.len() - left, "problems solved");
+    if solved > 0 {
+        tracing::info!(solved, "problems solved");
     }
     for (place, findings) in &after.places {
         if before.places.get(place) != Some(findings) {

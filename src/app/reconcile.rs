@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::key_sets::KeySets;
+use super::measure::Providers;
 use super::upkeep::Checks;
 use super::{measure, problem};
 use crate::compile::{self, Compiled, Move, Report};
@@ -14,7 +15,7 @@ use crate::drain::{Drain, Phase};
 use crate::snapshot::Publisher;
 use crate::source::kubernetes::Wanted;
 use crate::source::{Change, Kind, ObjectKey};
-use crate::store::{Store, Watch};
+use crate::store::{References, Store, Watch};
 use crate::table::Table;
 use crate::telemetry::Metrics;
 
@@ -63,6 +64,10 @@ pub(super) struct Reconcile {
     dirty: BTreeSet<ObjectKey>,
     batches: u64,
     checks: Checks,
+    /// Whose tokens the routes ask for.
+    providers: Providers,
+    /// Objects that the source was last asked for by their names.
+    values: References,
 }
 
 impl Reconcile {
@@ -96,6 +101,8 @@ impl Reconcile {
             dirty: BTreeSet::new(),
             batches: 0,
             checks: Checks::default(),
+            providers: Providers::default(),
+            values: References::default(),
         };
         let waiting = reconcile.waiting();
         reconcile.readiness.send_modify(|readiness| readiness.waiting = waiting);
@@ -185,8 +192,8 @@ impl Reconcile {
         if self.wanted.is_none() {
             return Vec::new();
         }
-        let wanted = self.compiled.referenced_values();
-        wanted.difference(&self.answered).map(ToString::to_string).collect()
+        let wanted = self.compiled.referenced_values().iter();
+        wanted.filter(|key| !self.answered.contains(*key)).map(ToString::to_string).collect()
     }
 
     /// An object is made anew for keys that have begun or ceased to be there, and so are others that wait for the same.
@@ -225,7 +232,6 @@ impl Reconcile {
         if !slices.is_empty() && self.compiled.table.generation > 0 {
             let moves = self.compiled.endpoints_changed(&self.store, &slices);
             self.publish_endpoints(moves);
-            self.checks.follow(&self.compiled.table);
         }
         mattered
     }
@@ -239,31 +245,34 @@ impl Reconcile {
         let took = compiling.elapsed();
         let moves = std::mem::take(&mut self.compiled.moves);
         self.publish_endpoints(moves);
-        let (new_table, new_report) = (self.compiled.table.clone(), self.compiled.report.clone());
+        let new_table = self.compiled.table.clone();
         if !Arc::ptr_eq(&new_table, &table) {
-            measure::table(&self.metrics, &new_table);
+            measure::table(&self.metrics, &mut self.providers, &table, &new_table);
             self.tables.publish(new_table.clone());
             tracing::info!(
                 generation = new_table.generation,
                 routes = new_table.routes.len(),
-                problems = new_report.problems().count(),
+                problems = self.compiled.report.problems().count(),
                 milliseconds = took.as_secs_f64() * 1e3,
                 "published"
             );
         }
         self.tell();
-        self.checks.follow(&new_table);
+        self.checks.follow(&table, &new_table);
         self.metrics.set_applied(new_table.generation, took, began.elapsed());
-        self.key_sets.settle(self.compiled.key_sets());
+        if self.compiled.take_key_sets_changed() {
+            self.key_sets.settle(self.compiled.key_sets());
+        }
         self.want();
     }
 
-    fn publish_endpoints(&self, moves: Vec<Move>) {
+    fn publish_endpoints(&mut self, moves: Vec<Move>) {
         if moves.is_empty() {
             return;
         }
         for (cluster, endpoints) in moves {
             cluster.publish(endpoints);
+            self.checks.moved(&cluster);
         }
         self.tables.touch();
     }
@@ -273,7 +282,7 @@ impl Reconcile {
         let (new, report) = (self.compiled.report.clone(), self.reports.borrow().clone());
         if !Arc::ptr_eq(&new, &report) {
             problem::tell(&report, &new);
-            measure::report(&self.metrics, &new);
+            measure::report(&self.metrics, &report, &new);
             self.reports.send_replace(new);
         }
     }
@@ -282,13 +291,12 @@ impl Reconcile {
     fn want(&mut self) {
         let Some(source) = &self.wanted else { return };
         let values = self.compiled.referenced_values();
-        let asked = self.store.retain(self.compiled.referenced(), values.clone());
+        let asked = self.store.retain(self.compiled.referenced(), values);
         // After the store has been told that these are to be kept.
-        source.values.send_if_modified(|known| {
-            let differs = *known != values;
-            *known = values;
-            differs
-        });
+        if !values.is(&self.values) {
+            self.values = values.clone();
+            source.values.send_replace(values.iter().cloned().collect());
+        }
         for key in asked {
             // The queue holds more than can be asked for between two answers; one that is full is told of.
             if source.certificates.try_send(key.clone()).is_err() {

@@ -1,6 +1,6 @@
 //! What the control side does for endpoints while they serve: it asks those that are to be checked, and closes circuits.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,10 +9,12 @@ use tokio::task::{AbortHandle, JoinSet};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::drain::{Drain, Phase};
+use crate::persistent::{Change, Map};
+use crate::slot::Slot;
 use crate::snapshot::Reader;
 use crate::table::Table;
 use crate::upstream::check::{Check, Course};
-use crate::upstream::{Health, Transport};
+use crate::upstream::{Cluster, Endpoint, Health, Transport};
 
 /// How often circuits are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -21,7 +23,17 @@ const LOOK: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     tasks: JoinSet<()>,
-    running: HashMap<Key, AbortHandle>,
+    running: HashMap<Key, Running>,
+    /// What each cluster wants to be checked, for those that want anything.
+    wanted: HashMap<Slot, Vec<Key>>,
+}
+
+/// A check that runs.
+#[derive(Debug)]
+struct Running {
+    task: AbortHandle,
+    /// How many clusters want it.
+    clusters: usize,
 }
 
 /// Which check: an endpoint, by its slot's serial, and what is asked of it. However many routes and workers want it, it
@@ -45,40 +57,60 @@ struct Vote {
 }
 
 impl Checks {
-    /// Starts and stops checks so that exactly those run that the table asks for.
-    pub(super) fn follow(&mut self, table: &Table) {
+    /// Starts and stops checks so that exactly those run that the clusters of `table` ask for, of which those of the
+    /// table before have been followed.
+    pub(super) fn follow(&mut self, before: &Table, table: &Table) {
+        for Change { key: slot, now, .. } in table.clusters.changes(&before.clusters) {
+            self.look(*slot, now);
+        }
+    }
+
+    /// The same after the endpoints of one cluster have changed.
+    pub(super) fn moved(&mut self, cluster: &Arc<Cluster>) {
+        self.look(cluster.slot, Some(cluster));
+    }
+
+    fn look(&mut self, slot: Slot, cluster: Option<&Arc<Cluster>>) {
         while self.tasks.try_join_next().is_some() {}
-        let mut wanted = HashMap::new();
-        for cluster in table.clusters.iter() {
-            let Some(check) = &cluster.policy.check else { continue };
+        let checked = cluster.and_then(|cluster| Some((cluster, cluster.policy.check.as_ref()?)));
+        let mut wanted = Vec::new();
+        if let Some((cluster, check)) = checked {
             let set = cluster.endpoints();
             for (endpoint, health) in set.endpoints.iter().zip(&set.health) {
-                wanted
-                    .entry((endpoint.slot.serial(), check.clone()))
-                    .or_insert_with(|| (cluster.clone(), endpoint.address, health.clone()));
+                let key = (endpoint.slot.serial(), check.clone());
+                let tasks = &mut self.tasks;
+                let start = || {
+                    let task = tasks.spawn(Task::new(check, cluster, endpoint, health).run());
+                    Running { task, clusters: 0 }
+                };
+                self.running.entry(key.clone()).or_insert_with(start).clusters += 1;
+                wanted.push(key);
             }
         }
-        self.running.retain(|key, task| {
-            let stays = wanted.remove(key).is_some();
-            if !stays {
-                task.abort();
+        // What is wanted again has been counted twice by now, and does not end in between.
+        let former = if wanted.is_empty() { self.wanted.remove(&slot) } else { self.wanted.insert(slot, wanted) };
+        for key in former.unwrap_or_default() {
+            let Some(running) = self.running.get_mut(&key) else { continue };
+            running.clusters -= 1;
+            if running.clusters == 0 {
+                running.task.abort();
+                self.running.remove(&key);
             }
-            stays
-        });
-        for (key, (cluster, address, health)) in wanted {
-            let transport = cluster.transport.clone();
-            let host = match &transport {
-                Transport::Http1 | Transport::H2c => address.to_string(),
-                Transport::Tls(tls) => tls.server_name.to_str().into_owned(),
-            };
-            let vote = Vote { health, course: Course::default() };
-            let task = Task { check: key.1.clone(), transport, address, host, service: cluster.name.clone(), vote };
-            self.running.insert(key, self.tasks.spawn(task.run()));
         }
     }
 }
 
 impl Task {
+    fn new(check: &Check, cluster: &Cluster, endpoint: &Endpoint, health: &Arc<Health>) -> Self {
+        let (transport, address) = (cluster.transport.clone(), endpoint.address);
+        let host = match &transport {
+            Transport::Http1 | Transport::H2c => address.to_string(),
+            Transport::Tls(tls) => tls.server_name.to_str().into_owned(),
+        };
+        let vote = Vote { health: health.clone(), course: Course::default() };
+        Self { check: check.clone(), transport, address, host, service: cluster.name.clone(), vote }
+    }
+
     async fn run(mut self) {
         let interval = self.check.interval;
         let text = format!("{} {} {}", self.service, self.address, self.check.path);
@@ -139,10 +171,21 @@ fn share(of: Duration, random: u64) -> Duration {
 pub(super) async fn settle(tables: Reader<Table>, epoch: Instant, mut drain: Drain) {
     let looking = async {
         let mut interval = tokio::time::interval(LOOK);
+        let mut known = Map::default();
+        // Few clusters have one.
+        let mut with_breaker = BTreeMap::new();
         loop {
             interval.tick().await;
+            let clusters = tables.load().clusters.clone();
+            for Change { key: slot, now, .. } in clusters.changes(&known) {
+                match now.filter(|cluster| cluster.breaker.is_some()) {
+                    Some(cluster) => with_breaker.insert(*slot, cluster.clone()),
+                    None => with_breaker.remove(slot),
+                };
+            }
+            known = clusters;
             let now = u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
-            for cluster in tables.load().clusters.iter() {
+            for cluster in with_breaker.values() {
                 if let Some(breaker) = &cluster.breaker
                     && breaker.settle(now)
                 {

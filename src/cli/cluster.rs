@@ -94,8 +94,8 @@ impl Cluster {
         settings.externals.shared_limits = Some(Arc::new(Presumed));
         let compiled = compile::compile(&store, &settings, Compiled::empty(), &dirty);
         // ConfigMaps, and Secrets of other types than a certificate's, are read once it is known which.
-        for key in compiled.referenced_values() {
-            if let Some(change) = kubernetes::named(&client, &key).await {
+        for key in compiled.referenced_values().iter() {
+            if let Some(change) = kubernetes::named(&client, key).await {
                 store.apply(change);
             }
         }

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use k8s_openapi::api::core::v1::{Service, ServicePort};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::cluster::{ClusterKey, GroupKey, Protocol, Terms, TlsName};
 use super::code::Code;
 use super::endpoint::ServiceKey;
 use super::lookup::Lookup;
 use super::report::Problem;
+use crate::api::{Identity, Service, ServicePort};
 use crate::source::ObjectKey;
 use crate::upstream::session::Secret;
 use crate::upstream::{Balancer, Policy};
@@ -88,12 +87,12 @@ pub(super) fn resolve(lookup: &mut Lookup<'_>, reference: BackendRef<'_>, proble
         problems.push(Problem::new(Code::ServiceNotFound, name_field, format!("{key} does not exist"), remedy));
         return unresolved(missing);
     };
-    if service.spec.as_ref().and_then(|spec| spec.type_.as_deref()) == Some("ExternalName") {
+    if service.spec.type_.as_deref() == Some("ExternalName") {
         let what = format!("{key} is of type ExternalName, which is off");
         problems.push(Problem::new(Code::ExternalName, name_field, what, "use a Service with EndpointSlices"));
         return unresolved(StatusCode::SERVICE_UNAVAILABLE);
     }
-    let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+    let ports = &service.spec.ports;
     let found = ports.iter().filter(|candidate| is_tcp(candidate)).find(|candidate| match port {
         PortRef::Number(number) => candidate.port == number,
         PortRef::Name(name) => candidate.name.as_deref() == Some(name),
@@ -138,8 +137,8 @@ pub(super) fn resolve(lookup: &mut Lookup<'_>, reference: BackendRef<'_>, proble
 /// The policy with what the tickets of a Service's clients are signed with. The Service's UID is the same on every replica,
 /// and no client knows it. Without a cluster there is none, and its name has to do.
 fn with_secret(policy: &Policy, service: &Service) -> Policy {
-    let ObjectMeta { uid, namespace, name, .. } = &service.metadata;
-    let text = [uid, namespace, name].map(|part| part.as_deref().unwrap_or_default()).join("/");
+    let Identity { uid, namespace, name, labels: _ } = &service.metadata;
+    let text = [uid.as_deref().unwrap_or_default(), namespace, name].join("/");
     Policy { session_secret: Some(Secret::new(&format!("session {text}"))), ..policy.clone() }
 }
 

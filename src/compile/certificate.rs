@@ -9,12 +9,14 @@ use super::objects::Objects;
 use super::report::Problem;
 use crate::auth::Fingerprint;
 use crate::source::ObjectKey;
-use crate::table::{Certificate, Certificates, ClientValidation, HostKey, Precedence};
+use crate::table::{Certificate, Certificates, ClientValidation, HostKey};
 
 /// The certificate of every host that some object claims one for.
 #[derive(Debug, Default)]
 pub(super) struct TlsHosts {
     hosts: BTreeMap<HostKey, TlsHost>,
+    /// The same as the table has them.
+    pub(super) certificates: Certificates,
 }
 
 #[derive(Debug, Default)]
@@ -26,21 +28,22 @@ struct TlsHost {
 }
 
 impl TlsHosts {
-    /// Chooses anew for these hosts; whether any certificate is another one, and the objects of which something else is
-    /// to be said.
-    pub(super) fn settle(&mut self, objects: &Objects, dirty: &BTreeSet<HostKey>) -> (bool, BTreeSet<ObjectKey>) {
-        let mut changed = false;
+    /// Chooses anew for these hosts; the objects of which something else is to be said.
+    pub(super) fn settle(&mut self, objects: &Objects, dirty: &BTreeSet<HostKey>) -> BTreeSet<ObjectKey> {
         let mut told = BTreeSet::new();
         for host in dirty {
             let before = self.hosts.remove(host).unwrap_or_default();
             let claims: Vec<_> = objects.claimants_of_tls(host).collect();
             let now = if claims.is_empty() { TlsHost::default() } else { choose(host, claims) };
-            changed |= match (&before.certificate, &now.certificate) {
-                (Some(before), Some(now)) => !same(before, now),
-                (None, None) => false,
-                (Some(_), None) | (None, Some(_)) => true,
+            let same = match (&before.certificate, &now.certificate) {
+                (Some(before), Some(now)) => same(before, now),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
             };
-            changed |= id(before.validation.as_ref()) != id(now.validation.as_ref());
+            if !same || id(before.validation.as_ref()) != id(now.validation.as_ref()) {
+                let certificate = now.certificate.clone().ok_or_else(|| now.validation.clone());
+                self.certificates.set(host, certificate);
+            }
             if before.losses != now.losses {
                 told.extend(before.losses.into_keys().chain(now.losses.keys().cloned()));
             }
@@ -48,17 +51,7 @@ impl TlsHosts {
                 self.hosts.insert(host.clone(), now);
             }
         }
-        (changed, told)
-    }
-
-    /// The certificates as the table has them.
-    pub(super) fn certificates(&self) -> Certificates {
-        // Each host has one certificate by now, so there is nothing left for an order to settle.
-        let rank = Precedence { created: 0, kind: 0, namespace: "".into(), name: "".into(), rule: 0, index: 0 };
-        let chosen = |(host, tls): (&HostKey, &TlsHost)| Some((host.clone(), rank.clone(), tls.certificate.clone()?));
-        let unserved = |(host, tls): (&HostKey, &TlsHost)| Some((host.clone(), tls.validation.clone()?));
-        let without = self.hosts.iter().filter(|(_, tls)| tls.certificate.is_none());
-        Certificates::new(self.hosts.iter().filter_map(chosen)).unserved(without.filter_map(unserved))
+        told
     }
 
     /// What an object is told about a host.

@@ -11,7 +11,8 @@ use rustls::pki_types::ServerName;
 use super::endpoint::{self, ServiceKey, Slices};
 use super::report::Problem;
 use crate::auth::{Fingerprint, fingerprint};
-use crate::slot::Slots;
+use crate::persistent::Map;
+use crate::slot::{Slot, Slots};
 use crate::source::ObjectKey;
 use crate::store::Store;
 use crate::upstream::{
@@ -68,6 +69,8 @@ pub(super) struct Clusters {
     /// The zone whose endpoints are preferred where slices say which they are.
     zone: Option<Arc<str>>,
     groups: BTreeMap<GroupKey, Group>,
+    /// Every cluster.
+    pub(super) all: Map<Slot, Arc<Cluster>>,
     /// What is counted of a service, by the name of its clusters.
     tallies: BTreeMap<Arc<str>, Arc<Tally>>,
     cluster_slots: Slots,
@@ -78,12 +81,14 @@ pub(super) struct Clusters {
     changed: BTreeSet<ObjectKey>,
 }
 
+/// Most groups have one member and a few endpoints, so that lists take a tenth of the room of maps.
 #[derive(Debug, Default)]
 struct Group {
-    endpoints: BTreeMap<SocketAddr, (Arc<Endpoint>, Arc<Health>)>,
+    /// By their addresses.
+    endpoints: Box<[(Arc<Endpoint>, Arc<Health>)]>,
     /// What the healths of all its endpoints have in common.
     health: Arc<GroupHealth>,
-    members: BTreeMap<MemberKey, Member>,
+    members: Vec<Member>,
 }
 
 /// What tells clusters of one group apart: the Service's port, the rank of the balancer, and the policy.
@@ -91,6 +96,7 @@ type MemberKey = (u16, u8, Option<u32>, Arc<Policy>);
 
 #[derive(Debug)]
 struct Member {
+    key: MemberKey,
     cluster: Arc<Cluster>,
     users: usize,
 }
@@ -118,14 +124,10 @@ impl Clusters {
             for (key, group) in groups_of(&mut self.groups, service) {
                 let addresses =
                     endpoint::addresses(self.slices.of(store, service), &key.port_name, self.zone.as_deref());
-                if !group.endpoints.keys().eq(&addresses) {
+                if !group.endpoints.iter().map(|(endpoint, _)| &endpoint.address).eq(&addresses) {
                     group.put(&addresses, &mut self.endpoint_slots);
-                    moves.extend(
-                        group
-                            .members
-                            .values()
-                            .map(|Member { cluster, .. }| (cluster.clone(), group.set(cluster.balancer))),
-                    );
+                    let moved = |Member { cluster, .. }: &Member| (cluster.clone(), group.set(cluster.balancer));
+                    moves.extend(group.members.iter().map(moved));
                 }
             }
         }
@@ -149,7 +151,8 @@ impl Clusters {
             group.put(&addresses, &mut self.endpoint_slots);
             group
         });
-        if let Some(member) = group.members.get_mut(&key.member()) {
+        let member_key = key.member();
+        if let Some(member) = group.members.iter_mut().find(|member| member.key == member_key) {
             member.users += 1;
             return member.cluster.clone();
         }
@@ -167,7 +170,8 @@ impl Clusters {
         let slot = self.cluster_slots.allocate();
         let cluster = Cluster::new(name, slot, transport, *balancer, group.set(*balancer));
         let cluster = Arc::new(cluster.governed(policy.clone(), tally));
-        group.members.insert(key.member(), Member { cluster: cluster.clone(), users: 1 });
+        self.all.insert(slot, cluster.clone());
+        group.members.push(Member { key: member_key, cluster: cluster.clone(), users: 1 });
         if is_first {
             self.notice(store, service);
         }
@@ -177,16 +181,19 @@ impl Clusters {
     /// One user of the cluster less; the last one takes it along.
     pub(super) fn release(&mut self, store: &Store, key: &ClusterKey) {
         let Some(group) = self.groups.get_mut(&key.group) else { return };
-        let Some(member) = group.members.get_mut(&key.member()) else { return };
+        let member_key = key.member();
+        let Some(place) = group.members.iter().position(|member| member.key == member_key) else { return };
+        let Some(member) = group.members.get_mut(place) else { return };
         member.users -= 1;
         if member.users > 0 {
             return;
         }
-        self.cluster_slots.release(member.cluster.slot);
-        if let Some(Member { cluster, .. }) = group.members.remove(&key.member())
-            // Only clusters of its Service can have its name.
-            && !groups_of(&mut self.groups, &key.group.service)
-                .any(|(_, group)| group.members.values().any(|member| member.cluster.name == cluster.name))
+        let Member { cluster, .. } = group.members.remove(place);
+        self.cluster_slots.release(cluster.slot);
+        self.all.remove(&cluster.slot);
+        // Only clusters of its Service can have its name.
+        if !groups_of(&mut self.groups, &key.group.service)
+            .any(|(_, group)| group.members.iter().any(|member| member.cluster.name == cluster.name))
         {
             self.tallies.remove(&cluster.name);
         }
@@ -198,14 +205,11 @@ impl Clusters {
         }
     }
 
-    /// Every cluster, in an order that does not depend on history.
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Cluster>> {
-        self.groups.values().flat_map(|group| group.members.values().map(|member| &member.cluster))
-    }
-
     /// What is wrong with a slice.
     pub(super) fn problems_of(&self, slice: &ObjectKey) -> &[Problem] {
-        self.noticed.values().find_map(|slices| slices.get(slice)).map(Vec::as_slice).unwrap_or_default()
+        let service = self.slices.service_of(slice);
+        let noticed = service.and_then(|service| self.noticed.get(service)?.get(slice));
+        noticed.map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The slices of which something else is noticed than when this was last asked.
@@ -235,24 +239,28 @@ impl Clusters {
 impl Group {
     /// Makes these the endpoints; those whose address stays are kept.
     fn put(&mut self, addresses: &BTreeSet<SocketAddr>, slots: &mut Slots) {
-        self.endpoints.retain(|address, (endpoint, health)| {
-            let stays = addresses.contains(address);
+        let mut former = std::mem::take(&mut self.endpoints).into_vec();
+        former.retain(|(endpoint, health)| {
+            let stays = addresses.contains(&endpoint.address);
             if !stays {
                 health.leave();
                 slots.release(endpoint.slot);
             }
             stays
         });
-        for &address in addresses {
-            self.endpoints.entry(address).or_insert_with(|| {
+        let mut former = former.into_iter().peekable();
+        let endpoint = |&address: &SocketAddr| match former.next_if(|(endpoint, _)| endpoint.address == address) {
+            Some(kept) => kept,
+            None => {
                 let endpoint = Endpoint { slot: slots.allocate(), address, weight: 1 };
                 (Arc::new(endpoint), Arc::new(Health::new(self.health.clone())))
-            });
-        }
+            }
+        };
+        self.endpoints = addresses.iter().map(endpoint).collect();
     }
 
     fn set(&self, balancer: Balancer) -> EndpointSet {
-        EndpointSet::with_health(self.endpoints.values().cloned().collect(), self.health.clone(), balancer)
+        EndpointSet::with_health(self.endpoints.to_vec(), self.health.clone(), balancer)
     }
 }
 

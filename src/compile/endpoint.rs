@@ -5,16 +5,12 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-
 use super::code::Code;
 use super::few::Few;
 use super::report::Problem;
+use crate::api::{Endpoint, EndpointConditions, EndpointSlice};
 use crate::source::{Object, ObjectKey};
 use crate::store::Store;
-
-/// Names the Service that a slice belongs to; slices without it belong to none.
-const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 
 /// Which Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,14 +45,19 @@ impl Slices {
             }
         }
         let service = slice_of(store, slice).and_then(|object| {
-            let name = object.metadata.labels.as_ref()?.get(SERVICE_NAME_LABEL)?;
-            Some(ServiceKey { namespace: slice.namespace.clone(), name: name.as_str().into() })
+            let name = object.metadata.labels.service_name.as_deref()?;
+            Some(ServiceKey { namespace: slice.namespace.clone(), name: name.into() })
         });
         if let Some(service) = &service {
             self.of_service.entry(service.clone()).or_default().insert(slice.clone());
             self.service_of.insert(slice.clone(), service.clone());
         }
         former.into_iter().chain(service)
+    }
+
+    /// The Service that a slice belongs to.
+    pub(super) fn service_of(&self, slice: &ObjectKey) -> Option<&ServiceKey> {
+        self.service_of.get(slice)
     }
 
     /// The slices of a Service, by name.
@@ -94,15 +95,15 @@ pub(super) fn addresses<'a>(
         }
         for endpoint in &slice.endpoints {
             let Some(Ok(ip)) = endpoint.addresses.first().map(|text| address(text)) else { continue };
-            let conditions = endpoint.conditions.as_ref();
-            let is_ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
-            let is_serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(is_ready);
-            let is_leaving = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
+            let EndpointConditions { ready: said_ready, serving, terminating } = endpoint.conditions;
+            let is_ready = said_ready.unwrap_or(true);
+            let is_serving = serving.unwrap_or(is_ready);
+            let is_leaving = terminating.unwrap_or(false);
             if is_ready {
                 ready.insert(SocketAddr::new(ip, port));
-                let zones = endpoint.hints.as_ref().and_then(|hints| hints.for_zones.as_deref()).unwrap_or_default();
+                let zones = &endpoint.hints.for_zones;
                 all_hinted &= !zones.is_empty();
-                if zones.iter().any(|hint| Some(hint.name.as_str()) == zone) {
+                if zones.iter().any(|hint| Some(&*hint.name) == zone) {
                     near.insert(SocketAddr::new(ip, port));
                 }
             } else if is_serving && is_leaving {
@@ -156,15 +157,14 @@ fn address(text: &str) -> Result<IpAddr, String> {
 
 /// The number of the TCP port of this name; the name of an only port may be empty.
 fn port_number(slice: &EndpointSlice, name: &str) -> Option<u16> {
-    let ports = slice.ports.as_ref()?;
-    let port = ports.iter().find(|port| {
+    let port = slice.ports.iter().find(|port| {
         port.name.as_deref().unwrap_or_default() == name && port.protocol.as_deref().unwrap_or("TCP") == "TCP"
     })?;
     u16::try_from(port.port?).ok().filter(|port| *port > 0)
 }
 
 fn is_named(slice: &EndpointSlice) -> bool {
-    slice.address_type == "FQDN"
+    &*slice.address_type == "FQDN"
 }
 
 fn slice_of<'s>(store: &'s Store, key: &ObjectKey) -> Option<&'s EndpointSlice> {

@@ -22,6 +22,8 @@ pub(super) struct KeySetId {
 /// Every key set that is fetched, by the object that names it.
 #[derive(Debug, Default)]
 pub(super) struct KeySets {
+    /// Whether there are others than when this was last asked.
+    changed: bool,
     objects: BTreeMap<ObjectKey, BTreeMap<KeySetId, Arc<RemoteKeys>>>,
 }
 
@@ -29,17 +31,28 @@ impl KeySets {
     /// The key set, with what has been fetched of it if it has been declared before.
     pub(super) fn obtain(&mut self, object: &ObjectKey, id: KeySetId, settings: RemoteSettings) -> Arc<RemoteKeys> {
         let of_object = self.objects.entry(object.clone()).or_default();
-        of_object.entry(id).or_insert_with(|| Arc::new(RemoteKeys::new(settings))).clone()
+        let made = || {
+            self.changed = true;
+            Arc::new(RemoteKeys::new(settings))
+        };
+        of_object.entry(id).or_insert_with(made).clone()
     }
 
     /// Forgets what an object names no more.
     pub(super) fn keep(&mut self, object: &ObjectKey, named: &[KeySetId]) {
         if let Some(of_object) = self.objects.get_mut(object) {
+            let known = of_object.len();
             of_object.retain(|id, _| named.contains(id));
+            self.changed |= of_object.len() < known;
             if of_object.is_empty() {
                 self.objects.remove(object);
             }
         }
+    }
+
+    /// Whether there are others than when this was last asked.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// All of them, with the object that names each.

@@ -17,7 +17,7 @@ use super::code::Code;
 use super::key_sets::KeySets;
 use super::report::Problem;
 use crate::source::{Object, ObjectKey};
-use crate::store::Store;
+use crate::store::{References, Store};
 use crate::table::{Certificate, HostKey, TlsVersion};
 
 /// The only type of Secret that holds a certificate for a host.
@@ -31,6 +31,10 @@ pub(super) struct Keyring {
     users: BTreeMap<ObjectKey, usize>,
     /// The same for ConfigMaps, and for Secrets of which something else than a certificate is wanted.
     value_users: BTreeMap<ObjectKey, usize>,
+    /// What has users of either kind.
+    pub(super) referenced: References,
+    /// What has users of the second kind.
+    pub(super) values: References,
     /// Keys of issuers, which are fetched.
     pub(super) key_sets: KeySets,
 }
@@ -69,6 +73,7 @@ impl Keyring {
     /// One more object refers to the Secret.
     pub(super) fn acquire(&mut self, key: &ObjectKey) {
         *self.users.entry(key.clone()).or_default() += 1;
+        self.referenced.insert(key);
     }
 
     /// One object less refers to the Secret; the last one takes what is known of it along.
@@ -78,6 +83,7 @@ impl Keyring {
             if *users == 0 {
                 self.users.remove(key);
                 self.held.remove(key);
+                self.let_go(key);
             }
         }
     }
@@ -85,6 +91,8 @@ impl Keyring {
     /// One more object wants a value of the Secret or ConfigMap.
     pub(super) fn acquire_value(&mut self, key: &ObjectKey) {
         *self.value_users.entry(key.clone()).or_default() += 1;
+        self.referenced.insert(key);
+        self.values.insert(key);
     }
 
     /// One object less wants a value of the Secret or ConfigMap.
@@ -93,18 +101,16 @@ impl Keyring {
             *users -= 1;
             if *users == 0 {
                 self.value_users.remove(key);
+                self.values.remove(key);
+                self.let_go(key);
             }
         }
     }
 
-    /// The Secrets and ConfigMaps of which something wants a value.
-    pub(super) fn values(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.value_users.keys()
-    }
-
-    /// The Secrets that something refers to.
-    pub(super) fn referenced(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.users.keys()
+    fn let_go(&mut self, key: &ObjectKey) {
+        if !self.users.contains_key(key) && !self.value_users.contains_key(key) {
+            self.referenced.remove(key);
+        }
     }
 }
 

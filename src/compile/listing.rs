@@ -70,7 +70,7 @@ impl Report {
     /// Every object that is ours: those with something wrong first.
     pub fn list_objects(&self) -> Vec<ListedObject> {
         let mut objects: Vec<_> = self.objects.iter().filter(|(_, report)| report.ours).collect();
-        objects.sort_by_key(|(_, report)| report.state() == State::Accepted);
+        objects.sort_by_key(|(key, report)| (report.state() == State::Accepted, *key));
         let shown = objects.into_iter().map(|(key, report)| ListedObject {
             kind: key.kind.as_str(),
             name: if key.namespace.is_empty() {

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::IngressClass;
 
-use crate::api::ReferenceGrant;
+use crate::api::{ReferenceGrant, Service};
 use crate::source::{Kind, Object, ObjectKey};
 use crate::store::{Entry, Store};
 

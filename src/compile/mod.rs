@@ -55,7 +55,7 @@ use self::objects::{Living, Objects};
 use crate::auth::RemoteKeys;
 use crate::limit::SharedStore;
 use crate::source::{Kind, ObjectKey};
-use crate::store::Store;
+use crate::store::{References, Store};
 use crate::table::{HostKey, HostRouter, Hosts, Table};
 
 /// What compiling needs beside the declared resources; fixed for the life of the process.
@@ -98,7 +98,6 @@ pub struct Compiled {
     keyring: Keyring,
     /// Whether the store of shared limits is known to be away.
     store_is_away: bool,
-    referenced: BTreeSet<ObjectKey>,
 }
 
 /// Compiles what has changed since `previous`; with [`Compiled::empty`] all there is.
@@ -124,29 +123,23 @@ pub fn compile(store: &Store, settings: &Settings, previous: Compiled, dirty: &B
     }
     let living = Living { clusters: &mut next.clusters, keyring: &mut next.keyring };
     let touched = next.objects.update(store, settings, living, dirty);
-    next.referenced = next.keyring.referenced().chain(next.keyring.values()).cloned().collect();
 
     let mut told = touched.objects;
     let hosts = next.settle_hosts(&touched.hosts, &mut told);
-    let (certificates_changed, also_told) = next.tls_hosts.settle(&next.objects, &touched.tls_hosts);
-    told.extend(also_told);
+    told.extend(next.tls_hosts.settle(&next.objects, &touched.tls_hosts));
     told.extend(dirty.iter().cloned());
     told.extend(next.clusters.take_changed());
 
-    if is_first || touched.routes || touched.policies || !touched.hosts.is_empty() || certificates_changed {
-        let mut clusters: Vec<_> = next.clusters.iter().cloned().collect();
-        clusters.sort_by(|a, b| a.name.cmp(&b.name));
+    let certificates = next.tls_hosts.certificates.clone();
+    let others = !certificates.is(&next.table.certificates);
+    if is_first || touched.routes || touched.policies || !touched.hosts.is_empty() || others {
         next.table = Arc::new(Table {
             generation: next.table.generation + 1,
             hosts,
-            certificates: if certificates_changed {
-                next.tls_hosts.certificates()
-            } else {
-                next.table.certificates.clone()
-            },
-            routes: next.objects.routes().into(),
-            policies: next.objects.policies().into(),
-            clusters: clusters.into(),
+            certificates,
+            routes: next.objects.routes.clone(),
+            policies: next.objects.policies.clone(),
+            clusters: next.clusters.all.clone(),
         });
     }
     next.tell(store, told);
@@ -181,14 +174,19 @@ impl Compiled {
     }
 
     /// The Secrets and ConfigMaps that something of ours refers to and may, whether they exist or not.
-    pub fn referenced(&self) -> &BTreeSet<ObjectKey> {
-        &self.referenced
+    pub fn referenced(&self) -> &References {
+        &self.keyring.referenced
     }
 
     /// ConfigMaps of which a value is wanted, and Secrets of which something else than a certificate is, whatever their
     /// type is.
-    pub fn referenced_values(&self) -> BTreeSet<ObjectKey> {
-        self.keyring.values().cloned().collect()
+    pub fn referenced_values(&self) -> &References {
+        &self.keyring.values
+    }
+
+    /// Whether there are other key sets to be fetched than when this was last asked.
+    pub fn take_key_sets_changed(&mut self) -> bool {
+        self.keyring.key_sets.take_changed()
     }
 
     /// The key sets that are to be fetched and kept fresh, with the object that is to be compiled again when one begins

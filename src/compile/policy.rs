@@ -194,14 +194,14 @@ fn find<'s>(
         }
         Some(Object::IngressClass(_)) => (settings.class.of_class(lookup, name), section_name.is_none()),
         Some(Object::Service(service)) => {
-            let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
+            let ports = &service.spec.ports;
             // A Service has no class, so the default one looks after the policies on it.
             let owner = if settings.class.is_default() { Owner::Us } else { Owner::Other };
             (
                 owner,
                 section_name
                     .as_ref()
-                    .is_none_or(|section| ports.iter().any(|port| port.name.as_ref() == Some(section))),
+                    .is_none_or(|section| ports.iter().any(|port| port.name.as_deref() == Some(section.as_str()))),
             )
         }
         Some(

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::code::{Aspect, Code, Reason, Severity};
+use crate::persistent::Map;
 use crate::source::{Finding, Kind, ObjectKey};
 use crate::store::Watch;
 
@@ -16,7 +17,9 @@ const MESSAGE_LIMIT: usize = 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// The verdict on each object that is ours, and on every other that has a problem.
-    pub objects: BTreeMap<ObjectKey, Arc<ObjectReport>>,
+    pub objects: Map<ObjectKey, Arc<ObjectReport>>,
+    /// Those of them that have problems.
+    pub troubled: Map<ObjectKey, Arc<ObjectReport>>,
     /// What is known of the watch of each kind.
     pub watches: BTreeMap<Kind, Watch>,
     /// What is wrong with places that are no objects, such as files that do not parse.
@@ -26,18 +29,34 @@ pub struct Report {
 impl Report {
     /// Every problem with the object it is about, in the order in which objects are listed.
     pub fn problems(&self) -> impl Iterator<Item = Told<'_>> {
-        self.objects
-            .iter()
+        let mut troubled: Vec<_> = self.troubled.iter().collect();
+        troubled.sort_by_key(|(object, _)| *object);
+        troubled
+            .into_iter()
             .flat_map(|(object, report)| report.problems.iter().map(move |problem| Told { object, problem }))
     }
 
-    /// How many objects of ours there are, by kind, namespace and state.
-    pub fn counts(&self) -> BTreeMap<(Kind, Arc<str>, State), usize> {
-        let mut counts = BTreeMap::new();
-        for (key, report) in self.objects.iter().filter(|(_, report)| report.ours) {
-            *counts.entry((key.kind, key.namespace.clone(), report.state())).or_default() += 1;
+    /// Puts the verdict on an object in place of the one before; none takes it out.
+    pub fn put(&mut self, key: ObjectKey, verdict: Option<ObjectReport>) {
+        let Some(verdict) = verdict.map(Arc::new) else {
+            self.objects.remove(&key);
+            self.troubled.remove(&key);
+            return;
+        };
+        if verdict.problems.is_empty() {
+            self.troubled.remove(&key);
+        } else {
+            self.troubled.insert(key.clone(), verdict.clone());
         }
-        counts
+        self.objects.insert(key, verdict);
+    }
+}
+
+impl FromIterator<(ObjectKey, ObjectReport)> for Report {
+    fn from_iter<I: IntoIterator<Item = (ObjectKey, ObjectReport)>>(verdicts: I) -> Self {
+        let mut report = Self::default();
+        verdicts.into_iter().for_each(|(key, verdict)| report.put(key, Some(verdict)));
+        report
     }
 }
 

@@ -8,7 +8,7 @@ use super::class::Owner;
 use super::findings::Findings;
 use super::objects::{self, Placed};
 use super::report::{self, Ancestor, Condition, ObjectReport, Problem};
-use crate::source::{Kind, ObjectKey};
+use crate::source::{Kind, Metadata, ObjectKey};
 use crate::store::{Entry, Store};
 use crate::table::HostKey;
 
@@ -26,10 +26,7 @@ impl Compiled {
         report.watches = store.watches().clone();
         report.places = store.places().clone();
         for (verdict, key) in verdicts {
-            match verdict {
-                Some(verdict) => report.objects.insert(key, Arc::new(verdict)),
-                None => report.objects.remove(&key),
-            };
+            report.put(key, verdict);
         }
     }
 
@@ -94,8 +91,8 @@ fn of_unread(standalone: bool, key: &ObjectKey, entry: &Entry, problems: Vec<Pro
     let metadata = entry.metadata();
     ObjectReport {
         ours,
-        generation: metadata.and_then(|metadata| metadata.generation),
-        uid: metadata.and_then(|metadata| metadata.uid.clone()),
+        generation: metadata.and_then(Metadata::generation),
+        uid: metadata.and_then(Metadata::uid).map(str::to_owned),
         conditions: match key.kind {
             Kind::GatewayRoute if ours => report::route_conditions(&problems, 0, &[], &BTreeSet::new()),
             Kind::RateLimitPolicy if ours => report::policy_conditions(&problems, None, false),

@@ -7,6 +7,7 @@ mod again;
 mod attempt;
 mod body;
 mod capacity;
+mod caught;
 pub mod clock;
 mod compressed;
 mod connection;
@@ -51,6 +52,7 @@ use tokio::runtime::LocalOptions;
 pub use capacity::Capacity;
 pub use hold::Memory;
 pub use listener::Bound;
+pub use tls::Tls;
 
 use crate::address::Trust;
 use crate::drain::{Drain, Grace, Phase};
@@ -68,7 +70,6 @@ use forward::RequestIds;
 use identity::Doorkeeper;
 use noted::Notes;
 use pressure::{Change, Pressure};
-use tls::Tls;
 
 /// How often idle connections to endpoints are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -104,6 +105,8 @@ pub struct Settings {
     pub capacity: Capacity,
     /// What request bodies are held in.
     pub memory: Memory,
+    /// How clients are met over TLS. All workers take each other's tickets: a client that comes back may meet any of them.
+    pub tls: Tls,
     /// Whose word about a client's address is taken.
     pub trust: Trust,
     /// Where it counts.
@@ -173,6 +176,7 @@ async fn run(settings: Settings) -> io::Result<()> {
         https,
         capacity,
         memory,
+        tls,
         trust,
         metrics,
         epoch,
@@ -182,7 +186,7 @@ async fn run(settings: Settings) -> io::Result<()> {
         limits,
     } = settings;
     let worker = Rc::new(Worker {
-        tls: Tls::new(tables.clone()).map_err(io::Error::other)?,
+        tls,
         tables: LocalReader::new(tables),
         pool: Pool::default(),
         clock: Clock::since(epoch),
@@ -251,11 +255,11 @@ async fn tick(worker: Rc<Worker>) {
     let told = worker.clone();
     let clock = worker.clock.clone();
     clock
-        .run(move |late| match told.pressure.tick(late) {
+        .run(move |late| match told.pressure.tick(late, told.memory.is_short()) {
             None => {}
             Some(Change::Overloaded) => {
-                let milliseconds = late.as_millis();
-                tracing::warn!(milliseconds, "overloaded: requests wait too long, so a part of them is turned away");
+                let (milliseconds, memory_is_short) = (late.as_millis(), told.memory.is_short());
+                tracing::warn!(milliseconds, memory_is_short, "overloaded: a part of new requests is turned away");
             }
             Some(Change::Recovered) => tracing::info!("no longer overloaded: no request is turned away"),
         })
@@ -289,7 +293,7 @@ async fn sweep(worker: Rc<Worker>) {
         }
         let table = worker.table();
         let mut living = HashSet::new();
-        for cluster in table.clusters.iter() {
+        for cluster in table.clusters.values() {
             living.extend(cluster.endpoints().endpoints.iter().map(|endpoint| endpoint.slot.serial()));
         }
         worker.pool.sweep(worker.clock.now(), |serial| living.contains(&serial));

@@ -20,6 +20,7 @@ mod structure;
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -41,6 +42,14 @@ const DEFAULT_NAMESPACE: &str = "default";
 
 /// The annotation in which `kubectl apply` keeps a copy of the object: as large as the object, and not for us.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// The metadata that anything is made of; labels are those of slices.
+const READ_METADATA: [&str; 7] =
+    ["name", "namespace", "uid", "generation", "creationTimestamp", "annotations", "labels"];
+/// What the annotations that are read have in their names: our own, and those of classes.
+const READ_ANNOTATIONS: [&str; 3] = ["headgate.dev/", "kubernetes.io/ingress.class", "ingressclass.kubernetes.io/"];
+/// The labels that are read.
+const READ_LABELS: [&str; 1] = ["kubernetes.io/service-name"];
 
 /// Which kind a document says it is of.
 ///
@@ -124,7 +133,7 @@ pub fn decode(kind: Kind, mut document: Value, origin: Origin) -> Result<Change,
         | Kind::ReferenceGrant => document,
     };
     let spoilt = findings.iter().any(|finding| finding.fatal && !can_be_spared(kind, &finding.field));
-    let object = if spoilt { None } else { object(kind, document, &mut findings) };
+    let object = if spoilt { None } else { object(kind, unburdened(document), &mut findings) };
     Ok(match object {
         Some(object) => Change::Upsert(object, findings),
         None => Change::Invalid(key, Box::new(metadata), findings),
@@ -154,6 +163,25 @@ fn strip(document: &mut Value) {
     }
 }
 
+/// The same without what is checked and never read: it would be kept for as long as the object is.
+fn unburdened(mut document: Value) -> Value {
+    if let Some(fields) = document.as_object_mut() {
+        fields.remove("status");
+    }
+    if let Some(metadata) = document.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|name, _| READ_METADATA.contains(&name.as_str()));
+        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
+            annotations.retain(|name, _| READ_ANNOTATIONS.iter().any(|read| name.contains(read)));
+        }
+        if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
+            labels.retain(|name, _| READ_LABELS.contains(&name.as_str()));
+        }
+        // An empty map still takes room.
+        metadata.retain(|_, value| value.as_object().is_none_or(|map| !map.is_empty()));
+    }
+    document
+}
+
 fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(fields) => {
@@ -170,7 +198,7 @@ fn metadata(document: &Value) -> (ObjectMeta, Option<Finding>) {
     let Some(value) = document.get("metadata") else {
         return (ObjectMeta::default(), None);
     };
-    let error = match serde_json::from_value(value.clone()) {
+    let error = match ObjectMeta::deserialize(value) {
         Ok(metadata) => return (metadata, None),
         Err(error) => error,
     };

@@ -12,12 +12,11 @@ pub mod kubernetes;
 use std::fmt;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::networking::v1::{Ingress, IngressClass};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::{GatewayRoute, RateLimitPolicy, ReferenceGrant};
+use crate::api::{EndpointSlice, GatewayRoute, Identity, RateLimitPolicy, ReferenceGrant, Service};
 
 /// The kinds of objects that Headgate reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -191,29 +190,57 @@ impl Object {
         }
     }
 
-    /// Its metadata.
-    pub fn metadata(&self) -> &ObjectMeta {
+    /// Its metadata, or as much of it as is read.
+    pub fn metadata(&self) -> Metadata<'_> {
         match self {
-            Self::IngressClass(object) => &object.metadata,
-            Self::Ingress(object) => &object.metadata,
-            Self::GatewayRoute(object) => &object.metadata,
-            Self::RateLimitPolicy(object) => &object.metadata,
-            Self::Service(object) => &object.metadata,
-            Self::EndpointSlice(object) => &object.metadata,
-            Self::Secret(object) => &object.metadata,
-            Self::ConfigMap(object) => &object.metadata,
-            Self::ReferenceGrant(object) => &object.metadata,
+            Self::IngressClass(object) => Metadata::Whole(&object.metadata),
+            Self::Ingress(object) => Metadata::Whole(&object.metadata),
+            Self::GatewayRoute(object) => Metadata::Whole(&object.metadata),
+            Self::RateLimitPolicy(object) => Metadata::Whole(&object.metadata),
+            Self::Service(object) => Metadata::Read(&object.metadata),
+            Self::EndpointSlice(object) => Metadata::Read(&object.metadata),
+            Self::Secret(object) => Metadata::Whole(&object.metadata),
+            Self::ConfigMap(object) => Metadata::Whole(&object.metadata),
+            Self::ReferenceGrant(object) => Metadata::Whole(&object.metadata),
         }
     }
 
     /// Which object this is.
     pub fn key(&self) -> ObjectKey {
-        let metadata = self.metadata();
-        ObjectKey::new(
-            self.kind(),
-            metadata.namespace.as_deref().unwrap_or_default(),
-            metadata.name.as_deref().unwrap_or_default(),
-        )
+        let (namespace, name) = match self.metadata() {
+            Metadata::Whole(metadata) => {
+                (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
+            }
+            Metadata::Read(identity) => (&*identity.namespace, &*identity.name),
+        };
+        ObjectKey::new(self.kind(), namespace, name)
+    }
+}
+
+/// What is known of an object beside what it declares.
+#[derive(Clone, Copy, Debug)]
+pub enum Metadata<'o> {
+    /// Everything that is kept of it.
+    Whole(&'o ObjectMeta),
+    /// As much as is ever read.
+    Read(&'o Identity),
+}
+
+impl<'o> Metadata<'o> {
+    /// What tells it from another object that had its name before.
+    pub fn uid(self) -> Option<&'o str> {
+        match self {
+            Self::Whole(metadata) => metadata.uid.as_deref(),
+            Self::Read(identity) => identity.uid.as_deref(),
+        }
+    }
+
+    /// Which version of what is declared it is, for objects of which that is told.
+    pub fn generation(self) -> Option<i64> {
+        match self {
+            Self::Whole(metadata) => metadata.generation,
+            Self::Read(_) => None,
+        }
     }
 }
 

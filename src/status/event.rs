@@ -152,7 +152,9 @@ impl Told {
     /// The problems of `report` that have not been told. Forgets what has not been there for long.
     fn news<'a>(&mut self, report: &'a Report, now: Instant) -> Vec<News<'a>> {
         let mut news = Vec::new();
-        for (key, object) in &report.objects {
+        let mut troubled: Vec<_> = report.troubled.iter().collect();
+        troubled.sort_by_key(|(key, _)| *key);
+        for (key, object) in troubled {
             // Without a uid there is no object in a cluster to tell it of.
             let Some(uid) = &object.uid else { continue };
             for problem in object.problems.iter().take(PER_OBJECT) {
@@ -233,7 +235,7 @@ mod tests {
     fn report(uid: &str, problems: &[Problem]) -> Report {
         let object = ObjectReport { uid: Some(uid.to_owned()), problems: problems.to_vec(), ..ObjectReport::default() };
         let key = ObjectKey::new(Kind::Ingress, "shop", "web");
-        Report { objects: [(key, Arc::new(object))].into(), ..Report::default() }
+        [(key, object)].into_iter().collect()
     }
 
     fn problem(what: &str) -> Problem {

@@ -34,14 +34,16 @@ pub(super) struct Shown {
     /// Whether it names a class that is not ours. That its class is ours no more for any other reason, such as an
     /// IngressClass that is being replaced, is no reason to touch it.
     pub(super) left: bool,
-    pub(super) status: Value,
-    pub(super) targets: Value,
+    /// As JSON text, since there is one for every object of ours, and a tree of values takes several times the room.
+    pub(super) status: Box<str>,
+    /// The same.
+    pub(super) targets: Box<str>,
 }
 
 impl Shown {
     /// What matters of `object`, for the writer `manager` of the class `class`.
     pub(super) fn of(kind: Kind, object: DynamicObject, manager: &str, class: &str) -> Self {
-        let DynamicObject { types: _, metadata, mut data } = object;
+        let DynamicObject { types: _, metadata, data } = object;
         let written =
             metadata.managed_fields.iter().flatten().any(|entry| {
                 entry.manager.as_deref() == Some(manager) && entry.subresource.as_deref() == Some("status")
@@ -53,19 +55,19 @@ impl Shown {
             version: metadata.resource_version,
             written,
             left,
-            status: data.get_mut("status").map(Value::take).unwrap_or_default(),
-            targets: data.pointer_mut("/spec/targetRefs").map(Value::take).unwrap_or_default(),
+            status: text(data.get("status")),
+            targets: text(data.pointer("/spec/targetRefs")),
         }
     }
 
     /// The status, or what nobody has written yet when it is not as its kind has it.
     pub(super) fn status<T: DeserializeOwned + Default>(&self) -> T {
-        T::deserialize(&self.status).unwrap_or_default()
+        serde_json::from_str(&self.status).unwrap_or_default()
     }
 
     /// What a policy attaches to.
     pub(super) fn targets(&self) -> Vec<PolicyTargetRef> {
-        serde::Deserialize::deserialize(&self.targets).unwrap_or_default()
+        serde_json::from_str(&self.targets).unwrap_or_default()
     }
 
     /// Whether this was read after `other`. Versions are numbers that grow, and no others are known to exist.
@@ -73,6 +75,10 @@ impl Shown {
         let number = |version: Option<&str>| version.and_then(|version| version.parse::<u64>().ok());
         number(self.version.as_deref()) > number(other)
     }
+}
+
+fn text(value: Option<&Value>) -> Box<str> {
+    value.map(Value::to_string).unwrap_or_default().into()
 }
 
 /// The key of an object that was read.

@@ -19,6 +19,7 @@ use super::queue::{Pace, Queue};
 use super::shown::{KINDS, Shown, key, resource};
 use super::{REQUEST_TIMEOUT, Settings, field_manager, gateway_route, ingress, late, rate_limit_policy};
 use crate::compile::{ObjectReport, Report};
+use crate::persistent::Change;
 use crate::source::{Kind, ObjectKey};
 
 /// Requests in flight at once.
@@ -130,16 +131,15 @@ impl Term {
     /// Notes what a new report says otherwise than the one before.
     fn take_report(&mut self, report: Arc<Report>) {
         let before = std::mem::replace(&mut self.report, report);
-        let now = Instant::now();
-        for (key, object) in &self.report.objects {
-            let same = |known: &Arc<ObjectReport>| Arc::ptr_eq(known, object) || known == object;
-            if self.listed.contains(&key.kind) && !before.objects.get(key).is_some_and(same) {
-                self.queue.push(Task::Settle(key.clone()), now);
+        let at = Instant::now();
+        for Change { key, before, now } in self.report.objects.changes(&before.objects) {
+            let concerns = match now {
+                Some(now) => self.listed.contains(&key.kind) && before != Some(now),
+                None => self.shown.contains_key(key),
+            };
+            if concerns {
+                self.queue.push(Task::Settle(key.clone()), at);
             }
-        }
-        let gone = before.objects.keys().filter(|key| !self.report.objects.contains_key(*key));
-        for key in gone.filter(|key| self.shown.contains_key(*key)) {
-            self.queue.push(Task::Settle(key.clone()), now);
         }
     }
 

@@ -1,15 +1,16 @@
 use std::sync::Arc;
 
 use k8s_openapi::ByteString;
-use k8s_openapi::api::core::v1::{ConfigMap, Secret, Service, ServicePort, ServiceSpec};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::*;
+use crate::api::{Identity, Service, ServicePort, ServiceSpec};
 
 fn service(name: &str, port: i32) -> Change {
-    let metadata = ObjectMeta { name: Some(name.into()), namespace: Some("shop".into()), ..ObjectMeta::default() };
-    let ports = Some(vec![ServicePort { port, ..ServicePort::default() }]);
-    let spec = Some(ServiceSpec { ports, ..ServiceSpec::default() });
-    Change::Upsert(Object::Service(Arc::new(Service { metadata, spec, status: None })), Vec::new())
+    let metadata = Identity { name: name.into(), namespace: "shop".into(), ..Identity::default() };
+    let ports = [ServicePort { port, ..ServicePort::default() }].into();
+    let spec = ServiceSpec { ports, ..ServiceSpec::default() };
+    Change::Upsert(Object::Service(Arc::new(Service { metadata, spec })), Vec::new())
 }
 
 fn secret(name: &str) -> Change {
@@ -73,7 +74,7 @@ fn keeps_only_what_is_referenced() {
     let [a, b, c] = ["a", "b", "c"].map(|name| key(Kind::Secret, name));
     store.apply(Change::Replace(Kind::Secret, vec![secret("a"), secret("b")]));
     // Everything listed is held, so what is not held does not exist and there is nobody to ask.
-    assert_eq!(store.retain(&[a.clone(), c.clone()].into(), BTreeSet::new()), []);
+    assert_eq!(store.retain(&[a.clone(), c.clone()].into(), &References::default()), []);
     assert_eq!(names(&store, Kind::Secret), ["a"]);
     store.take_dirty();
 
@@ -86,16 +87,16 @@ fn keeps_only_what_is_referenced() {
     // A reference that was there before its Secret needs no question either: the watch brings it.
     assert!(store.apply(secret("c")));
 
-    let wanted: BTreeSet<_> = [a.clone(), b.clone(), c.clone()].into();
-    assert_eq!(store.retain(&wanted, BTreeSet::new()), std::slice::from_ref(&b));
-    assert_eq!(store.retain(&wanted, BTreeSet::new()), [], "asked twice");
+    let wanted: References = [a.clone(), b.clone(), c.clone()].into();
+    assert_eq!(store.retain(&wanted, &References::default()), std::slice::from_ref(&b));
+    assert_eq!(store.retain(&wanted, &References::default()), [], "asked twice");
     assert!(store.apply(secret("b")));
     assert_eq!(names(&store, Kind::Secret), ["a", "b", "c"]);
 
     // A reference that goes and comes back finds nothing and asks again.
-    assert_eq!(store.retain(&[a].into(), BTreeSet::new()), []);
+    assert_eq!(store.retain(&[a].into(), &References::default()), []);
     assert_eq!(names(&store, Kind::Secret), ["a"]);
-    assert_eq!(store.retain(&wanted, BTreeSet::new()), [b, c]);
+    assert_eq!(store.retain(&wanted, &References::default()), [b, c]);
 }
 
 /// A ConfigMap is watched by its name, so none is ever asked for; what nobody refers to is not kept.
@@ -108,15 +109,15 @@ fn keeps_only_config_maps_that_are_referenced() {
         Change::Upsert(Object::ConfigMap(Arc::new(map)), Vec::new())
     };
     let mut store = Store::awaiting(Kind::LISTED);
-    let a: BTreeSet<_> = [key(Kind::ConfigMap, "a")].into();
-    assert_eq!(store.retain(&a, a.clone()), []);
-    assert_eq!(store.retain(&a, a.clone()), []);
+    let a: References = [key(Kind::ConfigMap, "a")].into();
+    assert_eq!(store.retain(&a, &a), []);
+    assert_eq!(store.retain(&a, &a), []);
     assert!(store.apply(config_map("a", "1")));
     assert!(!store.apply(config_map("a", "1")));
     assert!(store.apply(config_map("a", "2")));
     assert!(!store.apply(config_map("b", "1")));
     assert_eq!(names(&store, Kind::ConfigMap), ["a"]);
-    assert_eq!(store.retain(&BTreeSet::new(), BTreeSet::new()), []);
+    assert_eq!(store.retain(&References::default(), &References::default()), []);
     assert_eq!(names(&store, Kind::ConfigMap), [""; 0]);
 }
 

@@ -1,7 +1,6 @@
 //! Certificates by the name that a client asks for.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,9 +8,8 @@ use rustls::sign::CertifiedKey;
 use serde::{Serialize, Serializer};
 
 use super::client_validation::{ClientAuth, ClientValidation};
-use super::hash::BuildXxh3;
 use super::host::HostKey;
-use super::specificity::Precedence;
+use crate::persistent::Map;
 
 /// The lowest version of TLS that a host lets in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +76,7 @@ impl fmt::Debug for Certificate {
 /// The certificate of each host; cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Certificates {
-    named: Arc<HashMap<Arc<str>, Claims, BuildXxh3>>,
+    named: Map<Arc<str>, Arc<Claims>>,
     default: Option<Arc<Certificate>>,
 }
 
@@ -102,41 +100,39 @@ pub struct HostPolicy<'c> {
 }
 
 impl Certificates {
-    /// The certificates that declarations ask for. Where several name one host the oldest declaration wins, so their
-    /// order here does not matter.
+    /// Gives a host its certificate; or, if it has none, notes what it asks of clients, whose requests may come by a
+    /// connection that was made for another host.
     ///
-    /// A star in a certificate stands for one label (RFC 6125 6.4.3), so [`HostKey::Subdomains`] asks for nothing;
+    /// A star in a certificate stands for one label (RFC 6125 6.4.3), so [`HostKey::Subdomains`] has none;
     /// [`HostKey::Any`] names what is shown to a client whose name nothing else claims.
-    pub fn new(claims: impl IntoIterator<Item = (HostKey, Precedence, Arc<Certificate>)>) -> Self {
-        let mut claims: Vec<_> = claims.into_iter().collect();
-        // The Secret settles what the declarations leave open.
-        claims.sort_by(|(_, a, left), (_, b, right)| a.cmp(b).then_with(|| left.secret.cmp(&right.secret)));
-        let mut named: HashMap<Arc<str>, Claims, BuildXxh3> = HashMap::default();
-        let mut default = None;
-        for (key, _, certificate) in claims {
-            let place = match key {
-                HostKey::Exact(name) => &mut named.entry(name).or_default().exact,
-                HostKey::Wildcard(suffix) => &mut named.entry(suffix).or_default().wildcard,
-                HostKey::Any => &mut default,
-                HostKey::Subdomains(_) => continue,
-            };
-            place.get_or_insert(certificate);
+    pub fn set(&mut self, key: &HostKey, certificate: Result<Arc<Certificate>, Option<Arc<ClientValidation>>>) {
+        let (certificate, unserved) = match certificate {
+            Ok(certificate) => (Some(certificate), None),
+            Err(unserved) => (None, unserved),
+        };
+        let (HostKey::Exact(name) | HostKey::Wildcard(name)) = key else {
+            if *key == HostKey::Any {
+                self.default = certificate;
+            }
+            return;
+        };
+        let mut claims = self.named.get(name).map(|claims| (**claims).clone()).unwrap_or_default();
+        if matches!(key, HostKey::Exact(_)) {
+            (claims.exact, claims.unserved_exact) = (certificate, unserved);
+        } else {
+            (claims.wildcard, claims.unserved_wildcard) = (certificate, unserved);
         }
-        Self { named: Arc::new(named), default }
+        let Claims { exact, wildcard, unserved_exact, unserved_wildcard } = &claims;
+        if exact.is_some() || wildcard.is_some() || unserved_exact.is_some() || unserved_wildcard.is_some() {
+            self.named.insert(name.clone(), Arc::new(claims));
+        } else {
+            self.named.remove(name);
+        }
     }
 
-    /// The same with what these hosts, which have no certificate, ask of clients: their requests may come by a connection
-    /// that was made for another host.
-    pub fn unserved(mut self, claims: impl IntoIterator<Item = (HostKey, Arc<ClientValidation>)>) -> Self {
-        let named = Arc::make_mut(&mut self.named);
-        for (key, validation) in claims {
-            match key {
-                HostKey::Exact(name) => named.entry(name).or_default().unserved_exact = Some(validation),
-                HostKey::Wildcard(suffix) => named.entry(suffix).or_default().unserved_wildcard = Some(validation),
-                HostKey::Any | HostKey::Subdomains(_) => {}
-            }
-        }
-        self
+    /// Whether these are the very same.
+    pub fn is(&self, other: &Self) -> bool {
+        self.named.is(&other.named) && self.default.as_ref().map(Arc::as_ptr) == other.default.as_ref().map(Arc::as_ptr)
     }
 
     /// What the host of this name asks of connections: what a handshake for it asks, or would if there were one.

@@ -138,6 +138,8 @@ struct LimitStanding {
 impl Table {
     /// Every policy that can be enforced, by name.
     pub fn policies(&self) -> Vec<PolicyStanding> {
+        let mut routes: Vec<_> = self.routes.values().collect();
+        routes.sort_by_key(|route| route.slot);
         let standing = |limits: &Arc<RateLimits>| {
             let is_this = |other: &Option<Arc<RateLimits>>| other.as_ref().is_some_and(|it| Arc::ptr_eq(it, limits));
             let applies = |route: &&Arc<Route>| {
@@ -146,12 +148,12 @@ impl Table {
             let PolicyDescription { policy, limits: words, answer } = policy(limits);
             PolicyStanding {
                 policy,
-                routes: self.routes.iter().filter(applies).map(|route| route.id.to_string()).collect(),
+                routes: routes.iter().copied().filter(applies).map(|route| route.id.to_string()).collect(),
                 limits: limits.list.iter().zip(words).map(|(rate, limit)| limit_standing(rate, limit)).collect(),
                 answer,
             }
         };
-        self.policies.iter().map(standing).collect()
+        self.policies_by_name().into_iter().map(standing).collect()
     }
 
     /// The table in words.
@@ -164,7 +166,7 @@ impl Table {
         });
         Description {
             hosts: hosts.collect(),
-            policies: self.policies.iter().map(|limits| policy(limits)).collect(),
+            policies: self.policies_by_name().into_iter().map(|limits| policy(limits)).collect(),
             clusters: self.clusters(),
             certificates: self.described_certificates(),
         }
@@ -175,8 +177,14 @@ impl Table {
         self.described_certificates()
     }
 
+    fn policies_by_name(&self) -> Vec<&Arc<RateLimits>> {
+        let mut policies: Vec<_> = self.policies.values().collect();
+        policies.sort_by(|a, b| a.policy.cmp(&b.policy));
+        policies
+    }
+
     fn clusters(&self) -> Vec<ClusterDescription> {
-        let mut clusters: Vec<_> = self.clusters.iter().map(|shared| cluster(shared)).collect();
+        let mut clusters: Vec<_> = self.clusters.values().map(|shared| cluster(shared)).collect();
         clusters.sort_by(|a, b| {
             (&a.name, &a.transport, &a.balancer, &a.policy).cmp(&(&b.name, &b.transport, &b.balancer, &b.policy))
         });

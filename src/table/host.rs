@@ -127,17 +127,20 @@ fn parse(declared: &str) -> Result<(Arc<str>, bool), HostKeyError> {
     Ok((name.into(), star))
 }
 
-/// How many parts the hosts are split into: replacing one host copies one part.
-const SHARDS: usize = 256;
+/// Into how many parts the hosts are split, and each part into shards: replacing one host copies one shard and the counts
+/// of the shards beside it and of the parts, so that it costs the same among ten thousand hosts as among ten.
+const PARTS: usize = 64;
 
 /// The routers of all hosts, copied on write.
 #[derive(Clone)]
 pub struct Hosts {
-    shards: Vec<Arc<Shard>>,
+    parts: Arc<[Part]>,
     any: Option<Arc<HostRouter>>,
     /// How many wildcards there are; without any, an unknown host costs one look-up.
     wildcards: usize,
 }
+
+type Part = Arc<[Arc<Shard>]>;
 
 type Shard = HashMap<Arc<str>, Claims, BuildXxh3>;
 
@@ -151,8 +154,9 @@ struct Claims {
 
 impl Default for Hosts {
     fn default() -> Self {
-        let empty = Arc::default();
-        Self { shards: (0..SHARDS).map(|_| Arc::clone(&empty)).collect(), any: None, wildcards: 0 }
+        let empty: Arc<Shard> = Arc::default();
+        let part: Part = (0..PARTS).map(|_| empty.clone()).collect();
+        Self { parts: (0..PARTS).map(|_| part.clone()).collect(), any: None, wildcards: 0 }
     }
 }
 
@@ -196,7 +200,8 @@ impl Hosts {
 
     /// Every declared host, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (HostKey, &Arc<HostRouter>)> {
-        let named = self.shards.iter().flat_map(|shard| shard.iter()).flat_map(|(name, claims)| {
+        let shards = self.parts.iter().flat_map(|part| part.iter());
+        let named = shards.flat_map(|shard| shard.iter()).flat_map(|(name, claims)| {
             let exact = claims.exact.as_ref().map(|router| (HostKey::Exact(name.clone()), router));
             let wildcard = claims.wildcard.as_ref().map(|router| (HostKey::Wildcard(name.clone()), router));
             let subdomains = claims.subdomains.as_ref().map(|router| (HostKey::Subdomains(name.clone()), router));
@@ -219,8 +224,10 @@ impl Hosts {
             self.any = router;
             return;
         };
-        let Some(shard) = self.shards.get_mut(shard_of(name)) else { return };
-        // Copies the shard once; from then on it is ours alone.
+        let (part, shard) = place_of(name);
+        // Each is copied once; from then on it is ours alone.
+        let Some(part) = Arc::make_mut(&mut self.parts).get_mut(part) else { return };
+        let Some(shard) = Arc::make_mut(part).get_mut(shard) else { return };
         let shard = Arc::make_mut(shard);
         let claims = shard.entry(Arc::clone(name)).or_default();
         let place = match key {
@@ -239,7 +246,8 @@ impl Hosts {
     }
 
     fn claims(&self, name: &str) -> Option<&Claims> {
-        self.shards.get(shard_of(name))?.get(name)
+        let (part, shard) = place_of(name);
+        self.parts.get(part)?.get(shard)?.get(name)
     }
 
     fn find_wildcard(&self, host: &str) -> Option<(impl Fn(&str) -> HostKey + use<>, &Arc<HostRouter>)> {
@@ -262,9 +270,11 @@ impl Hosts {
     }
 }
 
-/// Bits that the map of the shard does not use: it takes the lowest for the bucket and the highest for the tag.
-fn shard_of(name: &str) -> usize {
-    (BuildXxh3.hash_one(name) >> 32) as usize % SHARDS
+/// A part and a shard of it, by bits that the map of the shard does not use: it takes the lowest for the bucket and the
+/// highest for the tag.
+fn place_of(name: &str) -> (usize, usize) {
+    let bits = (BuildXxh3.hash_one(name) >> 32) as usize;
+    (bits % PARTS, bits / PARTS % PARTS)
 }
 
 /// Whether a host is an address whose dots could pass for those of a name; few names end in a digit and get parsed.

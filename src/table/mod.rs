@@ -44,6 +44,8 @@ pub use specificity::{Precedence, Specificity};
 
 use crate::filter;
 use crate::path::Params;
+use crate::persistent::Map;
+use crate::slot::Slot;
 use crate::upstream::Cluster;
 
 /// Everything a worker needs to serve, as of one generation.
@@ -55,12 +57,12 @@ pub struct Table {
     pub hosts: Hosts,
     /// The certificates by host.
     pub certificates: Certificates,
-    /// Every route, by its slot's index, for metrics and descriptions.
-    pub routes: Arc<[Arc<Route>]>,
+    /// Every route, for metrics and descriptions.
+    pub routes: Map<Slot, Arc<Route>>,
     /// Every policy whose limits can be enforced, by name.
-    pub policies: Arc<[Arc<RateLimits>]>,
-    /// Every cluster some route refers to, by name.
-    pub clusters: Arc<[Arc<Cluster>]>,
+    pub policies: Map<Arc<str>, Arc<RateLimits>>,
+    /// Every cluster some route refers to.
+    pub clusters: Map<Slot, Arc<Cluster>>,
 }
 
 /// A route that matched, and with what.

@@ -115,7 +115,9 @@ fn run(input: &str, backends: &str) -> String {
 
 /// The objects of a kind that are read because something refers to them.
 fn referenced(compiled: &Compiled, kind: Kind) -> Vec<String> {
-    compiled.referenced().iter().filter(|key| key.kind == kind).map(ToString::to_string).collect()
+    let mut referenced: Vec<_> = compiled.referenced().iter().filter(|key| key.kind == kind).collect();
+    referenced.sort();
+    referenced.into_iter().map(ToString::to_string).collect()
 }
 
 /// What becomes of a policy at one of its targets, in short.

@@ -174,18 +174,18 @@ impl Bed {
 
     /// All is well with these.
     async fn fine(&self, keys: &[&ObjectKey]) -> Report {
-        let mut objects = BTreeMap::new();
+        let mut report = Report::default();
         for key in keys {
-            objects.insert((*key).clone(), Arc::new(self.verdict(key, Vec::new()).await));
+            report.put((*key).clone(), Some(self.verdict(key, Vec::new()).await));
         }
-        Report { objects, ..Report::default() }
+        report
     }
 
     /// Waits until the replica has done all that it was told before: it does things in their order, and this is the last.
     async fn settled(&self, replica: &Replica, report: &Report, name: &str) {
         let marker = self.route(name, None);
         let mut with_marker = report.clone();
-        with_marker.objects.insert(marker.clone(), Arc::new(self.verdict(&marker, Vec::new()).await));
+        with_marker.put(marker.clone(), Some(self.verdict(&marker, Vec::new()).await));
         replica.reports.send_replace(Arc::new(with_marker));
         self.until(&marker, "the marker's status", |status| status["conditions"][0]["status"] == "True").await;
         // Several are written at a time, so the marker may be shown before what was asked for first.
@@ -367,7 +367,9 @@ async fn a_condition_keeps_its_time_until_its_answer_flips_and_goes_when_it_is_o
         reason: Reason::Invalid,
         message: "1 of 2 rules answer 500: a".to_owned(),
     };
-    Arc::make_mut(report.objects.get_mut(&route).unwrap()).conditions.push(partial);
+    let mut object = ObjectReport::clone(report.objects.get(&route).unwrap());
+    object.conditions.push(partial);
+    report.put(route.clone(), Some(object));
     bed.settled(&leader, &report, "marker-1").await;
     let foreign = json!({
         "type": "example.com/Audited", "status": "True", "reason": "Read", "message": "",
@@ -385,11 +387,12 @@ async fn a_condition_keeps_its_time_until_its_answer_flips_and_goes_when_it_is_o
     leader.stop().await;
     let leader = bed.leader(bed.settings()).await;
     let mut changed = bed.fine(&[&route]).await;
-    let object = Arc::make_mut(changed.objects.get_mut(&route).unwrap());
+    let mut object = ObjectReport::clone(changed.objects.get(&route).unwrap());
     object.conditions[1].status = false;
     object.conditions[1].reason = Reason::BackendNotFound;
     object.conditions[2].message = "other words".to_owned();
     object.problems = vec![Problem::new(Code::ServiceNotFound, "spec.rules[0]", "Service x/web does not exist", "")];
+    changed.put(route.clone(), Some(object));
     bed.settled(&leader, &changed, "marker-2").await;
 
     let status = bed.get(&route).await.data["status"].take();
@@ -452,7 +455,7 @@ async fn a_policy_is_told_at_each_of_its_targets_beside_what_others_say() {
         ancestors: vec![Ancestor { target: 0, name: String::new(), conditions: vec![accepted] }],
         ..bed.verdict(&policy, Vec::new()).await
     };
-    let report = Report { objects: [(policy.clone(), Arc::new(verdict))].into(), ..Report::default() };
+    let report = [(policy.clone(), verdict)].into_iter().collect();
     leader.publish(&report);
     let two = |status: &Value| status["ancestors"].as_array().is_some_and(|ancestors| ancestors.len() == 2);
     bed.until(&policy, "an entry for each", two).await;
@@ -568,7 +571,7 @@ async fn a_problem_becomes_one_event_whoever_leads() {
     );
     let report_with = async |problems: Vec<Problem>| {
         let verdict = bed.verdict(&ingress, problems).await;
-        Report { objects: [(ingress.clone(), Arc::new(verdict))].into(), ..Report::default() }
+        [(ingress.clone(), verdict)].into_iter().collect::<Report>()
     };
     let first = bed.leader(bed.settings()).await;
     let broken = report_with(vec![conflict.clone()]).await;

@@ -7,6 +7,8 @@ use proptest::sample::select;
 use serde_json::json;
 
 use super::*;
+use crate::persistent::Map;
+use crate::table::{Entry, Target};
 
 /// What a world has come to, without what depends on its history: slots and generations.
 fn essence(world: &World) -> (Value, super::super::Report) {
@@ -269,7 +271,9 @@ proptest! {
             anew.upsert(model.values().cloned());
             prop_assert_eq!(essence(&world), essence(&anew));
             prop_assert_eq!(world.compiled.referenced(), anew.compiled.referenced());
+            prop_assert_eq!(&world.compiled.report, &anew.compiled.report);
             slots_are_sound(&world)?;
+            what_is_listed_is_what_is_used(&world)?;
         }
         // Everything that was taken up is let go again.
         world.delete(model.into_keys());
@@ -299,15 +303,43 @@ proptest! {
     }
 }
 
+/// The lists of the table hold what its hosts refer to, and those of the report what has problems: they are kept and not
+/// collected.
+fn what_is_listed_is_what_is_used(world: &World) -> Result<(), TestCaseError> {
+    let (table, report) = (&world.compiled.table, &world.compiled.report);
+    for (slot, route) in &table.routes {
+        prop_assert_eq!(*slot, route.slot);
+        for backend in route.backends.iter() {
+            if let Target::Cluster(cluster) = &backend.target {
+                prop_assert!(table.clusters.get(&cluster.slot).is_some_and(|listed| Arc::ptr_eq(listed, cluster)));
+            }
+        }
+    }
+    for (_, router) in table.hosts.iter() {
+        for Entry { route, .. } in router.entries() {
+            prop_assert!(table.routes.get(&route.slot).is_some_and(|listed| Arc::ptr_eq(listed, route)));
+        }
+    }
+    for (name, limits) in &table.policies {
+        prop_assert_eq!(name, &limits.policy);
+    }
+    let troubled = report.objects.iter().filter(|(_, verdict)| !verdict.problems.is_empty());
+    prop_assert_eq!(
+        &troubled.map(|(key, verdict)| (key.clone(), verdict.clone())).collect::<Map<_, _>>(),
+        &report.troubled
+    );
+    Ok(())
+}
+
 /// No two owners share a place, and the places in use lie as close as what was freed allows.
 fn slots_are_sound(world: &World) -> Result<(), TestCaseError> {
     let table = &world.compiled.table;
-    let routes: BTreeSet<_> = table.routes.iter().map(|route| route.slot.index()).collect();
+    let routes: BTreeSet<_> = table.routes.values().map(|route| route.slot.index()).collect();
     prop_assert_eq!(routes.len(), table.routes.len());
-    let clusters: BTreeSet<_> = table.clusters.iter().map(|cluster| cluster.slot.index()).collect();
+    let clusters: BTreeSet<_> = table.clusters.values().map(|cluster| cluster.slot.index()).collect();
     prop_assert_eq!(clusters.len(), table.clusters.len());
     let mut owners = BTreeMap::new();
-    for cluster in &*table.clusters {
+    for cluster in table.clusters.values() {
         for endpoint in &cluster.endpoints().endpoints {
             let known = owners.insert(endpoint.slot.index(), endpoint.clone());
             prop_assert!(known.is_none_or(|known| Arc::ptr_eq(&known, endpoint)));

@@ -1,3 +1,4 @@
+use k8s_openapi::api::networking::v1::Ingress;
 use serde_json::json;
 
 use super::*;
@@ -87,14 +88,32 @@ fn drops_what_nobody_reads() {
         "name": "x",
         "namespace": "n",
         "managedFields": [{"manager": "kubectl"}],
-        "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}", "mine": "kept"},
-        "labels": null,
+        "annotations": {
+            "kubectl.kubernetes.io/last-applied-configuration": "{}",
+            "meta.helm.sh/release-name": "shop",
+            "kubernetes.io/ingress.class": "headgate",
+            "headgate.dev/mine": "kept",
+        },
+        "labels": {"app": "shop"},
+        "resourceVersion": "7",
+        "uid": "u",
     });
-    let (object, findings) = decoded(Kind::Ingress, json!({"metadata": metadata}), Origin::Cluster);
+    let status = json!({"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}});
+    let (object, findings) = decoded(Kind::Ingress, json!({"metadata": metadata, "status": status}), Origin::Cluster);
     assert_eq!(findings, [""; 0]);
-    let object = object.unwrap();
-    assert_eq!(object.metadata().managed_fields, None);
-    assert_eq!(object.metadata().annotations, Some([("mine".to_owned(), "kept".to_owned())].into()));
+    let Some(Object::Ingress(ingress)) = object else { panic!() };
+    let kept = ["headgate.dev/mine", "kubernetes.io/ingress.class"]
+        .map(str::to_owned)
+        .into_iter()
+        .zip(["kept", "headgate"].map(str::to_owned));
+    let metadata = ObjectMeta {
+        name: Some("x".to_owned()),
+        namespace: Some("n".to_owned()),
+        uid: Some("u".to_owned()),
+        annotations: Some(kept.collect()),
+        ..ObjectMeta::default()
+    };
+    assert_eq!(*ingress, Ingress { metadata, ..Ingress::default() });
 }
 
 /// A field nobody knows is told and costs nothing, except in a cluster that may know it better.

@@ -57,8 +57,7 @@ impl Bench {
     fn services(&self) -> Vec<String> {
         let ports = self.store.all(Kind::Service).map(|(key, entry)| match &entry.object {
             Some(Object::Service(service)) => {
-                let ports = service.spec.as_ref().and_then(|spec| spec.ports.as_ref());
-                format!("{}:{}", key.name, ports.map_or(0, |ports| ports[0].port))
+                format!("{}:{}", key.name, service.spec.ports.first().map_or(0, |port| port.port))
             }
             _ => format!("{}:invalid", key.name),
         });

@@ -39,8 +39,7 @@ fn verdict(uid: &str, generation: i64, message: &str) -> ObjectReport {
 }
 
 fn report(objects: impl IntoIterator<Item = (ObjectKey, ObjectReport)>) -> Report {
-    let objects = objects.into_iter().map(|(key, object)| (key, Arc::new(object))).collect();
-    Report { objects, ..Report::default() }
+    objects.into_iter().collect()
 }
 
 /// The object as the API server would give it after `verdict` has been written.

@@ -1,14 +1,11 @@
-use proptest::prelude::*;
-
 use super::*;
-use crate::table::sample::precedence;
 
-fn certificates(claims: &[(HostKey, i64, &str)]) -> Certificates {
-    Certificates::new(
-        claims
-            .iter()
-            .map(|(key, created, name)| (key.clone(), precedence(*created, "x"), Arc::new(sample_certificate(name)))),
-    )
+fn certificates(named: &[(HostKey, &str)]) -> Certificates {
+    let mut certificates = Certificates::default();
+    for (key, name) in named {
+        certificates.set(key, Ok(Arc::new(sample_certificate(name))));
+    }
+    certificates
 }
 
 fn shown<'c>(certificates: &'c Certificates, sni: &str) -> Option<&'c str> {
@@ -19,13 +16,13 @@ fn shown<'c>(certificates: &'c Certificates, sni: &str) -> Option<&'c str> {
 #[test]
 fn a_name_gets_the_most_specific_certificate() {
     let some = certificates(&[
-        (HostKey::Exact("foo.com".into()), 0, "foo"),
-        (HostKey::Exact("a.foo.com".into()), 0, "a"),
-        (HostKey::Wildcard("foo.com".into()), 0, "wild"),
-        (HostKey::Subdomains("foo.com".into()), 0, "never"),
+        (HostKey::Exact("foo.com".into()), "foo"),
+        (HostKey::Exact("a.foo.com".into()), "a"),
+        (HostKey::Wildcard("foo.com".into()), "wild"),
+        (HostKey::Subdomains("foo.com".into()), "never"),
     ]);
-    let mut all: Vec<_> = some.iter().map(|(key, shown)| (key, 0, &*shown.secret.1)).collect();
-    all.push((HostKey::Any, 0, "default"));
+    let mut all: Vec<_> = some.iter().map(|(key, shown)| (key, &*shown.secret.1)).collect();
+    all.push((HostKey::Any, "default"));
     let all = certificates(&all);
     for (sni, without_default) in [
         ("foo.com", Some("foo")),
@@ -51,21 +48,20 @@ fn no_key_is_in_the_debug_text() {
     assert!(!text.to_lowercase().contains("key"), "{text}");
 }
 
-proptest! {
-    #[test]
-    fn the_choice_does_not_depend_on_the_order(
-        claims in prop::collection::vec((0..3usize, 0..3i64, prop::sample::select(vec!["a", "b", "c"])), 0..8).prop_shuffle(),
-    ) {
-        let keys = [HostKey::Exact("a.foo.com".into()), HostKey::Wildcard("foo.com".into()), HostKey::Any];
-        let claims: Vec<_> = claims.into_iter().map(|(key, created, name)| (keys[key].clone(), created, name)).collect();
-        let chosen = certificates(&claims);
-        for (key, sni) in keys.iter().zip(["a.foo.com", "b.foo.com", "bar.com"]) {
-            // The oldest claim on the most specific key that has any; the Secret's name settles the rest.
-            let best = |key: &HostKey| {
-                claims.iter().filter(|claim| claim.0 == *key).map(|(_, created, name)| (*created, *name)).min()
-            };
-            let fallback = || keys.iter().skip_while(|other| *other != key).find_map(best);
-            prop_assert_eq!(shown(&chosen, sni), fallback().map(|(_, name)| name), "{}", sni);
-        }
+/// A host that has lost its certificate is as if it had never had one, and others never notice.
+#[test]
+fn what_is_set_anew_replaces_what_was_there() {
+    let hosts = [HostKey::Exact("foo.com".into()), HostKey::Wildcard("foo.com".into()), HostKey::Any];
+    let before =
+        certificates(&[(hosts[0].clone(), "exact"), (hosts[1].clone(), "wild"), (hosts[2].clone(), "default")]);
+    let mut after = before.clone();
+    assert!(after.is(&before));
+    for (gone, host) in hosts.iter().enumerate() {
+        after.set(host, Err(None));
+        assert!(!after.is(&before));
+        let left: Vec<_> = after.iter().map(|(key, _)| key).collect();
+        assert_eq!(left, hosts[gone + 1..]);
     }
+    assert!(after.named.is_empty());
+    assert_eq!(before.iter().count(), 3);
 }

@@ -7,7 +7,7 @@ use crate::filter::{Filter, HeaderRules, HeaderTemplate, PathRewrite, Rewrite};
 use crate::slot::Slots;
 use crate::table::certificate::sample_certificate;
 use crate::table::sample::{self, path, precedence};
-use crate::table::{Backends, Certificates, HostRouter, Matcher, Route};
+use crate::table::{Backends, HostRouter, Matcher, Route};
 use crate::upstream::{Endpoint, EndpointSet, Transport};
 
 #[test]
@@ -66,12 +66,12 @@ fn a_table_is_described_in_full_and_always_alike() {
         route: Arc::clone(&route),
     };
     let router = Arc::new(HostRouter::new(vec![sample::entry(path("Prefix /")), by_id]));
-    let mut table = Table { generation: 7, clusters: [orders].into(), ..Table::default() };
+    let mut table =
+        Table { generation: 7, clusters: [(orders.slot, orders)].into_iter().collect(), ..Table::default() };
     let hosts = [HostKey::Any, HostKey::Exact("shop.example.com".into())];
     table.hosts = table.hosts.with(hosts.into_iter().map(|key| (key, Some(Arc::clone(&router)))));
     let certificate = Arc::new(sample_certificate("shop-tls"));
-    table.certificates =
-        Certificates::new([(HostKey::Wildcard("example.com".into()), precedence(0, "shop"), certificate)]);
+    table.certificates.set(&HostKey::Wildcard("example.com".into()), Ok(certificate));
 
     let routes = "  - route: GatewayRoute shop/shop rule \"0\"
     path: Template /orders/:id

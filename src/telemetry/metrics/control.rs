@@ -10,7 +10,7 @@ use super::identity::KeyFetches;
 use super::limits::Limits;
 use crate::limit::{LocalStore, Tally};
 
-/// How many objects of a kind in a namespace are in a state.
+/// How many more objects of a kind in a namespace are in a state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectCount {
     /// The kind, as users write it.
@@ -19,8 +19,8 @@ pub struct ObjectCount {
     pub namespace: String,
     /// The state.
     pub state: ObjectState,
-    /// How many.
-    pub count: u64,
+    /// How many more; fewer if it is less than 0.
+    pub by: i64,
 }
 
 /// Whether a declared object is served as declared.
@@ -100,10 +100,13 @@ impl Control {
         applied.convergence.observe(&DURATION, nanoseconds(convergence));
     }
 
-    pub(super) fn set_objects(&mut self, counts: impl IntoIterator<Item = ObjectCount>) {
-        self.objects.clear();
-        for ObjectCount { kind, namespace, state, count } in counts {
-            *self.objects.entry((kind, namespace, state)).or_default() += count;
+    pub(super) fn count_objects(&mut self, counts: impl IntoIterator<Item = ObjectCount>) {
+        for ObjectCount { kind, namespace, state, by } in counts {
+            let key = (kind, namespace, state);
+            match self.objects.get(&key).copied().unwrap_or_default().saturating_add_signed(by) {
+                0 => self.objects.remove(&key),
+                count => self.objects.insert(key, count),
+            };
         }
     }
 

@@ -32,7 +32,7 @@ const UNSEEN: usize = 10_000;
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     /// The routes of the current table, by their slot's serial.
-    current: BTreeMap<u64, Named>,
+    pub(super) current: BTreeMap<u64, Named>,
     /// Routes that have left the table since the last look.
     leaving: Vec<Leaving>,
     /// What was counted under names by slots that count for them no more; less what slots had counted before they were
@@ -43,8 +43,8 @@ pub(super) struct Ledger {
 }
 
 #[derive(Clone, Debug)]
-struct Named {
-    slot: Slot,
+pub(super) struct Named {
+    pub(super) slot: Slot,
     names: Names,
 }
 
@@ -103,22 +103,24 @@ enum Sign {
 // === impl Ledger ===
 
 impl Ledger {
-    /// Takes the routes of the table that is about to be published.
-    pub(super) fn set_routes(&mut self, routes: &[RouteLabels], workers: &[Arc<WorkerCells>]) {
-        let mut former = std::mem::take(&mut self.current);
-        self.current = routes
-            .iter()
-            .map(|labels| {
-                let serial = labels.slot.serial();
-                let named = match former.remove(&serial) {
-                    Some(named) if named.names == *labels => named,
-                    Some(named) => self.rename(&named, labels, workers),
-                    None => Named { slot: labels.slot, names: labels.into() },
-                };
-                (serial, named)
-            })
-            .collect();
-        for named in former.into_values() {
+    /// Takes what the table that is about to be published has not in common with the one before.
+    pub(super) fn change_routes(
+        &mut self,
+        gone: impl IntoIterator<Item = Slot>,
+        named: impl IntoIterator<Item = RouteLabels>,
+        workers: &[Arc<WorkerCells>],
+    ) {
+        for labels in named {
+            let serial = labels.slot.serial();
+            let named = match self.current.remove(&serial) {
+                Some(named) if named.names == labels => named,
+                Some(named) => self.rename(&named, &labels, workers),
+                None => Named { slot: labels.slot, names: (&labels).into() },
+            };
+            self.current.insert(serial, named);
+        }
+        for slot in gone {
+            let Some(named) = self.current.remove(&slot.serial()) else { continue };
             let captured = workers.iter().map(|worker| worker.sample(named.slot).unwrap_or_default()).collect();
             self.leaving.push(Leaving { named, captured });
             self.unseen += 1;

@@ -3,7 +3,7 @@
 //! ```text
 //!   worker ── WorkerMetrics::record ──> cells (one writer, by slot) ─┐
 //!                                                                    ├─> ledger (sums, by name) ──> text, show
-//!   reconcile ── Metrics::set_routes ──> names of slots ─────────────┘                                │
+//!   reconcile ── Metrics::change_routes ─> names of slots ───────────┘                                │
 //!             ── Metrics::set_… ──────> control ──────────────────────────────────────────────────────┘
 //! ```
 
@@ -31,6 +31,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use prometheus::{Registry, TextEncoder};
 
 use crate::limit::LocalStore;
+use crate::slot::Slot;
 use collector::Everything;
 use control::Control;
 pub use control::{CertificateExpiry, LimitLabels, ObjectCount, ObjectState};
@@ -90,10 +91,11 @@ impl Metrics {
         Text::new(self.everything.totals(), rest)
     }
 
-    /// Names the slots of the table that is about to be published. Workers must not have seen the table yet: a slot
-    /// that it gives to another route still holds the former one's numbers.
-    pub fn set_routes(&self, routes: Arc<[RouteLabels]>) {
-        self.everything.ledger().set_routes(&routes, &self.everything.workers());
+    /// Names the slots of the table that is about to be published, as far as they were not named so before: those whose
+    /// routes have `gone`, and those that belong to a new route or to one of other names. Workers must not have seen the
+    /// table yet: a slot that it gives to another route still holds the former one's numbers.
+    pub fn change_routes(&self, gone: impl IntoIterator<Item = Slot>, named: impl IntoIterator<Item = RouteLabels>) {
+        self.everything.ledger().change_routes(gone, named, &self.everything.workers());
     }
 
     /// A table has been published: its number, how long making it took, and how long ago the change came that it is
@@ -103,9 +105,9 @@ impl Metrics {
         self.everything.control().set_applied(generation, now, applying, convergence);
     }
 
-    /// These are all the declared objects.
-    pub fn set_objects(&self, counts: impl IntoIterator<Item = ObjectCount>) {
-        self.everything.control().set_objects(counts);
+    /// There are so many more, or fewer, declared objects.
+    pub fn count_objects(&self, counts: impl IntoIterator<Item = ObjectCount>) {
+        self.everything.control().count_objects(counts);
     }
 
     /// These are all the certificates that are served; one that serves several hosts may come several times.

@@ -22,7 +22,14 @@ fn labels(slot: Slot, route: &str, services: &[&str]) -> RouteLabels {
 }
 
 fn name(metrics: &Metrics, routes: &[(Slot, &str, &[&str])]) {
-    metrics.set_routes(routes.iter().map(|(slot, route, services)| labels(*slot, route, services)).collect());
+    set_routes(metrics, routes.iter().map(|(slot, route, services)| labels(*slot, route, services)).collect());
+}
+
+/// Names exactly these.
+fn set_routes(metrics: &Metrics, routes: Vec<RouteLabels>) {
+    let known: Vec<_> = metrics.everything.ledger().current.values().map(|named| named.slot).collect();
+    let gone = known.into_iter().filter(|slot| routes.iter().all(|labels| labels.slot != *slot)).collect::<Vec<_>>();
+    metrics.change_routes(gone, routes);
 }
 
 fn get(route: Slot) -> Exchange<'static> {
@@ -282,7 +289,7 @@ fn routes_come_and_go_unseen_without_end() {
 #[test]
 fn the_control_side_tells_what_it_knows() {
     let metrics = Metrics::new(1);
-    let object = |state, count| ObjectCount { kind: "Ingress", namespace: "shop".to_owned(), state, count };
+    let object = |state, by| ObjectCount { kind: "Ingress", namespace: "shop".to_owned(), state, by };
     let expiry = |not_after| CertificateExpiry {
         namespace: "shop".to_owned(),
         secret: "tls".to_owned(),
@@ -297,7 +304,9 @@ fn the_control_side_tells_what_it_knows() {
         circuit: Some(0.5),
     };
     metrics.set_applied(7, Duration::from_millis(3), Duration::from_millis(20));
-    metrics.set_objects([object(ObjectState::Accepted, 2), object(ObjectState::Invalid, 1)]);
+    metrics.count_objects([object(ObjectState::Accepted, 1), object(ObjectState::Unresolved, 2)]);
+    let left = object(ObjectState::Unresolved, -2);
+    metrics.count_objects([object(ObjectState::Accepted, 1), object(ObjectState::Invalid, 1), left]);
     metrics.set_certificates([expiry(2_000_000_000), expiry(1_900_000_000)]);
     metrics.ask_for_services(move || vec![service.clone()]);
     metrics.set_watch("Ingress", true);
@@ -341,7 +350,7 @@ fn hostile_names_do_not_break_the_format() {
     let metrics = Metrics::new(1);
     let slot = Slots::default().allocate();
     let hostile = "a\"} 1\nheadgate_requests_total{x=\"\\";
-    metrics.set_routes(Arc::new([RouteLabels { rule: hostile.to_owned(), ..labels(slot, "a/a", &[hostile]) }]));
+    set_routes(&metrics, vec![RouteLabels { rule: hostile.to_owned(), ..labels(slot, "a/a", &[hostile]) }]);
     metrics.worker(0).record(&get(slot));
     let shown = by(&look(&metrics), "headgate_requests_total", ["rule", "service"]);
     assert_eq!(shown, counts(&[([hostile, hostile], 1.0)]));
@@ -358,7 +367,7 @@ fn five_thousand_routes_are_written_piece_by_piece() {
             labels(slots.allocate(), &format!("team-{}/route-{number}", number % 50), &[&format!("a/{number}:80")])
         })
         .collect();
-    metrics.set_routes(routes.clone().into());
+    set_routes(&metrics, routes.clone());
     let workers: Vec<_> = (0..4).map(|index| metrics.worker(index)).collect();
     let ends = [
         (StatusCode::OK, Reason::Ok),
@@ -447,7 +456,7 @@ proptest! {
                             slots.release(slot);
                         },
                     }
-                    metrics.set_routes(declared.iter().map(|(route, (slot, services))| RouteLabels {
+                    set_routes(&metrics, declared.iter().map(|(route, (slot, services))| RouteLabels {
                         slot: *slot,
                         route: format!("a/{route}"),
                         rule: "0".to_owned(),

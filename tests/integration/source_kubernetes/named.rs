@@ -59,7 +59,8 @@ fn by_name<const N: usize>(faults: &Faults, scripts: [(&'static str, Vec<Reply>)
 impl Bench {
     fn want(&mut self, names: &[&str]) {
         let keys: BTreeSet<_> = names.iter().map(|name| key(name)).collect();
-        self.store.retain(&keys, keys.clone());
+        let references = keys.iter().cloned().collect();
+        self.store.retain(&references, &references);
         self.wanted.values.send(keys).unwrap();
     }
 
