@@ -162,7 +162,9 @@ impl Part {
             Self::Latency => comparisons::latency(plan),
             Self::Connections => memory::connections(),
             Self::Features => comparisons::features(plan),
-            Self::Slopes => Ok([memory::least()?, memory::routes()?, memory::endpoints()?].into_iter().flatten().collect()),
+            Self::Slopes => {
+                Ok([memory::least()?, memory::routes()?, memory::endpoints()?].into_iter().flatten().collect())
+            }
         }
     }
 }
