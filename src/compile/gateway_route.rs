@@ -16,7 +16,7 @@ mod tls;
 mod trust;
 mod unsupported;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Settings;
@@ -133,7 +133,7 @@ pub(super) fn lower(
         lowered.drafts.push(of_rule.draft);
     }
     let claims: Arc<[Claim]> = claims.into();
-    lowered.claims = hosts.into_iter().map(|host| (host, claims.clone())).collect::<BTreeMap<_, _>>();
+    lowered.claims = hosts.into_iter().map(|host| (host, claims.clone())).collect();
     lowered.read = lookup.into_read();
     lowered
 }
