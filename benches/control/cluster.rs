@@ -12,8 +12,7 @@ use anyhow::{Context, ensure};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::metadata_watcher;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -91,7 +90,7 @@ impl Cluster {
         let (listed, listing) = tokio::sync::oneshot::channel();
         tokio::spawn(async move {
             let mut listed = Some(listed);
-            let mut events = pin!(metadata_watcher(api, watcher::Config::default()));
+            let mut events = pin!(watcher(api, watcher::Config::default()));
             while let Some(event) = events.next().await {
                 match event {
                     Ok(Event::Apply(object)) => {

@@ -9,16 +9,55 @@ use headgate::compile::{ClassSelection, Externals, Settings};
 use headgate::config::{Listen, Process};
 use headgate::drain::{Grace, Phase};
 use headgate::source::{Change, Kind, decode};
+use headgate::telemetry::access_log::Setting;
+use headgate::telemetry::trace;
+use serde_json::Value;
 use stats_alloc::Region;
 
+use crate::ALLOCATOR;
+use crate::identity::Identity;
 use crate::objects::{self, LIMITED, PLAIN, TOKEN};
-use crate::processes::{Backend, Load};
-use crate::{ALLOCATOR, Row};
+use crate::offer::{Load, Request};
+use crate::server::Server;
+use crate::table::{Goal, Row};
 
-const REQUESTS: u32 = 20_000;
+/// A hundred on each connection.
+const REQUESTS: u32 = 6_400;
 
 pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
-    let backend = Backend::start()?;
+    let (backend, identity, folder) = (Server::backend()?, Identity::new()?, tempfile::tempdir()?);
+    let token = Request { headers: vec![objects::authorization()?], ..Request::get(PLAIN) };
+    let plain = [
+        ("allocations", Some(Goal::count(4.0)), Request::get(PLAIN)),
+        ("allocations, 64 KiB body", None, Request::get("/64k")),
+        ("allocations, local limit and its headers", Some(Goal::count(4.0)), Request::get(LIMITED)),
+        ("allocations, a token that nobody asks for", Some(Goal::count(4.0)), token.clone()),
+        (
+            "allocations, cached JWT and its claim's header",
+            Some(Goal::count(4.0)),
+            Request { path: TOKEN.to_owned(), ..token },
+        ),
+    ];
+    let objects = objects::all(&backend, &identity);
+    let mut rows = rows(&objects, Setting::Off, None, &plain)?;
+    let log = objects::access_log(&folder).parse()?;
+    let traces = trace::Setting::read(Some(objects::NO_COLLECTOR), &|_| None)?;
+    rows.extend(self::rows(
+        &objects,
+        log,
+        traces,
+        &[("allocations, all features on", Some(Goal::count(4.0)), objects::featured()?)],
+    )?);
+    Ok(rows)
+}
+
+/// One for each request, of one proxy.
+fn rows(
+    objects: &[Value],
+    access_log: Setting,
+    traces: Option<trace::Setting>,
+    requests: &[(&str, Option<Goal>, Request)],
+) -> anyhow::Result<Vec<Row>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
         let process = Process {
@@ -30,8 +69,8 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             grace: Grace { delay: Duration::ZERO, timeout: Duration::ZERO },
             limit_memory: headgate::limit::DEFAULT_MEMORY,
             trust: Trust::default(),
-            access_log: headgate::telemetry::access_log::Setting::Off,
-            traces: None,
+            access_log,
+            traces,
             replaceable: false,
             zone: None,
         };
@@ -43,48 +82,32 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
         let app = App::build(process, settings, Kind::ALL, None).await?;
         let changes = app.changes();
         let mut running = app.spawn();
-        changes.send(everything_to(&backend)?).await.context("nothing takes the objects")?;
+        changes.send(declared(objects)?).await.context("nothing takes the objects")?;
         running.published().await?;
 
-        let mut rows = Vec::new();
-        // Where the proxy runs in this process, nobody may wait for it on its own thread.
-        let address = running.addresses.http;
-        tokio::task::spawn_blocking(move || objects::are_in_force(address)).await??;
-        let token = objects::authorization()?;
-        for (path, header, what) in [
-            (PLAIN, None, "allocations"),
-            ("/64k", None, "allocations, 64 KiB body"),
-            (LIMITED, None, "allocations, local limit and its headers"),
-            (PLAIN, Some(token.as_str()), "allocations, a token that nobody asks for"),
-            (TOKEN, Some(token.as_str()), "allocations, cached JWT and its claim's header"),
-        ] {
-            let mut load = Load::warm_with(running.addresses.http, path, REQUESTS, None, header)?;
+        let proxy = Server::in_this_process(running.addresses.http);
+        let rows = requests.iter().map(|(what, goal, request)| {
+            let mut load = Load::warm(&proxy, request, &["--requests", &REQUESTS.to_string()], None)?;
             let region = Region::new(ALLOCATOR);
-            let done = load.run()?;
+            let done = load.run(&proxy)?;
             let change = region.change();
             // A buffer that grows is as dear as a new one.
-            let count = (change.allocations + change.reallocations) as f64 / done.requests;
-            rows.push(Row {
-                what: what.to_owned(),
-                figure: format!("{count:.2}"),
-                goal: if path == "/64k" { "" } else { "8" },
-                more: format!(
-                    "{REQUESTS} keep-alive GETs, 64 connections: {:.0} bytes each",
-                    change.bytes_allocated as f64 / done.requests
-                ),
-            });
-        }
+            let figure = (change.allocations + change.reallocations) as f64 / done.requests;
+            let bytes = change.bytes_allocated as f64 / done.requests;
+            let more = format!("{REQUESTS} keep-alive GETs, 64 connections: {bytes:.0} bytes each");
+            Ok(Row { what: (*what).to_owned(), figure, goal: *goal, more })
+        });
+        let rows = rows.collect();
         running.signal.enter(Phase::Ended);
-        Ok(rows)
+        rows
     })
 }
 
-/// The objects that send every request to the backend.
-fn everything_to(backend: &Backend) -> anyhow::Result<Vec<Change>> {
+fn declared(objects: &[Value]) -> anyhow::Result<Vec<Change>> {
     let mut changes = Vec::new();
-    for object in objects::all(backend) {
-        let kind = decode::kind_of(&object).map_err(|finding| anyhow::anyhow!(finding.message))?;
-        let change = decode::decode(kind, object, decode::Origin::File);
+    for object in objects {
+        let kind = decode::kind_of(object).map_err(|finding| anyhow::anyhow!(finding.message))?;
+        let change = decode::decode(kind, object.clone(), decode::Origin::File);
         changes.push(change.map_err(|finding| anyhow::anyhow!(finding.message))?);
     }
     changes.extend(Kind::ALL.map(Change::Synced));

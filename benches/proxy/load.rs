@@ -5,42 +5,53 @@
 
 use std::io::{BufRead, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clap::Args;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+
+use crate::identity::{Stream, connect};
+use crate::offer::NAME;
 
 #[derive(Args, Clone)]
 pub(crate) struct Load {
     /// Where to.
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
     #[arg(long, default_value = "/")]
-    pub(crate) path: String,
+    path: String,
     /// A header that every request has, `Name: value`.
     #[arg(long)]
-    pub(crate) header: Option<String>,
-    #[arg(long, default_value_t = 64)]
-    pub(crate) connections: u32,
-    /// How many requests.
+    header: Vec<String>,
+    /// Above 0: to so many hosts, ten paths of each, in place of the path.
+    #[arg(long, default_value_t = 0)]
+    hosts: u32,
+    /// Over TLS, trusting this certificate.
     #[arg(long)]
-    pub(crate) requests: u32,
+    certificate: Option<PathBuf>,
+    #[arg(long, default_value_t = 64)]
+    connections: u32,
+    /// How many requests.
+    #[arg(long, default_value_t = u32::MAX)]
+    requests: u32,
+    /// For how many seconds.
+    #[arg(long)]
+    duration: Option<u64>,
     /// Requests per second; without it, every connection sends as soon as it has its answer.
     #[arg(long)]
-    pub(crate) rate: Option<u32>,
+    pace: Option<u32>,
 }
 
-/// What a connection sends, and when.
-struct Schedule {
-    start: Instant,
-    /// From one request on any connection to the next.
-    gap: Option<Duration>,
-    first: u32,
-    step: u32,
-    end: u32,
+/// What says when a connection sends.
+enum Turns {
+    /// One request after another: so many, and none after this.
+    Closed { requests: u32, end: Option<Instant> },
+    /// A request for each of these, which says when it was due.
+    Paced(mpsc::UnboundedReceiver<Instant>),
 }
 
 impl Load {
@@ -51,86 +62,102 @@ impl Load {
 
     async fn drive(&self) -> anyhow::Result<()> {
         let mut connections = Vec::new();
-        for _ in 0..self.connections {
-            connections.push(Connection::open(self).await?);
+        for number in 0..self.connections {
+            connections.push(Connection::open(self, number).await?);
         }
         // All at once, so that the proxy has as many connections to the backend as it will need.
-        let (mut connections, _) = self.round(connections, 20 * self.connections, None).await?;
+        let warm = |_| Turns::Closed { requests: 20, end: None };
+        let (mut connections, _) = round(connections, (0..self.connections).map(warm).collect()).await?;
 
         println!("ready");
         let mut input = std::io::stdin().lock();
         input.read_line(&mut String::new())?;
         let start = Instant::now();
-        let gap = self.rate.map(|rate| Duration::from_secs(1) / rate);
         let mut latencies;
-        (connections, latencies) = self.round(connections, self.requests, gap).await?;
+        (connections, latencies) = round(connections, self.turns(start)).await?;
         let seconds = start.elapsed().as_secs_f64();
         latencies.sort_unstable();
-        let at = |part: f64| latencies.get((latencies.len() as f64 * part) as usize).copied().unwrap_or_default();
-        println!("{} {seconds} {} {}", latencies.len(), at(0.5), at(0.99));
+        let p99 = latencies.get(latencies.len() * 99 / 100).copied().unwrap_or_default();
+        println!("{} {seconds} {p99}", latencies.len());
         std::io::stdout().flush()?;
         input.read_line(&mut String::new())?;
         drop(connections);
         Ok(())
     }
 
-    /// Sends `requests` over all connections; microseconds from when each was due to its last byte.
-    async fn round(
-        &self,
-        connections: Vec<Connection>,
-        requests: u32,
-        gap: Option<Duration>,
-    ) -> anyhow::Result<(Vec<Connection>, Vec<u32>)> {
-        let start = Instant::now();
-        let mut tasks = JoinSet::new();
-        for (first, mut connection) in (0..self.connections).zip(connections) {
-            let schedule = Schedule { start, gap, first, step: self.connections, end: requests };
-            tasks.spawn_local(async move {
-                let latencies = connection.send(schedule).await?;
-                anyhow::Ok((connection, latencies))
-            });
-        }
-        let (mut connections, mut latencies) = (Vec::new(), Vec::new());
-        while let Some(done) = tasks.join_next().await {
-            let (connection, more) = done??;
-            connections.push(connection);
-            latencies.extend(more);
-        }
-        Ok((connections, latencies))
+    fn turns(&self, start: Instant) -> Vec<Turns> {
+        let Some(pace) = self.pace else {
+            let end = self.duration.map(|seconds| start + Duration::from_secs(seconds));
+            return (0..self.connections)
+                .map(|_| Turns::Closed { requests: self.requests / self.connections, end })
+                .collect();
+        };
+        let (send, receive): (Vec<_>, Vec<_>) = (0..self.connections).map(|_| mpsc::unbounded_channel()).unzip();
+        let requests = self.requests;
+        // The runtime's timers go by milliseconds, which would send in bursts.
+        std::thread::spawn(move || {
+            for (number, connection) in (0..requests).zip(send.iter().cycle()) {
+                let due = start + Duration::from_secs(1) * number / pace;
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                // One that has failed says so itself.
+                let _ = connection.send(due);
+            }
+        });
+        receive.into_iter().map(Turns::Paced).collect()
     }
 }
 
+/// Every connection has its turns; microseconds from when each request was due to its last byte.
+async fn round(connections: Vec<Connection>, turns: Vec<Turns>) -> anyhow::Result<(Vec<Connection>, Vec<u32>)> {
+    let mut tasks = JoinSet::new();
+    for (mut connection, turns) in connections.into_iter().zip(turns) {
+        tasks.spawn_local(async move {
+            let latencies = connection.send(turns).await?;
+            anyhow::Ok((connection, latencies))
+        });
+    }
+    let (mut connections, mut latencies) = (Vec::new(), Vec::new());
+    while let Some(done) = tasks.join_next().await {
+        let (connection, more) = done??;
+        connections.push(connection);
+        latencies.extend(more);
+    }
+    Ok((connections, latencies))
+}
+
 struct Connection {
-    tcp: TcpStream,
+    stream: Stream,
     request: Vec<u8>,
+    /// To how many hosts in turn, and which is next; a step that shares no factor with their number visits them all.
+    hosts: u32,
+    next: u32,
     read: Vec<u8>,
 }
 
 impl Connection {
-    async fn open(load: &Load) -> anyhow::Result<Self> {
-        let tcp = TcpStream::connect(load.address).await.with_context(|| format!("connect to {}", load.address))?;
-        tcp.set_nodelay(true)?;
+    async fn open(load: &Load, number: u32) -> anyhow::Result<Self> {
+        let stream = connect(load.address, load.certificate.as_deref()).await?;
+        let host = if load.certificate.is_some() { NAME.to_owned() } else { load.address.to_string() };
         // What wrk sends, so that both loads are the same.
-        let header = load.header.as_ref().map(|header| format!("{header}\r\n")).unwrap_or_default();
-        let request = format!("GET {} HTTP/1.1\r\nHost: {}\r\n{header}\r\n", load.path, load.address).into_bytes();
-        Ok(Self { tcp, request, read: Vec::with_capacity(128 * 1024) })
+        let headers: String = load.header.iter().map(|header| format!("{header}\r\n")).collect();
+        let request = format!("GET {} HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n", load.path).into_bytes();
+        let next = number * 101;
+        Ok(Self { stream, request, hosts: load.hosts, next, read: Vec::with_capacity(2 << 20) })
     }
 
-    async fn send(&mut self, schedule: Schedule) -> anyhow::Result<Vec<u32>> {
+    async fn send(&mut self, mut turns: Turns) -> anyhow::Result<Vec<u32>> {
         let mut latencies = Vec::new();
-        let mut number = schedule.first;
-        while number < schedule.end {
-            let due = match schedule.gap {
-                Some(gap) => schedule.start + gap * number,
-                None => Instant::now(),
-            };
-            if due > Instant::now() {
-                tokio::time::sleep_until(due.into()).await;
+        while let Some(due) = turns.next().await {
+            if self.hosts > 0 {
+                self.next = self.next.wrapping_add(7919);
+                let (host, path) = (self.next % self.hosts, self.next / self.hosts % 10);
+                self.request.clear();
+                write!(self.request, "GET /p{path} HTTP/1.1\r\nHost: h{host}.example.com\r\n\r\n")?;
             }
-            self.tcp.write_all(&self.request).await?;
+            self.stream.write_all(&self.request).await?;
+            self.stream.flush().await?;
             self.answer().await?;
             latencies.push(u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX));
-            number += schedule.step;
         }
         Ok(latencies)
     }
@@ -139,7 +166,7 @@ impl Connection {
         self.read.clear();
         let mut length = None;
         loop {
-            ensure!(self.tcp.read_buf(&mut self.read).await? > 0, "the proxy closed a connection");
+            ensure!(self.stream.read_buf(&mut self.read).await? > 0, "the proxy closed a connection");
             if length.is_none()
                 && let Some(end) = memchr::memmem::find(&self.read, b"\r\n\r\n")
             {
@@ -149,6 +176,20 @@ impl Connection {
             }
             if length.is_some_and(|length| self.read.len() >= length) {
                 return Ok(());
+            }
+        }
+    }
+}
+
+impl Turns {
+    /// When the next request is due, once it is; none at the end.
+    async fn next(&mut self) -> Option<Instant> {
+        match self {
+            Self::Paced(due) => due.recv().await,
+            Self::Closed { requests, end } => {
+                *requests = requests.checked_sub(1)?;
+                let now = Instant::now();
+                end.is_none_or(|end| now < end).then_some(now)
             }
         }
     }

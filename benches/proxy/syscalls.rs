@@ -5,10 +5,14 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context;
 
-use crate::Row;
-use crate::processes::{Backend, Load, Proxy};
+use crate::identity::Identity;
+use crate::objects;
+use crate::offer::{Load, Request};
+use crate::server::{Ours, Server};
+use crate::table::{Goal, Row};
 
-const REQUESTS: u32 = 20_000;
+/// A hundred on each connection.
+const REQUESTS: u32 = 6_400;
 /// The calls that move a request's or a response's bytes.
 const DATA: [&str; 12] = [
     "read", "write", "readv", "writev", "recvfrom", "sendto", "recvmsg", "sendmsg", "pread64", "pwrite64", "splice",
@@ -16,9 +20,20 @@ const DATA: [&str; 12] = [
 ];
 
 pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
-    let backend = Backend::start()?;
-    let proxy = Proxy::headgate(&backend)?;
-    let mut load = Load::warm(proxy.address, "/", REQUESTS, None)?;
+    let (backend, identity, folder) = (Server::backend()?, Identity::new()?, tempfile::tempdir()?);
+    let objects = objects::all(&backend, &identity);
+    let (plain, featured) = (Request::get("/"), objects::featured()?);
+    let log = objects::access_log(&folder);
+    let flags = ["--access-log", &log, "--otlp-endpoint", objects::NO_COLLECTOR];
+    let all_on = Ours { flags: &flags, ..Ours::serving(&objects) };
+    Ok(vec![
+        count("data system calls", &Server::ours(&Ours::serving(&objects), &plain)?, &plain)?,
+        count("data system calls, all features on", &Server::ours(&all_on, &featured)?, &featured)?,
+    ])
+}
+
+fn count(what: &str, proxy: &Server, request: &Request) -> anyhow::Result<Row> {
+    let mut load = Load::warm(proxy, request, &["--requests", &REQUESTS.to_string()], None)?;
 
     let counted = tempfile::NamedTempFile::new()?;
     let thread = proxy.worker_thread()?;
@@ -32,7 +47,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     while !is_traced(thread)? {
         std::thread::yield_now();
     }
-    let done = load.run();
+    let done = load.run(proxy);
     Command::new("kill").args(["-INT", &strace.id().to_string()]).status()?;
     strace.wait()?;
     let done = done?;
@@ -43,12 +58,12 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     };
     let each: Vec<_> =
         counts.iter().map(|(name, count)| format!("{name} {:.3}", *count as f64 / done.requests)).collect();
-    Ok(vec![Row {
-        what: "data system calls".to_owned(),
-        figure: format!("{:.2}", per_request(&|name| DATA.contains(&name))),
-        goal: "4.0",
+    Ok(Row {
+        what: what.to_owned(),
+        figure: per_request(&|name| DATA.contains(&name)),
+        goal: Some(Goal::count(4.0)),
         more: format!("{REQUESTS} keep-alive GETs, 64 connections, 128-byte body: {}", each.join(", ")),
-    }])
+    })
 }
 
 fn is_traced(thread: u32) -> anyhow::Result<bool> {

@@ -1,5 +1,6 @@
 //! The composition root: build, spawn, wait, drain. Nobody may use this but the command line.
 
+mod cgroup;
 mod handover;
 mod inherit;
 mod key_sets;
@@ -38,6 +39,7 @@ use crate::store::Store;
 use crate::table::Table;
 use crate::telemetry::{AccessLog, Metrics, Tap, Tracer, access_log, trace};
 
+use cgroup::Cgroup;
 use handover::Handover;
 use inherit::Inherited;
 pub use reconcile::Readiness;
@@ -224,6 +226,14 @@ impl App {
                 Ok(())
             }
         });
+        let memory = Memory::default();
+        if let Some(cgroup) = Cgroup::of_process() {
+            let watching = cgroup::watch(cgroup, memory.clone(), drain.clone());
+            tasks.spawn(async move {
+                watching.await;
+                Ok(())
+            });
+        }
         metrics.ask_for_services({
             let tables = tables.clone();
             move || measure::services(&tables.load())
@@ -276,6 +286,7 @@ impl App {
                 epoch,
                 trust: process.trust,
                 limits,
+                memory,
             },
             readiness,
             listens,
@@ -405,6 +416,7 @@ struct WorkerParts {
     epoch: Instant,
     trust: Trust,
     limits: Arc<LocalStore>,
+    memory: Memory,
 }
 
 /// Starts the workers once there is something to serve, says so, and waits for their threads.
@@ -426,7 +438,6 @@ async fn workers(
     let http = parts.http.listen().context("cannot listen for HTTP")?;
     let https = parts.https.listen().context("cannot listen for HTTPS")?;
     let capacity = Capacity::of_process();
-    let memory = Memory::default();
     let threads = http
         .into_iter()
         .zip(https)
@@ -441,7 +452,7 @@ async fn workers(
                 http,
                 https,
                 capacity: capacity.clone(),
-                memory: memory.clone(),
+                memory: parts.memory.clone(),
                 trust: parts.trust.clone(),
                 metrics: parts.metrics.worker(index),
                 epoch: parts.epoch,

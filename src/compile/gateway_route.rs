@@ -92,7 +92,7 @@ pub(super) fn lower(
         let mut of_rule = rule::lower(&mut scope, key, index, rule, common);
         of_rule.draft.access.client_validation.clone_from(&validation);
         let field = format!("spec.rules[{index}]");
-        let (jwt, basic) = (rule.jwt.as_ref(), rule.basic_auth.as_ref());
+        let (jwt, basic) = (rule.jwt.as_deref(), rule.basic_auth.as_ref());
         let requirement = providers.requirement(&mut scope, &field, jwt, basic, &mut of_rule.problems);
         of_rule.problems.extend(identity::unreachable(&field, jwt, basic, common.listeners));
         let unidentified = requirement.is_err();

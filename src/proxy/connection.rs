@@ -23,7 +23,7 @@ use super::upgrade::Tunnel;
 use super::{Worker, attempt, exchange, forward, proxy_protocol};
 use crate::address::Trust;
 use crate::drain::Phase;
-use crate::telemetry::HandshakeFailure;
+use crate::telemetry::{HandshakeFailure, Protocol};
 use crate::upstream::pool::LocalExecutor;
 
 /// What HTTP/2 by prior knowledge begins with (RFC 9113 3.4).
@@ -255,6 +255,7 @@ async fn serve_http1<S>(worker: Rc<Worker>, client: Rc<Client>, io: S, already: 
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let spoken = worker.hold_protocol(client.tls.is_some(), Protocol::Http1);
     let guard = Guard::new(io, already, client.peer.clone(), &worker.clock);
     let service = {
         let (worker, client) = (worker.clone(), client.clone());
@@ -308,6 +309,8 @@ where
     let tunnel = client.connection.tunnel.borrow_mut().take();
     match tunnel {
         Some(tunnel) => {
+            drop(spoken);
+            let _spoken = worker.hold_protocol(client.tls.is_some(), Protocol::Tunnel);
             let mut early = parts.read_buf.to_vec();
             early.append(&mut rest);
             let mut tunnel = pin!(tunnel.run(io, &early));
@@ -347,6 +350,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     client.connection.http1.set(false);
+    let _spoken = worker.hold_protocol(client.tls.is_some(), Protocol::Http2);
     let service = {
         let (worker, client) = (worker.clone(), client.clone());
         service_fn(move |request| {

@@ -76,6 +76,8 @@ pub(super) enum Error {
     PasswordWrong,
     /// Too many passwords wait for their check.
     PasswordsBusy,
+    /// A mistake of ours: something panicked.
+    Internal,
 }
 
 impl Error {
@@ -101,6 +103,7 @@ impl Error {
             | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::RequestWriteTimeout | Self::UpstreamTimeout | Self::RequestTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::UpstreamReset | Self::UpstreamProtocol => StatusCode::BAD_GATEWAY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::InClear | Self::TokenForbidden => StatusCode::FORBIDDEN,
             Self::TokenMissing | Self::TokenInvalid(_) | Self::PasswordMissing | Self::PasswordWrong => {
                 StatusCode::UNAUTHORIZED
@@ -143,6 +146,7 @@ impl Error {
             Self::PasswordMissing => Reason::BasicAuthMissing,
             Self::PasswordWrong => Reason::BasicAuthInvalid,
             Self::PasswordsBusy => Reason::BasicAuthBusy,
+            Self::Internal => Reason::InternalError,
         }
     }
 
@@ -181,6 +185,7 @@ impl Error {
             Self::PasswordMissing => "this path asks for a name and a password",
             Self::PasswordWrong => "the name or the password is wrong",
             Self::PasswordsBusy => "too many passwords are waiting to be checked",
+            Self::Internal => "the gateway has made a mistake; its log says which",
         }
     }
 
@@ -191,7 +196,7 @@ impl Error {
 
     /// Whether the client's connection can take no further request: what follows on it cannot be told apart.
     pub(super) fn closes(self) -> bool {
-        matches!(self, Self::Framing(_) | Self::ClientClosed | Self::BodyTooLarge | Self::NoMemory)
+        matches!(self, Self::Framing(_) | Self::ClientClosed | Self::BodyTooLarge | Self::NoMemory | Self::Internal)
     }
 
     /// The response: problem details (RFC 9457), short.

@@ -2,6 +2,7 @@
 //! read → find → filter → select → send → filter → answer.
 
 use std::convert::Infallible;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use hyper::body::{Body, Incoming};
 use super::again::Again;
 use super::attempt::{self, Attempt};
 use super::body::{RequestBody, ResponseBody};
+use super::caught::caught;
 use super::compressed::compress;
 use super::connection::Client;
 use super::error::Error;
@@ -53,7 +55,12 @@ pub(super) async fn answer(
 
     let mut marks = Marks::default();
 
-    let outcome = exchange(&worker, &client, &table, parts, body, received, &mut marks, &mut record).await;
+    let outcome =
+        caught(pin!(exchange(&worker, &client, &table, parts, body, received, &mut marks, &mut record))).await;
+    let outcome = outcome.unwrap_or_else(|| {
+        tracing::error!(request_id = ?request_id, "an exchange has panicked: please report it, with what was written of it");
+        Err(Error::Internal)
+    });
     let mut response = match outcome {
         Ok(response) => response,
         Err(error) => {

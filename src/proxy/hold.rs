@@ -2,7 +2,7 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderValue};
@@ -23,6 +23,8 @@ const STEP: u64 = 64 << 10;
 #[derive(Clone, Debug)]
 pub struct Memory {
     left: Arc<AtomicU64>,
+    /// The process is near to the most that it may have.
+    short: Arc<AtomicBool>,
 }
 
 /// A part of the memory, given back when it is dropped.
@@ -103,7 +105,19 @@ impl Held {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { left: Arc::new(AtomicU64::new(MEMORY)) }
+        Self { left: Arc::new(AtomicU64::new(MEMORY)), short: Arc::default() }
+    }
+}
+
+impl Memory {
+    /// Says whether memory is short, for the whole process.
+    pub fn set_short(&self, short: bool) {
+        self.short.store(short, Ordering::Relaxed);
+    }
+
+    /// Whether it is: nothing more is held then.
+    pub fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
     }
 }
 
@@ -112,6 +126,9 @@ impl Share {
     fn cover(&mut self, bytes: u64) -> bool {
         if bytes <= self.bytes {
             return true;
+        }
+        if self.memory.is_short() {
+            return false;
         }
         let more = (bytes - self.bytes).next_multiple_of(STEP);
         // Nothing else is ordered by this number.
@@ -135,7 +152,7 @@ mod tests {
 
     #[test]
     fn memory_is_taken_in_steps_and_given_back() {
-        let memory = Memory { left: Arc::new(AtomicU64::new(3 * STEP)) };
+        let memory = Memory { left: Arc::new(AtomicU64::new(3 * STEP)), ..Memory::default() };
         let share = || Share { memory: memory.clone(), bytes: 0 };
         let (mut one, mut two) = (share(), share());
         assert!(one.cover(1) && one.cover(STEP) && one.cover(STEP + 1));
@@ -143,6 +160,8 @@ mod tests {
         assert!(!two.cover(STEP + 1));
         drop(one);
         assert!(two.cover(3 * STEP));
+        memory.set_short(true);
+        assert!(two.cover(3 * STEP) && !share().cover(1));
         drop(two);
         assert_eq!(memory.left.load(Ordering::Relaxed), 3 * STEP);
     }

@@ -7,6 +7,7 @@ mod again;
 mod attempt;
 mod body;
 mod capacity;
+mod caught;
 pub mod clock;
 mod compressed;
 mod connection;
@@ -57,7 +58,7 @@ use crate::drain::{Drain, Grace, Phase};
 use crate::limit::{LocalStore, SharedStore};
 use crate::snapshot::{Held, LocalReader, Reader};
 use crate::table::Table;
-use crate::telemetry::{AccessLog, Tap, Tracer, WorkerLog, WorkerMetrics};
+use crate::telemetry::{AccessLog, Protocol, Tap, Tracer, WorkerLog, WorkerMetrics};
 use crate::upstream::pool::{ConnectError, Pool};
 use crate::upstream::{Cluster, Endpoint};
 use body::RequestBody;
@@ -251,11 +252,11 @@ async fn tick(worker: Rc<Worker>) {
     let told = worker.clone();
     let clock = worker.clock.clone();
     clock
-        .run(move |late| match told.pressure.tick(late) {
+        .run(move |late| match told.pressure.tick(late, told.memory.is_short()) {
             None => {}
             Some(Change::Overloaded) => {
-                let milliseconds = late.as_millis();
-                tracing::warn!(milliseconds, "overloaded: requests wait too long, so a part of them is turned away");
+                let (milliseconds, memory_is_short) = (late.as_millis(), told.memory.is_short());
+                tracing::warn!(milliseconds, memory_is_short, "overloaded: a part of new requests is turned away");
             }
             Some(Change::Recovered) => tracing::info!("no longer overloaded: no request is turned away"),
         })
@@ -364,6 +365,12 @@ impl Worker {
         Some(Open { worker: self.clone(), secure, _place: place })
     }
 
+    /// Counts a connection on which this is spoken for as long as what is returned lives.
+    fn hold_protocol(self: &Rc<Self>, secure: bool, protocol: Protocol) -> Spoken {
+        self.metrics.protocol_opened(secure, protocol);
+        Spoken { worker: self.clone(), secure, protocol }
+    }
+
     /// Complains, unless that was done a moment ago: what there is no room for comes by the thousand.
     fn complain(&self, complaint: impl FnOnce()) {
         let now = self.clock.now();
@@ -390,6 +397,19 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.worker.open.set(self.worker.open.get().saturating_sub(1));
         self.worker.metrics.connection_closed(self.secure);
+    }
+}
+
+/// A connection that is counted by what is spoken on it.
+struct Spoken {
+    worker: Rc<Worker>,
+    secure: bool,
+    protocol: Protocol,
+}
+
+impl Drop for Spoken {
+    fn drop(&mut self) {
+        self.worker.metrics.protocol_closed(self.secure, self.protocol);
     }
 }
 

@@ -3,7 +3,7 @@
 //! A worker runs what is ready in turn, so whoever comes waits as long as one turn takes, and the worker's tick, which
 //! waits like everybody else, is late by just that. A tick that is late once says little: another process may have had
 //! the processor. Being late all the time says that more is asked than can be answered. Then a growing share of new
-//! requests is answered 503, until the turns are short again.
+//! requests is answered 503, until the turns are short again. The same is done while memory is short.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -40,10 +40,10 @@ pub(super) enum Change {
 }
 
 impl Pressure {
-    /// A tick came so late.
-    pub(super) fn tick(&self, late: Duration) -> Option<Change> {
+    /// A tick came so late, or memory is short, which is to be relieved in the same way.
+    pub(super) fn tick(&self, late: Duration, short: bool) -> Option<Change> {
         let share = self.share.get();
-        if late > LATE {
+        if late > LATE || short {
             let in_a_row = self.late_in_a_row.get().saturating_add(1);
             self.late_in_a_row.set(in_a_row);
             if in_a_row >= PATIENCE {
@@ -87,23 +87,32 @@ mod tests {
         let pressure = Pressure::default();
         for _ in 0..10 {
             for _ in 1..PATIENCE {
-                assert_eq!(pressure.tick(TOO_LATE), None);
+                assert_eq!(pressure.tick(TOO_LATE, false), None);
             }
             assert!(!pressure.turns_away(|_| 0));
-            assert_eq!(pressure.tick(ON_TIME), None);
+            assert_eq!(pressure.tick(ON_TIME, false), None);
         }
     }
 
     #[test]
     fn the_share_grows_while_ticks_are_late_and_some_always_pass() {
         let pressure = Pressure::default();
-        let changes: Vec<_> = (0..100).filter_map(|_| pressure.tick(TOO_LATE)).collect();
+        let changes: Vec<_> = (0..100).filter_map(|_| pressure.tick(TOO_LATE, false)).collect();
         assert_eq!(changes, [Change::Overloaded]);
         assert!(pressure.turns_away(|steps| steps - 2));
         assert!(!pressure.turns_away(|steps| steps - 1));
-        let back: Vec<_> = (0..STEPS).map(|_| pressure.tick(ON_TIME)).collect();
+        let back: Vec<_> = (0..STEPS).map(|_| pressure.tick(ON_TIME, false)).collect();
         assert_eq!(back.iter().flatten().collect::<Vec<_>>(), [&Change::Recovered]);
         assert_eq!(back[STEPS as usize - 2], Some(Change::Recovered));
         assert!(!pressure.turns_away(|_| 0));
+    }
+
+    #[test]
+    fn a_shortage_of_memory_is_relieved_in_the_same_way() {
+        let pressure = Pressure::default();
+        let changes: Vec<_> = (0..PATIENCE).filter_map(|_| pressure.tick(ON_TIME, true)).collect();
+        assert_eq!(changes, [Change::Overloaded]);
+        assert!(pressure.turns_away(|_| 0));
+        assert_eq!(pressure.tick(ON_TIME, false), Some(Change::Recovered));
     }
 }

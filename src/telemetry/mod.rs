@@ -10,7 +10,7 @@ pub mod trace;
 pub use access_log::{AccessLog, Entry, Remaining, TraceIds, Try, Values, WorkerLog};
 pub use metrics::{
     CertificateExpiry, Copied, EndpointState, Exchange, HandshakeFailure, LimitLabels, Metrics, ObjectCount,
-    ObjectState, RouteLabels, ServiceSample, StoreMetrics, TEXT_FORMAT, Text, WorkerMetrics,
+    ObjectState, Protocol, RouteLabels, ServiceSample, StoreMetrics, TEXT_FORMAT, Text, WorkerMetrics,
 };
 pub use reason::Reason;
 pub use tap::Tap;

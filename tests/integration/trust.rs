@@ -136,7 +136,7 @@ fn a_load_balancer_says_whom_it_connects_for_before_anything_else() {
     assert!(client.read_to_end());
     assert_eq!(parse(&client.received).unwrap().status, 308);
     assert!(backend.seen().is_empty());
-    assert!(gateway.log().iter().any(|line| line.contains("no PROXY protocol")), "{:?}", gateway.log());
+    gateway.wait_for_line(&["no PROXY protocol"]);
 }
 
 #[test]

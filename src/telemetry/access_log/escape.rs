@@ -20,8 +20,8 @@ const fn plain() -> [bool; 256] {
 }
 
 fn all_plain(bytes: &[u8]) -> bool {
-    // No early end, so that it is a loop without branches.
-    bytes.iter().fold(true, |plain, byte| plain & PLAIN.get(usize::from(*byte)).copied().unwrap_or(false))
+    // Comparisons in place of the table, and no early end: so the compiler looks at sixteen bytes at a time.
+    bytes.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~') & (*byte != b'"') & (*byte != b'\\'))
 }
 
 /// Appends bytes as the inside of a JSON string. What is no UTF-8 becomes U+FFFD; control characters of every kind are

@@ -74,10 +74,10 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
     escape::json(out, entry.client_ip);
     out.extend_from_slice(b"\",\"peer_ip\":\"");
     field::ip(out, entry.peer_ip);
-    text(out, b"route", Some(entry.route));
-    text(out, b"rule", Some(entry.rule));
-    text(out, b"service", Some(entry.service));
-    text(out, b"jwt_sub", entry.subject);
+    text(out, b"\",\"route\":\"", Some(entry.route));
+    text(out, b"\",\"rule\":\"", Some(entry.rule));
+    text(out, b"\",\"service\":\"", Some(entry.service));
+    text(out, b"\",\"jwt_sub\":\"", entry.subject);
     if let Some(endpoint) = entry.endpoint() {
         out.extend_from_slice(b"\",\"endpoint\":\"");
         field::address(out, endpoint);
@@ -94,9 +94,9 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
         out.extend_from_slice(b"\",\"span_id\":\"");
         stamp::hex(out, &ids.span);
     }
-    text(out, b"tls_version", entry.tls_version.map(str::as_bytes));
-    text(out, b"sni", entry.sni);
-    text(out, b"user_agent", entry.user_agent);
+    text(out, b"\",\"tls_version\":\"", entry.tls_version.map(str::as_bytes));
+    text(out, b"\",\"sni\":\"", entry.sni);
+    text(out, b"\",\"user_agent\":\"", entry.user_agent);
     if let Some(referer) = entry.referer {
         out.extend_from_slice(b"\",\"referer\":\"");
         query.pieces_of_url(referer, |piece| escape::json(out, piece));
@@ -113,11 +113,9 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
     }
 }
 
-/// Ends the string before it and begins this one, unless there is nothing to say.
-fn text(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {
+/// Ends the string before it and begins this one, with what stands between the two, unless there is nothing to say.
+fn text(out: &mut Vec<u8>, between: &[u8], value: Option<&[u8]>) {
     let Some(value) = value.filter(|value| !value.is_empty()) else { return };
-    out.extend_from_slice(b"\",\"");
-    out.extend_from_slice(key);
-    out.extend_from_slice(b"\":\"");
+    out.extend_from_slice(between);
     escape::json(out, value);
 }

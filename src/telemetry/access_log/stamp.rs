@@ -22,7 +22,7 @@ impl Stamp {
         self.enter(micros / 1_000_000);
         out.extend_from_slice(self.iso.as_bytes());
         out.push(b'.');
-        digits(out, micros % 1_000_000, 6);
+        digits::<6>(out, micros);
         out.push(b'Z');
     }
 
@@ -52,11 +52,14 @@ pub(super) fn number(out: &mut Vec<u8>, number: u64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
-/// Appends a number with so many digits, with zeros in front.
-fn digits(out: &mut Vec<u8>, number: u64, count: u32) {
-    for place in (0..count).rev() {
-        out.push(b'0' + u8::try_from(number / 10u64.pow(place) % 10).unwrap_or(0));
+/// Appends the last digits of a number, with zeros in front.
+fn digits<const COUNT: usize>(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'0'; COUNT];
+    for digit in digits.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
     }
+    out.extend_from_slice(&digits);
 }
 
 /// Appends a time in milliseconds with three decimals.
@@ -64,7 +67,7 @@ pub(super) fn milliseconds(out: &mut Vec<u8>, time: Duration) {
     let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     number(out, micros / 1000);
     out.push(b'.');
-    digits(out, micros % 1000, 3);
+    digits::<3>(out, micros);
 }
 
 /// Appends a time in seconds with three decimals, as nginx has it.
@@ -72,16 +75,13 @@ pub(super) fn seconds(out: &mut Vec<u8>, time: Duration) {
     let millis = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     number(out, millis / 1000);
     out.push(b'.');
-    digits(out, millis % 1000, 3);
+    digits::<3>(out, millis);
 }
 
 /// Appends bytes as hexadecimal digits.
 pub(super) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    for byte in bytes {
-        for nibble in [byte >> 4, byte & 0xf] {
-            out.push(HEX.get(usize::from(nibble)).copied().unwrap_or(b'0'));
-        }
-    }
+    let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
+    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
 }
 
 #[cfg(test)]

@@ -50,8 +50,8 @@ families! {
         "Bytes of response bodies.";
     IN_FLIGHT: 1 = GAUGE "headgate_requests_in_flight" ["listener"],
         "Exchanges that have begun and are not over.";
-    CONNECTIONS: 1 = GAUGE "headgate_connections" ["listener"],
-        "Connections of clients that are open.";
+    CONNECTIONS: 2 = GAUGE "headgate_connections" ["listener", "protocol"],
+        "Connections of clients that are open, by what is spoken on them: http1, http2, tunnel (after an upgrade) or unknown (nothing has come yet).";
     CONNECTIONS_TOTAL: 1 = COUNTER "headgate_connections_total" ["listener"],
         "Connections of clients that were accepted.";
     CONNECTIONS_REJECTED: 2 = COUNTER "headgate_connections_rejected_total" ["listener", "reason"],

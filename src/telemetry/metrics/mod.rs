@@ -39,7 +39,7 @@ pub use ledger::RouteLabels;
 pub use service::{EndpointState, ServiceSample};
 pub use store::StoreMetrics;
 pub use text::Text;
-pub use worker::{Copied, Exchange, HandshakeFailure, WorkerMetrics};
+pub use worker::{Copied, Exchange, HandshakeFailure, Protocol, WorkerMetrics};
 
 /// The type of what [`Metrics::text`] makes, for a response's `Content-Type`.
 pub const TEXT_FORMAT: &str = prometheus::TEXT_FORMAT;

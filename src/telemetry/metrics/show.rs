@@ -12,7 +12,7 @@ use super::control::{Applied, Control, LimitLabels};
 use super::family::{self, Value};
 use super::histogram::{DURATION, HistogramSample, OVERHEAD};
 use super::process::Process;
-use super::worker::{BUSY, Copied, HandshakeCells, ListenerCells, PoolCells, WorkerCells};
+use super::worker::{BUSY, Copied, HandshakeCells, ListenerCells, PoolCells, Protocol, WorkerCells};
 use crate::limit::{Usage, Verdict};
 
 /// What is counted by listener and by worker, for all workers together.
@@ -30,7 +30,15 @@ pub(super) fn workers(workers: &[Arc<WorkerCells>]) -> [MetricFamily; 12] {
         let (ended, closed) = (sum(|cells| &cells.ended), sum(|cells| &cells.closed));
         let (began, opened) = (sum(|cells| &cells.began), sum(|cells| &cells.opened));
         in_flight.push(labels, Value::gauge(began.saturating_sub(ended)));
-        connections.push(labels, Value::gauge(opened.saturating_sub(closed)));
+        let mut unknown = opened.saturating_sub(closed);
+        for protocol in Protocol::ALL {
+            let closed: u64 = cells().map(|cells| cells.of(protocol).closed.get()).sum();
+            let opened: u64 = cells().map(|cells| cells.of(protocol).opened.get()).sum();
+            let open = opened.saturating_sub(closed);
+            unknown = unknown.saturating_sub(open);
+            connections.push([listener(secure), protocol.as_str()], Value::gauge(open));
+        }
+        connections.push([listener(secure), "unknown"], Value::gauge(unknown));
         accepted.push(labels, Value::count(opened));
         rejected.push([listener(secure), "too_many"], Value::count(sum(|cells| &cells.rejected)));
         let mut times = HistogramSample::default();

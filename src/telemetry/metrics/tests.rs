@@ -85,10 +85,13 @@ fn numbers_of_all_workers_are_summed() {
             scope.spawn(move || {
                 for _ in 0..1_000 {
                     worker.connection_opened(true);
+                    worker.protocol_opened(true, Protocol::Http2);
                     worker.began(false);
                     worker.record(&get(slot));
                 }
                 worker.connection_closed(true);
+                worker.protocol_closed(true, Protocol::Http2);
+                worker.protocol_closed(true, Protocol::Http2);
                 worker.began(true);
                 worker.handshake_failed(HandshakeFailure::Protocol);
                 worker.set_pool(5, 7, 2);
@@ -104,7 +107,9 @@ fn numbers_of_all_workers_are_summed() {
     let one = |metric: &str, listener: &str| by(&shown, metric, ["listener"])[&[listener.to_owned()]];
     assert_eq!(one("headgate_requests_in_flight", "http"), 0.0);
     assert_eq!(one("headgate_requests_in_flight", "https"), 3.0);
-    assert_eq!(one("headgate_connections", "https"), 2_997.0);
+    let open = by(&shown, "headgate_connections", ["listener", "protocol"]);
+    let https = |protocol: &str| open[&["https".to_owned(), protocol.to_owned()]];
+    assert_eq!(["http1", "http2", "tunnel", "unknown"].map(https), [0.0, 2_994.0, 0.0, 3.0]);
     assert_eq!(one("headgate_connections_total", "https"), 3_000.0);
     assert_eq!(one("headgate_tls_handshake_errors_total", "https"), 3.0);
     assert_eq!(one("headgate_request_bytes_total", "http"), 30_000.0);

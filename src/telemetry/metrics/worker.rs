@@ -73,6 +73,16 @@ impl WorkerMetrics {
         self.cells.listener(secure).closed.add(1);
     }
 
+    /// It has turned out what a client speaks on its connection; [`Self::protocol_closed`] ends it.
+    pub fn protocol_opened(&self, secure: bool, protocol: Protocol) {
+        self.cells.listener(secure).of(protocol).opened.add(1);
+    }
+
+    /// Such a connection ends.
+    pub fn protocol_closed(&self, secure: bool, protocol: Protocol) {
+        self.cells.listener(secure).of(protocol).closed.add(1);
+    }
+
     /// A client's connection was closed at once, since there are too many.
     pub fn connection_rejected(&self, secure: bool) {
         self.cells.listener(secure).rejected.add(1);
@@ -117,6 +127,30 @@ impl WorkerMetrics {
         made.set(connects);
         reused.set(reuses);
         resting.set(idle);
+    }
+}
+
+/// What a client speaks on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 or 1.0.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// Whatever both ends have agreed on after an upgrade.
+    Tunnel,
+}
+
+impl Protocol {
+    pub(super) const ALL: [Self; 3] = [Self::Http1, Self::Http2, Self::Tunnel];
+
+    /// The word for it.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+            Self::Tunnel => "tunnel",
+        }
     }
 }
 
@@ -171,6 +205,26 @@ pub(super) struct ListenerCells {
     pub(super) closed: Counter,
     pub(super) rejected: Counter,
     pub(super) overhead: OverheadHistogram,
+    http1: ProtocolCells,
+    http2: ProtocolCells,
+    tunnel: ProtocolCells,
+}
+
+/// Connections on which something is spoken.
+#[derive(Debug, Default)]
+pub(super) struct ProtocolCells {
+    pub(super) opened: Counter,
+    pub(super) closed: Counter,
+}
+
+impl ListenerCells {
+    pub(super) fn of(&self, protocol: Protocol) -> &ProtocolCells {
+        match protocol {
+            Protocol::Http1 => &self.http1,
+            Protocol::Http2 => &self.http2,
+            Protocol::Tunnel => &self.tunnel,
+        }
+    }
 }
 
 /// Handshakes that failed, by why.

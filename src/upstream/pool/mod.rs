@@ -39,8 +39,9 @@ const IDLE_MOST: Duration = Duration::from_secs(60);
 const IDLE_HTTP2: Duration = Duration::from_secs(60);
 /// Streams that we open on one HTTP/2 connection before we open another.
 const MAX_STREAMS: u32 = 100;
-/// Idle HTTP/1.1 connections kept per endpoint.
-const MAX_IDLE: usize = 256;
+/// Idle HTTP/1.1 connections that a worker keeps per endpoint. As many as have just been in use: to make them anew costs
+/// more than the exchanges do, just when there are most of them, and what is not used again is closed by its time.
+const MAX_IDLE: usize = 16_384;
 /// An HTTP/1.1 connection is not used again after so long or so many exchanges, so that what a backend, or a balancer in
 /// front of it, keeps per connection is renewed now and then. Rare enough that it costs nothing.
 const MAX_AGE: Duration = Duration::from_secs(600);

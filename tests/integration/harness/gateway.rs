@@ -166,6 +166,13 @@ impl Gateway {
         get(self.admin, "/metrics").unwrap().text()
     }
 
+    /// Waits until a line with all of these parts has been logged: lines are written by a thread of their own, so what
+    /// an answer shows may be logged after it.
+    pub(crate) fn wait_for_line(&self, parts: &[&str]) {
+        let so = |line: &String| parts.iter().all(|part| line.contains(part));
+        self.wait_until(&format!("a line with {parts:?}"), || self.log().iter().any(so));
+    }
+
     /// Every line logged so far.
     pub(crate) fn log(&self) -> Vec<String> {
         self.log.lock().unwrap().iter().cloned().collect()
@@ -176,6 +183,17 @@ impl Gateway {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Time on a processor that its threads have had so far.
+    pub(crate) fn processor(&self) -> Duration {
+        let nanoseconds = |task: std::io::Result<fs::DirEntry>| -> Option<u64> {
+            // A thread may have ended by now.
+            let times = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            times.split(' ').next()?.parse().ok()
+        };
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        Duration::from_nanos(tasks.filter_map(nanoseconds).sum())
     }
 
     /// Sends a signal, `TERM` say.
