@@ -47,9 +47,9 @@ ENV SOURCE_DATE_EPOCH=0 \
 # The dependencies alone: this layer lasts until Cargo.toml or Cargo.lock changes.
 COPY Cargo.toml Cargo.lock build.rs ./
 RUN <<'EOF'
-mkdir -p src tests/integration benches/proxy benches/parts benches/fanout
+mkdir -p src tests/integration benches/proxy benches/control benches/parts benches/fanout
 touch src/lib.rs
-for main in src tests/integration benches/proxy benches/parts benches/fanout; do echo 'fn main() {}' >"$main/main.rs"; done
+for main in src tests/integration benches/proxy benches/control benches/parts benches/fanout; do echo 'fn main() {}' >"$main/main.rs"; done
 target=$(sed 's/-linux/-unknown-linux/' /triple)
 cargo auditable build --locked --profile dist --target "$target" --bin headgate
 rm -r src

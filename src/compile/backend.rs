@@ -59,7 +59,7 @@ pub(super) struct Balancing {
 
 impl Default for Balancing {
     fn default() -> Self {
-        Self { balancer: Balancer::LeastRequest, policy: Arc::default(), sessions: false }
+        Self { balancer: Balancer::LeastRequest, policy: Policy::default().shared(), sessions: false }
     }
 }
 

@@ -16,7 +16,7 @@ mod tls;
 mod trust;
 mod unsupported;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Settings;
@@ -92,7 +92,7 @@ pub(super) fn lower(
         let mut of_rule = rule::lower(&mut scope, key, index, rule, common);
         of_rule.draft.access.client_validation.clone_from(&validation);
         let field = format!("spec.rules[{index}]");
-        let (jwt, basic) = (rule.jwt.as_ref(), rule.basic_auth.as_ref());
+        let (jwt, basic) = (rule.jwt.as_deref(), rule.basic_auth.as_ref());
         let requirement = providers.requirement(&mut scope, &field, jwt, basic, &mut of_rule.problems);
         of_rule.problems.extend(identity::unreachable(&field, jwt, basic, common.listeners));
         let unidentified = requirement.is_err();
@@ -133,7 +133,7 @@ pub(super) fn lower(
         lowered.drafts.push(of_rule.draft);
     }
     let claims: Arc<[Claim]> = claims.into();
-    lowered.claims = hosts.into_iter().map(|host| (host, claims.clone())).collect::<BTreeMap<_, _>>();
+    lowered.claims = hosts.into_iter().map(|host| (host, claims.clone())).collect();
     lowered.read = lookup.into_read();
     lowered
 }

@@ -33,9 +33,9 @@ pub(super) struct Lowered {
     /// Its rules.
     pub(super) drafts: Vec<Draft>,
     /// What it claims of each host. Several hosts with the same claims share them.
-    pub(super) claims: BTreeMap<HostKey, Arc<[Claim]>>,
+    pub(super) claims: ByHost<Arc<[Claim]>>,
     /// What it asks of TLS for each host.
-    pub(super) tls: BTreeMap<HostKey, TlsClaim>,
+    pub(super) tls: ByHost<TlsClaim>,
     /// Every Secret it refers to and may.
     pub(super) secrets: BTreeSet<ObjectKey>,
     /// Every ConfigMap of which it wants a value, and every Secret of which it wants something else than a certificate,
@@ -54,6 +54,10 @@ pub(super) struct Lowered {
     /// What it was made from.
     pub(super) read: Vec<Dependency>,
 }
+
+/// Something for each of a few hosts, in their order: a map begins with room for eleven, and most objects have one host.
+#[derive(Debug)]
+pub(super) struct ByHost<T>(Vec<(HostKey, T)>);
 
 /// A rule whose backends are not clusters yet.
 #[derive(Debug)]
@@ -150,8 +154,8 @@ impl Lowered {
             generation: metadata.generation,
             uid: metadata.uid.clone(),
             drafts: Vec::new(),
-            claims: BTreeMap::new(),
-            tls: BTreeMap::new(),
+            claims: ByHost::default(),
+            tls: ByHost::default(),
             secrets: BTreeSet::new(),
             values: BTreeSet::new(),
             key_sets: Vec::new(),
@@ -169,6 +173,50 @@ impl Lowered {
     pub(super) fn counts_globally(&self) -> bool {
         let limits = self.policy.as_ref().and_then(|policy| policy.limits.as_ref().ok());
         limits.is_some_and(|limits| limits.list.iter().any(|rate| matches!(rate.scope, Scope::Global { .. })))
+    }
+}
+
+impl<T> ByHost<T> {
+    /// The hosts.
+    pub(super) fn keys(&self) -> impl Iterator<Item = &HostKey> {
+        self.0.iter().map(|(host, _)| host)
+    }
+
+    /// What each host has.
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().map(|(_, value)| value)
+    }
+
+    /// What a host has.
+    pub(super) fn get(&self, host: &HostKey) -> Option<&T> {
+        let place = self.0.binary_search_by(|(known, _)| known.cmp(host)).ok()?;
+        self.0.get(place).map(|(_, value)| value)
+    }
+
+    /// Gives a host something in place of what it had.
+    pub(super) fn insert(&mut self, host: HostKey, value: T) {
+        match self.0.binary_search_by(|(known, _)| known.cmp(&host)) {
+            Ok(place) => self.0.splice(place..=place, [(host, value)]).for_each(drop),
+            Err(place) => {
+                if self.0.is_empty() {
+                    self.0.reserve_exact(1);
+                }
+                self.0.insert(place, (host, value));
+            }
+        }
+    }
+}
+
+impl<T> Default for ByHost<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> FromIterator<(HostKey, T)> for ByHost<T> {
+    /// Of a host that comes several times the last is kept.
+    fn from_iter<I: IntoIterator<Item = (HostKey, T)>>(entries: I) -> Self {
+        Self(entries.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect())
     }
 }
 

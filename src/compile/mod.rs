@@ -212,8 +212,9 @@ impl Compiled {
             } else {
                 let conflict::Settled { entries, losses } = conflict::settle(host, claimants);
                 told.extend(losses.keys().cloned());
-                let before = self.losses.insert(host.clone(), losses).unwrap_or_default();
-                told.extend(before.into_keys());
+                let before =
+                    if losses.is_empty() { self.losses.remove(host) } else { self.losses.insert(host.clone(), losses) };
+                told.extend(before.into_iter().flat_map(BTreeMap::into_keys));
                 Some(Arc::new(HostRouter::new(entries)))
             };
             built.push((host.clone(), router));

@@ -24,7 +24,7 @@ use crate::table::{AuthService, Backend, Backends, HostKey, Mirror, RateLimits, 
 /// Every object that is compiled.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
-    placed: BTreeMap<ObjectKey, Placed>,
+    placed: BTreeMap<ObjectKey, Box<Placed>>,
     /// Who was made from what.
     dependents: HashMap<Dependency, Few<ObjectKey>>,
     hosts: BTreeMap<HostKey, Few<ObjectKey>>,
@@ -47,7 +47,7 @@ pub(super) struct Placed {
     /// The rules that answer 500 for what is wrong with them.
     pub(super) refused: Vec<Arc<str>>,
     /// The clusters its routes use, as often as they do.
-    clusters: Vec<ClusterKey>,
+    clusters: Box<[ClusterKey]>,
 }
 
 /// What a change of objects leads to.
@@ -162,7 +162,7 @@ impl Objects {
                 lowered,
                 routes: Vec::new(),
                 refused: Vec::new(),
-                clusters: Vec::new(),
+                clusters: Box::default(),
             });
             for placed in before.iter().chain(&now) {
                 let policy = placed.lowered.policy.iter().flat_map(|policy| &policy.targets);
@@ -202,12 +202,12 @@ impl Objects {
     }
 
     pub(super) fn get(&self, key: &ObjectKey) -> Option<&Placed> {
-        self.placed.get(key)
+        self.placed.get(key).map(|placed| &**placed)
     }
 
     /// The objects that claim something of a host, by kind, namespace and name.
     pub(super) fn claimants<'a>(&'a self, host: &HostKey) -> impl Iterator<Item = &'a Placed> {
-        self.hosts.get(host).into_iter().flatten().filter_map(|key| self.placed.get(key))
+        self.hosts.get(host).into_iter().flatten().filter_map(|key| self.get(key))
     }
 
     /// The objects that ask something of TLS for a host, by kind, namespace and name.
@@ -230,7 +230,7 @@ impl Objects {
         for host in placed.lowered.tls.keys() {
             self.tls_hosts.entry(host.clone()).or_default().insert(key.clone());
         }
-        self.placed.insert(key, placed);
+        self.placed.insert(key, Box::new(placed));
     }
 
     /// Takes an object out; the slots of its routes are still taken.
@@ -246,7 +246,7 @@ impl Objects {
         }
         forget(&mut self.hosts, placed.lowered.claims.keys(), key);
         forget(&mut self.tls_hosts, placed.lowered.tls.keys(), key);
-        Some(placed)
+        Some(*placed)
     }
 }
 
@@ -410,5 +410,5 @@ fn place(
         }));
     }
     free.into_values().for_each(|slot| slots.release(slot));
-    Placed { lowered, routes, refused, clusters: used }
+    Placed { lowered, routes, refused, clusters: used.into() }
 }

@@ -51,8 +51,9 @@ pub struct Cluster {
     pub budget: Option<Budget>,
     /// What is under way, where that is bounded.
     pub breaker: Option<Arc<Breaker>>,
-    /// The key of the tickets by which clients find their endpoint again, where they are to.
-    pub session_key: Option<SessionKey>,
+    /// The key of the tickets by which clients find their endpoint again, where they are to; apart, since it is large and
+    /// rare.
+    pub session_key: Option<Box<SessionKey>>,
     /// What is counted of its service.
     pub tally: Arc<Tally>,
     endpoints: ArcSwap<EndpointSet>,
@@ -79,7 +80,7 @@ impl Cluster {
     pub fn governed(self, policy: Arc<Policy>, tally: Arc<Tally>) -> Self {
         let budget = policy.budget.map(Budget::new);
         let breaker = policy.limits.map(|limits| Arc::new(Breaker::new(limits)));
-        let session_key = policy.session_secret.as_ref().map(SessionKey::new);
+        let session_key = policy.session_secret.as_ref().map(SessionKey::new).map(Box::new);
         Self { policy, budget, breaker, session_key, tally, ..self }
     }
 

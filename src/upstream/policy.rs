@@ -1,6 +1,7 @@
 //! What a cluster does about endpoints in trouble.
 
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use super::breaker::Limits;
@@ -27,6 +28,12 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The policy, to be held by many: that which asks for nothing is in memory once.
+    pub fn shared(self) -> Arc<Self> {
+        static NOTHING: LazyLock<Arc<Policy>> = LazyLock::new(Arc::default);
+        if self.is_empty() { NOTHING.clone() } else { Arc::new(self) }
+    }
+
     /// Whether nothing is asked.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()

@@ -48,6 +48,7 @@ pub use self::{
         .message("directResponse must be set exactly when type is DirectResponse")
 )]
 pub struct Filter {
+    // A filter has one of these, and there is one for every step of every rule.
     /// What the step does: IPAccess, CORS, ExternalAuth, RequestHeaderModifier, ResponseHeaderModifier, URLRewrite,
     /// RequestMirror, RequestRedirect or DirectResponse.
     #[serde(rename = "type")]
@@ -58,11 +59,11 @@ pub struct Filter {
     pub ip_access: Option<IpAccess>,
     /// Settings of CORS: which pages of other origins may use the route.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub cors: Option<Cors>,
+    pub cors: Option<Box<Cors>>,
     /// Settings of ExternalAuth: a service that is asked about every request. An answer of 2xx lets it pass; any other
     /// is given to the client.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub external_auth: Option<ExternalAuth>,
+    pub external_auth: Option<Box<ExternalAuth>>,
     /// Settings of RequestHeaderModifier: headers changed on the way to the backend, first remove, then set, then add.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_header_modifier: Option<HeaderModifier>,
@@ -71,17 +72,17 @@ pub struct Filter {
     pub response_header_modifier: Option<HeaderModifier>,
     /// Settings of URLRewrite: host and path as the backend sees them. What is omitted stays.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub url_rewrite: Option<UrlRewrite>,
+    pub url_rewrite: Option<Box<UrlRewrite>>,
     /// Settings of RequestMirror: a second backend that gets a copy. Its answers are thrown away and never delay the
     /// client.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_mirror: Option<RequestMirror>,
+    pub request_mirror: Option<Box<RequestMirror>>,
     /// Settings of RequestRedirect: another address the client is sent to. What is omitted stays as in the request.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub request_redirect: Option<RequestRedirect>,
+    pub request_redirect: Option<Box<RequestRedirect>>,
     /// Settings of DirectResponse: an answer without a backend.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub direct_response: Option<DirectResponse>,
+    pub direct_response: Option<Box<DirectResponse>>,
 }
 
 /// What a filter does.

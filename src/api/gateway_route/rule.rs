@@ -35,7 +35,7 @@ pub struct RouteRule {
     pub matches: Vec<RouteMatch>,
     /// The token a request must carry. Without it no token is looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub jwt: Option<JwtRequirement>,
+    pub jwt: Option<Box<JwtRequirement>>,
     /// The name and password a request must carry. Without it none are looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuth>,
@@ -49,10 +49,10 @@ pub struct RouteRule {
     pub backend_refs: Vec<BackendRef>,
     /// How an endpoint of a backend is chosen; LeastRequest when omitted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub load_balancer: Option<LoadBalancer>,
+    pub load_balancer: Option<Box<LoadBalancer>>,
     /// Keeps a client on the endpoint that served it first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub session_persistence: Option<SessionPersistence>,
+    pub session_persistence: Option<Box<SessionPersistence>>,
     /// How long each part of an exchange may take. 0s means without limit; the gateway's own default holds for what is
     /// omitted.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,23 +60,23 @@ pub struct RouteRule {
     /// Whether and when a failed attempt is made again on another endpoint. An attempt is only repeated while nothing
     /// of the answer has reached the client and the request can be sent again as it was.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry: Option<Retry>,
+    pub retry: Option<Box<Retry>>,
     /// Bounds on what is under way to each backend of the rule, counted on each replica; what exceeds them is answered
     /// 503 at once. What is omitted is not bounded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub circuit_breaker: Option<CircuitBreaker>,
+    pub circuit_breaker: Option<Box<CircuitBreaker>>,
     /// Takes endpoints that fail out of the choice for a while.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub outlier_detection: Option<OutlierDetection>,
+    pub outlier_detection: Option<Box<OutlierDetection>>,
     /// Asks endpoints on a schedule whether they are well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub health_check: Option<HealthCheck>,
+    pub health_check: Option<Box<HealthCheck>>,
     /// Bounds on and treatment of the request body.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestBody>,
     /// Compresses responses for clients that accept it. Without it responses pass unchanged.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub compression: Option<Compression>,
+    pub compression: Option<Box<Compression>>,
     /// What is recorded about the requests of this rule.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observability: Option<Observability>,

@@ -22,7 +22,7 @@ pub(super) fn lower(
     let answer = declared.iter().find(answers);
     for (index, filter) in declared.iter().enumerate() {
         let field = format!("{rule}.filters[{index}]");
-        let Some(mirror) = filter.request_mirror.as_ref().filter(|_| filter.filter_type == FilterType::RequestMirror)
+        let Some(mirror) = filter.request_mirror.as_deref().filter(|_| filter.filter_type == FilterType::RequestMirror)
         else {
             continue;
         };

@@ -64,7 +64,7 @@ pub(super) fn lower(field: &str, rule: &RouteRule, timeouts: &Timeouts, problems
         session_secret: None,
     };
     // Without an attempt there is nothing to keep a body for.
-    Resilience { policy: Arc::new(policy), retry: retry.filter(|retry| retry.attempts > 0) }
+    Resilience { policy: policy.shared(), retry: retry.filter(|retry| retry.attempts > 0) }
 }
 
 fn retry(declared: &DeclaredRetry, timeouts: &Timeouts, complaints: &mut Complaints<'_>) -> (Retry, BudgetLimits) {

@@ -79,7 +79,7 @@ pub(super) fn lower(
 
     let matches = matches::lower(&field, matches, &mut problems);
     let parameters = Parameters::of(&matches);
-    let (balancer, hash_on) = balancer(&field, load_balancer.as_ref(), &parameters, jwt.is_some(), &mut problems);
+    let (balancer, hash_on) = balancer(&field, load_balancer.as_deref(), &parameters, jwt.is_some(), &mut problems);
     let mut draft = Draft::new(match name {
         Some(name) => name.as_str().into(),
         None => index.to_string().into(),

@@ -1,0 +1,131 @@
+//! The program that is measured.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+
+const HEADGATE: &str = env!("CARGO_BIN_EXE_headgate");
+/// Not ready after this long is never ready.
+const START: Duration = Duration::from_secs(120);
+/// Whoever needs less of a processor in a second has nothing to do.
+const AT_REST: Duration = Duration::from_millis(20);
+/// Memory counts as settled once it has not shrunk for so long.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// A process with one worker, ready to serve; it ends with its owner.
+pub(crate) struct Gateway {
+    child: Child,
+    pub(crate) http: SocketAddr,
+    admin: SocketAddr,
+    /// From its start until it said that it was ready.
+    pub(crate) ready_after: Duration,
+}
+
+/// Resident memory, in bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Memory {
+    /// The most since it was last asked for.
+    pub(crate) peak: u64,
+    pub(crate) settled: u64,
+}
+
+impl Gateway {
+    /// Starts `headgate` with these arguments and waits until it is ready.
+    pub(crate) fn start(arguments: &[&str]) -> anyhow::Result<Self> {
+        let (http, admin) = (free_address()?, free_address()?);
+        let mut command = Command::new(HEADGATE);
+        command
+            .args(arguments)
+            .args(["--workers", "1", "--https", "127.0.0.1:0", "--drain-delay", "0s", "--drain-timeout", "0s"])
+            .args(["--http", &http.to_string(), "--admin", &admin.to_string(), "--access-log", "off"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let start = Instant::now();
+        let mut gateway = Self { child: command.spawn()?, http, admin, ready_after: Duration::ZERO };
+        while !gateway.is_ready() {
+            if let Some(status) = gateway.child.try_wait()? {
+                bail!("headgate ended before it was ready: {status}");
+            }
+            if start.elapsed() > START {
+                bail!("headgate is not ready after {START:?}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        gateway.ready_after = start.elapsed();
+        Ok(gateway)
+    }
+
+    /// What the admin port answers.
+    pub(crate) fn admin(&self, path: &str) -> anyhow::Result<String> {
+        let mut tcp = TcpStream::connect(self.admin)?;
+        write!(tcp, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer)?;
+        Ok(answer)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.admin("/readyz").is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+    }
+
+    /// Its memory once that has settled. The next peak is one from now on.
+    pub(crate) fn memory(&self) -> anyhow::Result<Memory> {
+        let (mut settled, mut since) = (self.status("VmRSS:")?, Instant::now());
+        while since.elapsed() < SETTLED {
+            std::thread::sleep(Duration::from_millis(100));
+            let now = self.status("VmRSS:")?;
+            if now < settled {
+                (settled, since) = (now, Instant::now());
+            }
+        }
+        let peak = self.status("VmHWM:")?;
+        // proc_pid_clear_refs(5): the peak is forgotten.
+        fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5")?;
+        Ok(Memory { peak, settled: self.status("VmRSS:")? })
+    }
+
+    /// Waits until it has nothing left to do, such as writing status for the first time.
+    pub(crate) fn at_rest(&self) -> anyhow::Result<()> {
+        let start = Instant::now();
+        loop {
+            let before = self.cpu()?;
+            std::thread::sleep(Duration::from_secs(1));
+            if self.cpu()? - before < AT_REST {
+                return Ok(());
+            }
+            ensure!(start.elapsed() < START * 5, "headgate never comes to rest");
+        }
+    }
+
+    fn status(&self, field: &str) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).context("no such field in the status")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    }
+
+    /// Processor time so far of all its threads.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut sum = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let schedstat = fs::read_to_string(task?.path().join("schedstat"))?;
+            sum += schedstat.split(' ').next().unwrap_or_default().parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(sum))
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
