@@ -91,7 +91,12 @@ pub(crate) fn least() -> anyhow::Result<Vec<Row>> {
     let (backend, identity) = (Server::backend()?, Identity::new()?);
     let server = Server::ours(&Ours::serving(&objects::all(&backend, &identity)), &Request::get("/"))?;
     let figure = server.memory()? as f64 / f64::from(1 << 20);
-    Ok(vec![Row { what: "MiB of a process with one worker".to_owned(), figure, goal: None, more: "5 rules".to_owned() }])
+    Ok(vec![Row {
+        what: "MiB of a process with one worker".to_owned(),
+        figure,
+        goal: None,
+        more: "5 rules".to_owned(),
+    }])
 }
 
 /// Routes: hosts of ten paths each, in one Service.

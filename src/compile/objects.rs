@@ -140,7 +140,7 @@ impl Objects {
             placed.lowered.problems.push(problem);
         } else if let Some(mut lowered) = unmade(store, settings, key) {
             lowered.problems.push(problem);
-            self.insert(Placed { lowered, routes: Vec::new(), refused: Vec::new(), clusters: Vec::new() });
+            self.insert(Placed { lowered, routes: Vec::new(), refused: Vec::new(), clusters: Box::default() });
         }
     }
 
