@@ -115,7 +115,11 @@ const LAYERS: &[Layer] = &[
         ],
         shuns: KUBERNETES,
     },
-    Layer { name: "status", uses: &["api", "compile", "source"], shuns: &["hyper", "socket2", "prometheus", "anyhow"] },
+    Layer {
+        name: "status",
+        uses: &["api", "compile", "persistent", "source"],
+        shuns: &["hyper", "socket2", "prometheus", "anyhow"],
+    },
     // Process settings hold lengths of time as people write them, and how long the drain may take.
     Layer {
         name: "config",
