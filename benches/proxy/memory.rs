@@ -86,6 +86,19 @@ pub(crate) fn connections() -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// A process that serves next to nothing.
+pub(crate) fn least() -> anyhow::Result<Vec<Row>> {
+    let (backend, identity) = (Server::backend()?, Identity::new()?);
+    let server = Server::ours(&Ours::serving(&objects::all(&backend, &identity)), &Request::get("/"))?;
+    let figure = server.memory()? as f64 / f64::from(1 << 20);
+    Ok(vec![Row {
+        what: "MiB of a process with one worker".to_owned(),
+        figure,
+        goal: None,
+        more: "5 rules".to_owned(),
+    }])
+}
+
 /// Routes: hosts of ten paths each, in one Service.
 pub(crate) fn routes() -> anyhow::Result<Vec<Row>> {
     const COUNTS: [u32; 2] = [10_000, 100_000];

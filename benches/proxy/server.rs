@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,11 @@ use tempfile::TempDir;
 
 use crate::offer::Request;
 
-const HEADGATE: &str = env!("CARGO_BIN_EXE_headgate");
+/// What is measured; `HEADGATE_BENCH_BIN` names another build of it.
+fn headgate() -> PathBuf {
+    std::env::var_os("HEADGATE_BENCH_BIN").map_or_else(|| env!("CARGO_BIN_EXE_headgate").into(), PathBuf::from)
+}
+
 pub(crate) const PROXY_CORE: &str = "0";
 /// Where load and backend run.
 pub(crate) const OTHER_CORE: &str = "1";
@@ -115,7 +120,7 @@ impl Server {
             let documents: Vec<_> = objects.iter().map(Value::to_string).collect();
             fs::write(folder.path().join(format!("{number}.yaml")), documents.join("\n---\n"))?;
         }
-        let mut command = pinned(ours.cores, HEADGATE.as_ref());
+        let mut command = pinned(ours.cores, headgate().as_os_str());
         command
             .arg("run")
             .arg(folder.path())

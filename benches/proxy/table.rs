@@ -16,22 +16,34 @@ pub(crate) struct Goal {
     most: f64,
     /// What the figure may be above that, since it is no more exact.
     exact: f64,
+    /// What the figure may come to as long as the goal is missed.
+    bound: f64,
 }
 
 impl Goal {
     /// Of a ratio or a size, to the digits that are shown.
     pub(crate) fn at_most(most: f64) -> Self {
-        Self { most, exact: 0.005 }
+        Self { most, exact: 0.005, bound: most }
     }
 
     /// Of things that are counted for each request. What happens now and then, such as a buffer that grows or a clock that
     /// ticks, adds a few hundredths.
     pub(crate) fn count(most: f64) -> Self {
-        Self { most, exact: 0.1 }
+        Self { most, exact: 0.1, bound: most }
+    }
+
+    /// The same, which is missed for now: only more than this is worse than it was.
+    pub(crate) fn missed_up_to(self, bound: f64) -> Self {
+        Self { bound, ..self }
     }
 }
 
 impl Row {
+    /// Whether the figure is worse than it may be, goal or not.
+    pub(crate) fn fails(&self) -> bool {
+        self.goal.is_some_and(|goal| self.figure > goal.bound + goal.exact)
+    }
+
     /// Whether there is a goal, and it was not reached.
     pub(crate) fn missed(&self) -> bool {
         self.goal.is_some_and(|goal| self.figure > goal.most + goal.exact)

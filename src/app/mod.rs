@@ -31,7 +31,7 @@ use crate::compile::{self, Listed, Report};
 use crate::config::{Listen, Process};
 use crate::drain::{self, Drain, Phase, Signal};
 use crate::limit::{LocalStore, SharedStore};
-use crate::proxy::{self, Bound, Capacity, Memory};
+use crate::proxy::{self, Bound, Capacity, Memory, Tls};
 use crate::snapshot::{Publisher, Reader};
 use crate::source::kubernetes::Wanted;
 use crate::source::{Change, Kind};
@@ -438,6 +438,7 @@ async fn workers(
     let http = parts.http.listen().context("cannot listen for HTTP")?;
     let https = parts.https.listen().context("cannot listen for HTTPS")?;
     let capacity = Capacity::of_process();
+    let tls = Tls::new(parts.tables.clone()).context("TLS cannot be set up")?;
     let threads = http
         .into_iter()
         .zip(https)
@@ -453,6 +454,7 @@ async fn workers(
                 https,
                 capacity: capacity.clone(),
                 memory: parts.memory.clone(),
+                tls: tls.clone(),
                 trust: parts.trust.clone(),
                 metrics: parts.metrics.worker(index),
                 epoch: parts.epoch,

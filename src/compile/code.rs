@@ -202,6 +202,8 @@ codes! {
     // The cluster.
     /// A kind that is not installed, that RBAC forbids, or that the API server does not answer for.
     KindUnavailable = "HG1701", Error, Invalid, "kind cannot be watched";
+    /// A mistake of ours, met in compiling an object.
+    Internal = "HG1702", Error, Invalid, "object cannot be compiled";
 }
 
 impl fmt::Display for Code {

@@ -1,10 +1,12 @@
 //! Every object that is compiled, as it was last lowered.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::Settings;
 use super::cluster::{ClusterKey, Clusters};
+use super::code::Code;
 use super::few::Few;
 use super::findings::Findings;
 use super::keyring::Keyring;
@@ -91,8 +93,12 @@ impl Objects {
         }
         self.update_policies(store, settings, &mut touched);
         for key in touched.objects.iter().filter(|key| key.kind != Kind::RateLimitPolicy) {
+            let Some(lowered) = caught(|| lower(store, settings, keyring, key)) else {
+                self.stays(store, settings, key);
+                continue;
+            };
             let before = self.remove(key);
-            let now = lower(store, settings, keyring, key).map(|mut lowered| {
+            let now = lowered.map(|mut lowered| {
                 self.attachments.apply(settings, &mut lowered);
                 let former = before.as_ref().map(|placed| placed.routes.as_slice()).unwrap_or_default();
                 place(store, settings, clusters, &mut self.slots, former, lowered)
@@ -125,6 +131,19 @@ impl Objects {
         touched
     }
 
+    /// Says of an object that lowering it has panicked. What there was of it before stays as it was.
+    fn stays(&mut self, store: &Store, settings: &Settings, key: &ObjectKey) {
+        let remedy = "report it with the log and the object; what was served of the object before still is";
+        let problem = Problem::new(Code::Internal, "", "compiling it panics, which is a mistake in Headgate", remedy);
+        if let Some(placed) = self.placed.get_mut(key) {
+            placed.lowered.problems.retain(|problem| problem.code != Code::Internal);
+            placed.lowered.problems.push(problem);
+        } else if let Some(mut lowered) = unmade(store, settings, key) {
+            lowered.problems.push(problem);
+            self.insert(Placed { lowered, routes: Vec::new(), refused: Vec::new(), clusters: Box::default() });
+        }
+    }
+
     /// Lowers the policies among what is touched, before what they attach to: that is touched as well, and so are the
     /// other policies there.
     fn update_policies(&mut self, store: &Store, settings: &Settings, touched: &mut Touched) {
@@ -132,10 +151,14 @@ impl Objects {
             touched.objects.iter().filter(|key| key.kind == Kind::RateLimitPolicy).cloned().collect();
         let mut targets = BTreeSet::new();
         for key in policies {
+            let former = self.placed.get(&key).and_then(|placed| placed.lowered.policy.as_ref());
+            let former = former.and_then(|policy| policy.limits.as_ref().ok()).cloned();
+            let Some(lowered) = caught(|| lower_policy(store, settings, &key, former.as_deref())) else {
+                self.stays(store, settings, &key);
+                continue;
+            };
             let before = self.remove(&key);
-            let former = before.as_ref().and_then(|placed| placed.lowered.policy.as_ref());
-            let former = former.and_then(|policy| policy.limits.as_ref().ok());
-            let now = lower_policy(store, settings, &key, former.map(|limits| &**limits)).map(|lowered| Placed {
+            let now = lowered.map(|lowered| Placed {
                 lowered,
                 routes: Vec::new(),
                 refused: Vec::new(),
@@ -251,8 +274,34 @@ pub(super) fn is_compiled(kind: Kind) -> bool {
     }
 }
 
+/// What panics is a mistake of ours, and is kept from other objects: lowering one changes nothing that is kept, so nothing
+/// is left half done.
+fn caught<T>(lower: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(lower)).ok()
+}
+
+/// An object of which nothing can be made.
+fn unmade(store: &Store, settings: &Settings, key: &ObjectKey) -> Option<Lowered> {
+    let mut lookup = Lookup::new(store);
+    let (owner, metadata) = match store.get(key)?.object.as_ref()? {
+        Object::Ingress(ingress) => {
+            let metadata = &ingress.metadata;
+            let class = ingress.spec.as_ref().and_then(|spec| spec.ingress_class_name.as_deref());
+            (settings.class.of_ingress(&mut lookup, class, metadata.annotations.as_ref()), metadata)
+        }
+        Object::GatewayRoute(route) => {
+            let class = route.spec.ingress_class_name.as_deref();
+            (settings.class.of_gateway_route(&mut lookup, class), &route.metadata)
+        }
+        _ => return None,
+    };
+    Some(Lowered { owner, ..Lowered::ours(key, metadata) })
+}
+
 fn lower(store: &Store, settings: &Settings, keyring: &mut Keyring, key: &ObjectKey) -> Option<Lowered> {
     let entry = store.get(key)?;
+    #[cfg(test)]
+    assert!(!super::tests::PANICS.with_borrow(|name| **name == *key.name), "for a test");
     let lookup = Lookup::new(store);
     let findings = Findings(&entry.findings);
     match entry.object.as_ref()? {

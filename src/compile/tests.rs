@@ -5,6 +5,7 @@ mod broken;
 mod incremental;
 mod living;
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -16,6 +17,11 @@ use serde_json::{Value, json};
 use super::{ClassSelection, Compiled, Externals, Settings, compile, is_endpoints_only};
 use crate::source::{Change, Kind, Object, ObjectKey};
 use crate::store::Store;
+
+thread_local! {
+    /// The name of an object whose lowering panics.
+    pub(super) static PANICS: RefCell<String> = RefCell::default();
+}
 
 /// A store and what it was last compiled to.
 struct World {

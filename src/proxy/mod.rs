@@ -52,6 +52,7 @@ use tokio::runtime::LocalOptions;
 pub use capacity::Capacity;
 pub use hold::Memory;
 pub use listener::Bound;
+pub use tls::Tls;
 
 use crate::address::Trust;
 use crate::drain::{Drain, Grace, Phase};
@@ -69,7 +70,6 @@ use forward::RequestIds;
 use identity::Doorkeeper;
 use noted::Notes;
 use pressure::{Change, Pressure};
-use tls::Tls;
 
 /// How often idle connections to endpoints are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -105,6 +105,8 @@ pub struct Settings {
     pub capacity: Capacity,
     /// What request bodies are held in.
     pub memory: Memory,
+    /// How clients are met over TLS. All workers take each other's tickets: a client that comes back may meet any of them.
+    pub tls: Tls,
     /// Whose word about a client's address is taken.
     pub trust: Trust,
     /// Where it counts.
@@ -174,6 +176,7 @@ async fn run(settings: Settings) -> io::Result<()> {
         https,
         capacity,
         memory,
+        tls,
         trust,
         metrics,
         epoch,
@@ -183,7 +186,7 @@ async fn run(settings: Settings) -> io::Result<()> {
         limits,
     } = settings;
     let worker = Rc::new(Worker {
-        tls: Tls::new(tables.clone()).map_err(io::Error::other)?,
+        tls,
         tables: LocalReader::new(tables),
         pool: Pool::default(),
         clock: Clock::since(epoch),

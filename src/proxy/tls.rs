@@ -17,9 +17,9 @@ use crate::table::{Certificates, ClientValidation, HostPolicy, Table, TlsVersion
 /// A handshake takes no longer than this.
 pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// What a worker needs to take TLS connections.
-#[derive(Clone)]
-pub(super) struct Tls {
+/// What a worker needs to take TLS connections; clones take the same session tickets.
+#[derive(Clone, Debug)]
+pub struct Tls {
     tables: Reader<Table>,
     from_1_2: Arc<ServerConfig>,
     from_1_3: Arc<ServerConfig>,
@@ -60,7 +60,7 @@ impl Tls {
     ///
     /// # Errors
     /// When the cryptographic provider cannot make keys for session tickets.
-    pub(super) fn new(tables: Reader<Table>) -> Result<Self, rustls::Error> {
+    pub fn new(tables: Reader<Table>) -> Result<Self, rustls::Error> {
         let ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
         let config = |versions: &[&'static SupportedProtocolVersion]| {
             let mut config = ServerConfig::builder_with_protocol_versions(versions)

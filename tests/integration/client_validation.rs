@@ -277,8 +277,8 @@ fn s_client(gateway: &Gateway, name: &str, arguments: &[&str]) -> String {
 #[test]
 fn no_session_is_resumed_past_a_certificate() {
     let bench = Bench::new();
-    // Each worker has tickets of its own.
-    let gateway = Gateway::start_with(&bench.objects(), &["--workers", "1"]);
+    // Whichever worker gave the ticket.
+    let gateway = Gateway::start_with(&bench.objects(), &["--workers", "2"]);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let good = bench.partners.issue(&["a.partner"]);

@@ -220,3 +220,35 @@ fn two_hundred_broken_objects_cost_a_hundred_good_ones_nothing() {
     assert_eq!(serde_json::to_value(alone.compiled.table.describe()).unwrap(), expected);
     assert!(alone.compiled.report.problems().next().is_none());
 }
+
+/// F-15: a mistake of ours over one object is told of it, leaves it as it was, and costs no other object anything.
+#[test]
+fn a_panic_concerns_the_object_that_it_is_met_in() {
+    let mut world = World::of((0..3).flat_map(good));
+    let routes = |world: &World| world.compiled.table.routes.len();
+    let before = routes(&world);
+    PANICS.set("good-001-ingress".to_owned());
+    world.upsert([
+        simple("good-001-ingress", "elsewhere.example.com", "/", "good-001"),
+        simple("good-002-ingress", "elsewhere.example.com", "/", "good-002"),
+    ]);
+    assert_eq!(routes(&world), before);
+    let told = world.problems(Kind::Ingress, "good-001-ingress");
+    assert!(matches!(&told[..], [one] if one.contains("mistake in Headgate")), "{told:?}");
+    assert_eq!(world.problems(Kind::Ingress, "good-002-ingress"), Vec::<String>::new());
+    // One that is new has nothing that could stay.
+    PANICS.set("new".to_owned());
+    world.upsert([simple("new", "new.example.com", "/", "good-001")]);
+    assert_eq!(routes(&world), before);
+    assert_eq!(world.problems(Kind::Ingress, "new").len(), 1);
+    // Both are as declared once the mistake is mended, which they are looked at for when they change.
+    PANICS.set(String::new());
+    world.upsert([
+        simple("good-001-ingress", "elsewhere.example.com", "/a", "good-001"),
+        simple("new", "new.example.com", "/", "good-001"),
+    ]);
+    assert_eq!(routes(&world), before + 1);
+    for name in ["good-001-ingress", "new"] {
+        assert_eq!(world.problems(Kind::Ingress, name), Vec::<String>::new());
+    }
+}
