@@ -1,6 +1,8 @@
 //! From a change in the API server to the first request that is served by it.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -48,6 +50,14 @@ struct Bed {
     /// The one that it may be changed to.
     second: SocketAddr,
     routes: usize,
+    /// Versions of routes so far: a change to what is there already would be none.
+    versions: AtomicU64,
+}
+
+impl Bed {
+    fn new_version(&self) -> u64 {
+        self.versions.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }
 
 /// How long each of some changes took, shortest first.
@@ -75,7 +85,7 @@ async fn run(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let gateway = gateway.await??;
     let memory = gateway.memory()?;
     gateway.at_rest()?;
-    let bed = std::sync::Arc::new(Bed { cluster, gateway: gateway.http, first, second, routes });
+    let bed = Arc::new(Bed { cluster, gateway: gateway.http, first, second, routes, versions: AtomicU64::new(0) });
 
     let endpoints = bed.times(changes, Kind::Endpoints, None).await?;
     let cpu = gateway.cpu()?;
@@ -167,7 +177,7 @@ impl Bed {
                     (objects::slice(number, backend), format!("x-backend: {name}"))
                 }
                 Kind::Route => {
-                    let version = turn as u64 + 1;
+                    let version = self.new_version();
                     (objects::route(number, Some(version)), format!("x-version: {version}"))
                 }
             };
@@ -180,7 +190,7 @@ impl Bed {
     }
 
     /// Changes slices and routes at this rate, whatever becomes of it; how many that were.
-    async fn churn(self: std::sync::Arc<Self>, rate: u32, end: Instant) -> anyhow::Result<u64> {
+    async fn churn(self: Arc<Self>, rate: u32, end: Instant) -> anyhow::Result<u64> {
         let mut interval = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
         let (mut count, mut tasks) = (0, JoinSet::new());
         while Instant::now() < end {
@@ -189,7 +199,7 @@ impl Bed {
             let number = (count * 4 + 2) as usize % self.routes;
             let object = match count % 2 {
                 0 => objects::slice(number, if count % 4 == 0 { self.second } else { self.first }),
-                _ => objects::route(number, Some(count)),
+                _ => objects::route(number, Some(self.new_version())),
             };
             tasks.spawn(async move { bed.cluster.change(object).await });
             while let Some(done) = tasks.try_join_next() {
@@ -204,7 +214,7 @@ impl Bed {
     }
 
     /// Asks routes one after the other at this rate, each when its time has come.
-    async fn load(self: std::sync::Arc<Self>, rate: u32, end: Instant) -> anyhow::Result<Served> {
+    async fn load(self: Arc<Self>, rate: u32, end: Instant) -> anyhow::Result<Served> {
         const CONNECTIONS: u32 = 8;
         let mut tasks = JoinSet::new();
         for first in 0..CONNECTIONS {
