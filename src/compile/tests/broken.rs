@@ -245,7 +245,7 @@ fn a_panic_concerns_the_object_that_it_is_met_in() {
     PANICS.set(String::new());
     world.upsert([
         simple("good-001-ingress", "elsewhere.example.com", "/a", "good-001"),
-        simple("new", "new.example.com", "/", "good-001"),
+        simple("new", "new.example.com", "/a", "good-001"),
     ]);
     assert_eq!(routes(&world), before + 1);
     for name in ["good-001-ingress", "new"] {
