@@ -54,9 +54,19 @@ impl Cluster {
         for arguments in
             [&["apply", "--server-side", "-f"][..], &["wait", "--for=condition=Established", "--timeout=60s", "-f"]]
         {
-            let mut kubectl = Command::new(bin.join("kubectl"));
-            let done =
-                kubectl.args(arguments).arg(Path::new(ROOT).join("crds")).env("KUBECONFIG", &kubeconfig).output()?;
+            let kubectl = || {
+                let mut kubectl = Command::new(bin.join("kubectl"));
+                kubectl.args(arguments).arg(Path::new(ROOT).join("crds")).env("KUBECONFIG", &kubeconfig).output()
+            };
+            let mut done = kubectl()?;
+            // It gives up on a CRD that has no status yet.
+            for _ in 0..10 {
+                if done.status.success() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                done = kubectl()?;
+            }
             ensure!(done.status.success(), "kubectl: {}", String::from_utf8_lossy(&done.stderr));
         }
         let read = Kubeconfig::read_from(&kubeconfig)?;

@@ -41,6 +41,9 @@ impl Default for Plan {
     }
 }
 
+/// Other changes that are under way at once.
+const IN_FLIGHT: usize = 8;
+
 /// Everything that a change needs.
 struct Bed {
     cluster: Cluster,
@@ -189,7 +192,7 @@ impl Bed {
         Ok(Times(times))
     }
 
-    /// Changes slices and routes at this rate, whatever becomes of it; how many that were.
+    /// Changes slices and routes at this rate, or as fast as the API server takes them; how many that were.
     async fn churn(self: Arc<Self>, rate: u32, end: Instant) -> anyhow::Result<u64> {
         let mut interval = tokio::time::interval(Duration::from_secs(1) / rate.max(1));
         let (mut count, mut tasks) = (0, JoinSet::new());
@@ -202,7 +205,10 @@ impl Bed {
                 _ => objects::route(number, Some(self.new_version())),
             };
             tasks.spawn(async move { bed.cluster.change(object).await });
-            while let Some(done) = tasks.try_join_next() {
+            // Otherwise changes would queue for a server that cannot take as many, and the timed ones behind them.
+            while tasks.len() >= IN_FLIGHT
+                && let Some(done) = tasks.join_next().await
+            {
                 done??;
             }
             count += 1;

@@ -76,7 +76,7 @@ impl Client {
             if self.get(host).await?.lines().any(|known| known == line) {
                 return Ok(Instant::now());
             }
-            ensure!(start.elapsed() < Duration::from_secs(10), "{host} never said {line}");
+            ensure!(start.elapsed() < Duration::from_secs(60), "{host} never said {line}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
