@@ -308,7 +308,13 @@ impl Client {
             let one = async {
                 match kind {
                     "slow" => self.slow().await,
-                    "stream" => self.stream().await,
+                    // As with requests: what was not begun is asked again, on another connection.
+                    "stream" => loop {
+                        match self.stream().await {
+                            Err(error) if error.downcast_ref().is_some_and(was_not_begun) => {}
+                            ended => break ended,
+                        }
+                    },
                     _ => self.tunnel().await,
                 }
             };
