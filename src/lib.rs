@@ -39,6 +39,7 @@ pub mod compile;
 pub mod address;
 pub mod auth;
 pub mod filter;
+mod hash;
 pub mod limit;
 pub mod path;
 pub mod persistent;

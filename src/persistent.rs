@@ -5,10 +5,11 @@
 //! change.
 
 use std::borrow::Borrow;
-use std::collections::hash_map::DefaultHasher;
 use std::fmt;
-use std::hash::{BuildHasher, BuildHasherDefault, Hash};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
+
+use crate::hash::BuildXxh3;
 
 /// How many bits of a hash choose among the children of a branch.
 const BITS: u32 = 4;
@@ -297,7 +298,7 @@ fn child_of(hash: u64) -> usize {
 
 /// Without a seed, so that a map has the same order everywhere; how badly it can be filled is up to who declares.
 fn hash<K: Hash + ?Sized>(key: &K) -> u64 {
-    BuildHasherDefault::<DefaultHasher>::default().hash_one(key)
+    BuildXxh3.hash_one(key)
 }
 
 #[cfg(test)]

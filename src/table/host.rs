@@ -6,8 +6,8 @@ use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::hash::BuildXxh3;
 use super::router::HostRouter;
+use crate::hash::BuildXxh3;
 
 /// A declared host, or a family of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,7 +6,6 @@ mod client_validation;
 pub mod cookie;
 mod describe;
 mod explain;
-mod hash;
 mod host;
 mod limit;
 mod matcher;

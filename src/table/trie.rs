@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
-use super::hash::BuildXxh3;
 use super::path_match::{Kind, PathMatch, Step};
+use crate::hash::BuildXxh3;
 use crate::path::{MAX_PARAMS, Spans};
 
 /// Rules with one path: a range of the host's list.

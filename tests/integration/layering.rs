@@ -54,11 +54,12 @@ const LAYERS: &[Layer] = &[
     Layer { name: "auth", uses: &["filter::Title"], shuns: &["kube", "k8s_openapi", "anyhow"] },
     Layer { name: "address", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "path", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
-    Layer { name: "persistent", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
+    Layer { name: "hash", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
+    Layer { name: "persistent", uses: &["hash"], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "slot", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer {
         name: "table",
-        uses: &["address", "auth", "filter", "limit", "path", "persistent", "slot", "upstream"],
+        uses: &["address", "auth", "filter", "hash", "limit", "path", "persistent", "slot", "upstream"],
         shuns: &["tokio", "hyper", "kube", "k8s_openapi", "anyhow"],
     },
     Layer {

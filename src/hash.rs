@@ -1,4 +1,4 @@
-//! The hasher of the table's maps.
+//! The hasher of maps whose keys are declared.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 /// No seed: keys are declared, only look-ups come from clients, and a look-up that collides costs what the declared
 /// keys make it cost. For the same reason a map hashes alike in every process.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct BuildXxh3;
+pub(crate) struct BuildXxh3;
 
 impl BuildHasher for BuildXxh3 {
     type Hasher = Xxh3;
@@ -21,7 +21,7 @@ impl BuildHasher for BuildXxh3 {
 
 /// Hashes a text in one go; the streaming form of the hash carries a state of half a kilobyte along.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Xxh3(u64);
+pub(crate) struct Xxh3(u64);
 
 impl Hasher for Xxh3 {
     fn write(&mut self, bytes: &[u8]) {
