@@ -1,10 +1,10 @@
 //! How near the process is to the memory that its container may have: whoever reaches that is killed.
 
+use std::convert::Infallible;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::drain::{Drain, Phase};
 use crate::proxy::Memory;
 
 /// How often it is looked.
@@ -79,28 +79,22 @@ impl Usage {
     }
 }
 
-/// Tells workers when memory is short, until the drain has ended.
-pub(super) async fn watch(cgroup: Cgroup, memory: Memory, mut drain: Drain) {
-    let looking = async {
-        let mut interval = tokio::time::interval(LOOK);
-        loop {
-            interval.tick().await;
-            let (usage, was) = (cgroup.usage(), memory.is_short());
-            let short = usage.is_some_and(|usage| usage.is_short(was));
-            memory.set_short(short);
-            let (used, limit) = usage.map(|Usage { used, limit }| (used, limit)).unzip();
-            match (was, short) {
-                (false, true) => {
-                    tracing::warn!(used, limit, "memory is short: a part of new requests is turned away");
-                }
-                (true, false) => tracing::info!(used, limit, "memory is no longer short"),
-                (true, true) | (false, false) => {}
+/// Tells workers when memory is short.
+pub(super) async fn watch(cgroup: Cgroup, memory: Memory) -> Infallible {
+    let mut interval = tokio::time::interval(LOOK);
+    loop {
+        interval.tick().await;
+        let (usage, was) = (cgroup.usage(), memory.is_short());
+        let short = usage.is_some_and(|usage| usage.is_short(was));
+        memory.set_short(short);
+        let (used, limit) = usage.map(|Usage { used, limit }| (used, limit)).unzip();
+        match (was, short) {
+            (false, true) => {
+                tracing::warn!(used, limit, "memory is short: a part of new requests is turned away");
             }
+            (true, false) => tracing::info!(used, limit, "memory is no longer short"),
+            (true, true) | (false, false) => {}
         }
-    };
-    tokio::select! {
-        () = looking => {}
-        () = drain.reached(Phase::Ended) => {}
     }
 }
 

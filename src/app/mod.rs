@@ -13,6 +13,7 @@ mod signal;
 pub mod trust;
 mod upkeep;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -219,20 +220,10 @@ impl App {
         tasks.spawn(handover.run(drain.clone()));
         tasks.spawn(reconcile.run(drain.clone()));
         let epoch = Instant::now();
-        tasks.spawn({
-            let settling = upkeep::settle(tables.clone(), epoch, drain.clone());
-            async move {
-                settling.await;
-                Ok(())
-            }
-        });
+        tasks.spawn(until_ended(upkeep::settle(tables.clone(), epoch), drain.clone()));
         let memory = Memory::default();
         if let Some(cgroup) = Cgroup::of_process() {
-            let watching = cgroup::watch(cgroup, memory.clone(), drain.clone());
-            tasks.spawn(async move {
-                watching.await;
-                Ok(())
-            });
+            tasks.spawn(until_ended(cgroup::watch(cgroup, memory.clone()), drain.clone()));
         }
         metrics.ask_for_services({
             let tables = tables.clone();
@@ -417,6 +408,14 @@ struct WorkerParts {
     trust: Trust,
     limits: Arc<LocalStore>,
     memory: Memory,
+}
+
+/// Carries on with something that has no end of its own until the drain has ended.
+async fn until_ended(endless: impl Future<Output = Infallible>, mut drain: Drain) -> anyhow::Result<()> {
+    tokio::select! {
+        never = endless => match never {},
+        () = drain.reached(Phase::Ended) => Ok(()),
+    }
 }
 
 /// Starts the workers once there is something to serve, says so, and waits for their threads.

@@ -1,6 +1,7 @@
 //! What the control side does for endpoints while they serve: it asks those that are to be checked, and closes circuits.
 
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +9,6 @@ use std::time::{Duration, Instant};
 use tokio::task::{AbortHandle, JoinSet};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::drain::{Drain, Phase};
 use crate::persistent::{Change, Map};
 use crate::slot::Slot;
 use crate::snapshot::Reader;
@@ -167,40 +167,34 @@ fn share(of: Duration, random: u64) -> Duration {
     of.mul_f64(f64::from((random >> 32) as u32) / f64::from(u32::MAX))
 }
 
-/// Closes circuits that have turned nothing away for a while, until the drain has ended.
-pub(super) async fn settle(tables: Reader<Table>, epoch: Instant, mut drain: Drain) {
-    let looking = async {
-        let mut interval = tokio::time::interval(LOOK);
-        let mut known = Map::default();
-        // Few clusters have one.
-        let mut with_breaker = BTreeMap::new();
-        loop {
-            interval.tick().await;
-            let clusters = tables.load().clusters.clone();
-            for Change { key: slot, now, .. } in clusters.changes(&known) {
-                match now.filter(|cluster| cluster.breaker.is_some()) {
-                    Some(cluster) => with_breaker.insert(*slot, cluster.clone()),
-                    None => with_breaker.remove(slot),
-                };
-            }
-            known = clusters;
-            let now = u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
-            for cluster in with_breaker.values() {
-                if let Some(breaker) = &cluster.breaker
-                    && breaker.settle(now)
-                {
-                    tracing::info!(
-                        service = %cluster.name,
-                        circuit = "closed",
-                        refused = breaker.refused(),
-                        "everything is let through to the service again"
-                    );
-                }
+/// Closes circuits that have turned nothing away for a while.
+pub(super) async fn settle(tables: Reader<Table>, epoch: Instant) -> Infallible {
+    let mut interval = tokio::time::interval(LOOK);
+    let mut known = Map::default();
+    // Few clusters have one.
+    let mut with_breaker = BTreeMap::new();
+    loop {
+        interval.tick().await;
+        let clusters = tables.load().clusters.clone();
+        for Change { key: slot, now, .. } in clusters.changes(&known) {
+            match now.filter(|cluster| cluster.breaker.is_some()) {
+                Some(cluster) => with_breaker.insert(*slot, cluster.clone()),
+                None => with_breaker.remove(slot),
+            };
+        }
+        known = clusters;
+        let now = u64::try_from(epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
+        for cluster in with_breaker.values() {
+            if let Some(breaker) = &cluster.breaker
+                && breaker.settle(now)
+            {
+                tracing::info!(
+                    service = %cluster.name,
+                    circuit = "closed",
+                    refused = breaker.refused(),
+                    "everything is let through to the service again"
+                );
             }
         }
-    };
-    tokio::select! {
-        () = looking => {}
-        () = drain.reached(Phase::Ended) => {}
     }
 }
