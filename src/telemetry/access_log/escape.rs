@@ -2,26 +2,15 @@
 
 use super::stamp::HEX;
 
-/// For each byte, whether a line can have it as it is, in JSON or as nginx writes it. What is above ASCII needs a look at
-/// the whole character.
-const PLAIN: [bool; 256] = plain();
-
-const fn plain() -> [bool; 256] {
-    let mut plain = [false; 256];
-    let mut byte = 0x20;
-    while byte < 0x7f {
-        #[allow(clippy::indexing_slicing, reason = "a constant is evaluated by the compiler")]
-        {
-            plain[byte] = byte != b'"' as usize && byte != b'\\' as usize;
-        }
-        byte += 1;
-    }
-    plain
+/// Whether a line can have a byte as it is, in JSON or as nginx writes it. What is above ASCII needs a look at the whole
+/// character. All comparisons are made, so that the compiler can make them for sixteen bytes at a time.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')
 }
 
 fn all_plain(bytes: &[u8]) -> bool {
-    // Comparisons in place of the table, and no early end: so the compiler looks at sixteen bytes at a time.
-    bytes.iter().fold(true, |plain, byte| plain & matches!(byte, b' '..=b'~') & (*byte != b'"') & (*byte != b'\\'))
+    // No early end, for the same reason.
+    bytes.iter().fold(true, |plain, byte| plain & is_plain(*byte))
 }
 
 /// Appends bytes as the inside of a JSON string. What is no UTF-8 becomes U+FFFD; control characters of every kind are
@@ -66,7 +55,7 @@ pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8]) {
         return;
     }
     for byte in bytes {
-        if PLAIN.get(usize::from(*byte)).copied().unwrap_or(false) {
+        if is_plain(*byte) {
             out.push(*byte);
         } else {
             out.extend_from_slice(b"\\x");
