@@ -252,7 +252,7 @@ impl Reconcile {
             tracing::info!(
                 generation = new_table.generation,
                 routes = new_table.routes.len(),
-                problems = self.compiled.report.problems().count(),
+                problems = self.compiled.report.problem_count(),
                 milliseconds = took.as_secs_f64() * 1e3,
                 "published"
             );

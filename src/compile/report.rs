@@ -36,6 +36,11 @@ impl Report {
             .flat_map(|(object, report)| report.problems.iter().map(move |problem| Told { object, problem }))
     }
 
+    /// How many problems there are.
+    pub fn problem_count(&self) -> usize {
+        self.troubled.values().map(|report| report.problems.len()).sum()
+    }
+
     /// Puts the verdict on an object in place of the one before; none takes it out.
     pub fn put(&mut self, key: ObjectKey, verdict: Option<ObjectReport>) {
         let Some(verdict) = verdict.map(Arc::new) else {
