@@ -274,8 +274,8 @@ pub(super) fn is_compiled(kind: Kind) -> bool {
     }
 }
 
-/// What panics is a mistake of ours, and is kept from other objects: lowering one changes nothing that is kept, so nothing
-/// is left half done.
+/// What panics is a mistake of ours, and is kept from other objects: of what is kept, lowering one only adds keys to the
+/// keyring, so nothing is left half done.
 fn caught<T>(lower: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(lower)).ok()
 }

@@ -48,7 +48,7 @@ pub use self::{
         .message("directResponse must be set exactly when type is DirectResponse")
 )]
 pub struct Filter {
-    // A filter has one of these, and there is one for every step of every rule.
+    // Settings are boxed where they are large: a filter has one of them, and there is one for every step of every rule.
     /// What the step does: IPAccess, CORS, ExternalAuth, RequestHeaderModifier, ResponseHeaderModifier, URLRewrite,
     /// RequestMirror, RequestRedirect or DirectResponse.
     #[serde(rename = "type")]
