@@ -116,6 +116,17 @@ fn drops_what_nobody_reads() {
     assert_eq!(*ingress, Ingress { metadata, ..Ingress::default() });
 }
 
+/// So the API server writes the slice of a Service without pods: it is an empty slice and no broken one, whose endpoints
+/// would stay as they were.
+#[test]
+fn a_slice_without_endpoints_has_none() {
+    let fields = json!({"addressType": "IPv4", "endpoints": null, "ports": null});
+    let (object, findings) = decoded(Kind::EndpointSlice, fields, Origin::Cluster);
+    assert_eq!(findings, [""; 0]);
+    let Some(Object::EndpointSlice(slice)) = object else { panic!() };
+    assert!(slice.endpoints.is_empty() && slice.ports.is_empty());
+}
+
 /// A field nobody knows is told and costs nothing, except in a cluster that may know it better.
 #[test]
 fn tells_unknown_fields() {
