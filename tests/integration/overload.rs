@@ -257,7 +257,7 @@ async fn an_overload_leaves_most_of_what_could_be_answered() {
     // What else the machine has to do changes meanwhile.
     let most = before.min(few().0);
     println!("{connections} clients: {goodput:.0}/s of {most:.0}/s, {told:?}; admin in {slowest:?}; over in {over:?}");
-    assert!(goodput >= size::of(0.3, 0.8) * most, "{goodput} of {most}");
+    assert!(goodput >= size::of(0.4, 0.8) * most, "{goodput} of {most}");
     assert_eq!(told.failed, 0, "{told:?}");
     // In the time that the suite has, it may not come to that.
     if size::full() {

@@ -181,18 +181,29 @@ impl Bed {
         report
     }
 
-    /// Waits until the replica has done all that it was told before: it does things in their order, and this is the last.
+    /// Waits until the replica has done all that it was told before, and shows what this report says.
     async fn settled(&self, replica: &Replica, report: &Report, name: &str) {
         let marker = self.route(name, None);
         let mut with_marker = report.clone();
         with_marker.put(marker.clone(), Some(self.verdict(&marker, Vec::new()).await));
         replica.reports.send_replace(Arc::new(with_marker));
         self.until(&marker, "the marker's status", |status| status["conditions"][0]["status"] == "True").await;
-        // Several are written at a time, so the marker may be shown before what was asked for first.
-        for (key, verdict) in &report.objects {
-            if verdict.ours && !verdict.conditions.is_empty() {
-                self.until(key, "a status", |status| status["conditions"].is_array() || status["ancestors"].is_array())
-                    .await;
+        // Several are written at a time, so the marker may be shown before what the report says of others.
+        for (key, verdict) in report.objects.iter().filter(|(_, verdict)| verdict.ours) {
+            let shows = |status: &Value, wanted: &Condition| {
+                status["conditions"].as_array().into_iter().flatten().any(|condition| {
+                    condition["type"] == wanted.type_.as_str()
+                        && condition["status"] == if wanted.status { "True" } else { "False" }
+                        && condition["message"] == wanted.message
+                })
+            };
+            match key.kind {
+                Kind::GatewayRoute => {
+                    let all = |status: &Value| verdict.conditions.iter().all(|wanted| shows(status, wanted));
+                    self.until(key, "what the report says", all).await;
+                }
+                _ if verdict.conditions.is_empty() => {}
+                _ => self.until(key, "a status", |status| status["ancestors"].is_array()).await,
             }
         }
     }
