@@ -32,8 +32,8 @@ impl Goal {
         Self { most, exact: 0.1, bound: most }
     }
 
-    /// The same, which is missed for now: only more than this is worse than it was.
-    pub(crate) fn missed_up_to(self, bound: f64) -> Self {
+    /// The same, where less has been reached: more than this is worse than it was.
+    pub(crate) fn kept_at(self, bound: f64) -> Self {
         Self { bound, ..self }
     }
 }

@@ -135,6 +135,7 @@ pub(super) async fn forward(
                 attempt.record.streaming(parts.status);
                 deadline.clear();
                 answer.hold(permit);
+                worker.http1.give_headers(std::mem::take(&mut attempt.headers));
                 let body = ResponseBody::upstream(answer, timeouts.idle, due, deadline);
                 return Ok(Response::from_parts(parts, body));
             }

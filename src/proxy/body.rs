@@ -9,18 +9,17 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::Worker;
 use super::clock::Deadline;
 use super::compressed::Compressed;
 use super::connection::Client;
 use super::error::Error;
-use super::forward;
 use super::hold::Held;
 use super::mirror::Mirrored;
 use super::record::Record;
 use super::replay::Reading;
+use super::{forward, http1};
 use crate::table::Route;
 use crate::telemetry::Reason;
 use crate::upstream::pool::{ExchangeError, UpstreamBody};
@@ -57,6 +56,46 @@ pub(super) struct Upload {
     pub(super) ended: Cell<bool>,
     /// The next of it is asked for and has not come.
     pub(super) awaited: Cell<bool>,
+}
+
+/// A request's body as it comes from the client.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// There is none.
+    None,
+    /// On a connection of its own.
+    Http1(http1::Body),
+    /// On a stream of a connection of HTTP/2.
+    Http2(hyper::body::Incoming),
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::None => Poll::Ready(None),
+            Self::Http1(body) => body.poll_frame(cx),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|_| BodyError::Broken),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Http1(body) => body.is_end(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::None => SizeHint::with_exact(0),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
 }
 
 /// A request's body on its way to the backend.
@@ -230,7 +269,7 @@ impl Upload {
         if self.too_large.get() {
             return Error::BodyTooLarge;
         }
-        client.peer.refusal().map_or(Error::ClientClosed, Error::Framing)
+        client.refusal.get().map_or(Error::ClientClosed, Error::Framing)
     }
 }
 

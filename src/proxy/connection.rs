@@ -1,26 +1,28 @@
 //! One client connection, from its first byte to its last.
 
 use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::framing::{Guard, MAX_HEAD, Peer};
+use super::body::Incoming;
+use super::framing::{MAX_HEAD, Refusal};
 use super::rewind::Rewind;
 use super::tls::{HandshakeError, Session};
 use super::told::Told;
 use super::upgrade::Tunnel;
-use super::{Worker, attempt, exchange, forward, proxy_protocol};
+use super::{Worker, exchange, forward, http1, proxy_protocol};
 use crate::address::Trust;
 use crate::drain::Phase;
 use crate::telemetry::{HandshakeFailure, Protocol};
@@ -34,16 +36,11 @@ const FIRST_BYTES: Duration = Duration::from_secs(60);
 const ANNOUNCEMENT: Duration = Duration::from_secs(5);
 /// A connection that nothing has been asked on has this long once the process drains: what it was opened for may be on
 /// its way.
-const LAST_CHANCE: Duration = Duration::from_millis(500);
-/// After an answer that came before the end of its request, a client is listened to for so long, so that it can read the
-/// answer.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 16 << 20;
-
+pub(super) const LAST_CHANCE: Duration = Duration::from_millis(500);
 /// The client at the other end of a connection, or the one that a proxy we trust has told of.
 pub(super) struct Client {
-    /// What the guard and the exchanges tell each other.
-    pub(super) peer: Rc<Peer>,
+    /// Why what it sent last was refused, if that was so.
+    pub(super) refusal: Rc<Cell<Option<Refusal>>>,
     /// Its address, as headers carry it.
     pub(super) ip_text: HeaderValue,
     /// Its address and those of the proxies after it.
@@ -77,7 +74,7 @@ impl Client {
         let ip_text = forward::ip_value(address.ip());
         let secure = tls.is_some();
         Rc::new(Self {
-            peer: Rc::default(),
+            refusal: Rc::default(),
             chain: ip_text.clone(),
             ip_text,
             host: None,
@@ -103,7 +100,7 @@ impl Client {
         }
         let Told { client, chain, secure, host, port } = Told::read(headers, self.ip, &trust.proxies);
         Rc::new(Self {
-            peer: self.peer.clone(),
+            refusal: self.refusal.clone(),
             ip_text: forward::ip_value(client),
             chain,
             host,
@@ -131,6 +128,16 @@ impl Client {
         self.secure
     }
 
+    /// Something is being asked on the connection.
+    pub(super) fn ask(&self) {
+        self.connection.asked.set(true);
+    }
+
+    /// Whether something has been asked on it.
+    pub(super) fn has_asked(&self) -> bool {
+        self.connection.asked.get()
+    }
+
     /// Whether it speaks HTTP/1.
     pub(super) fn is_http1(&self) -> bool {
         self.connection.http1.get()
@@ -149,6 +156,11 @@ impl Client {
     /// The connection becomes a tunnel as soon as the response to the upgrade has gone out.
     pub(super) fn open_tunnel(&self, tunnel: Tunnel) {
         *self.connection.tunnel.borrow_mut() = Some(tunnel);
+    }
+
+    /// What the connection has become, if that is a tunnel.
+    pub(super) fn take_tunnel(&self) -> Option<Tunnel> {
+        self.connection.tunnel.borrow_mut().take()
     }
 }
 
@@ -178,7 +190,7 @@ pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address:
     if http2 {
         serve_http2(worker, client, Rewind::new(tcp, already)).await;
     } else {
-        serve_http1(worker, client, tcp, already).await;
+        http1::serve(worker, client, tcp, &already).await;
     }
 }
 
@@ -209,7 +221,7 @@ pub(super) async fn serve_tls(worker: Rc<Worker>, mut tcp: TcpStream, address: S
     if http2 {
         serve_http2(worker, client, stream).await;
     } else {
-        serve_http1(worker, client, stream, Vec::new()).await;
+        http1::serve(worker, client, stream, &[]).await;
     }
 }
 
@@ -251,100 +263,6 @@ async fn sniff(tcp: &mut TcpStream) -> std::io::Result<(Vec<u8>, bool)> {
     }
 }
 
-async fn serve_http1<S>(worker: Rc<Worker>, client: Rc<Client>, io: S, already: Vec<u8>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    let spoken = worker.hold_protocol(client.tls.is_some(), Protocol::Http1);
-    let guard = Guard::new(io, already, client.peer.clone(), &worker.clock);
-    let service = {
-        let (worker, client) = (worker.clone(), client.clone());
-        service_fn(move |request| {
-            client.connection.asked.set(true);
-            exchange::answer(worker.clone(), client.clone(), request)
-        })
-    };
-    // No timer: the guard keeps the time of a head and of idleness, without a timer per request.
-    let mut connection =
-        http1::Builder::new().max_buf_size(2 * MAX_HEAD).serve_connection(TokioIo::new(guard), service);
-    let (mut told, mut last_chance) = (false, false);
-    let mut unasked = worker.clock.deadline();
-    let registration = worker.connections.register();
-    let result = poll_fn(|cx| {
-        registration.waker(cx);
-        if worker.phase() >= Phase::Draining {
-            // hyper closes what waits for a request, be it the next one or the first. The first may be here already and
-            // hyper not have seen it.
-            if client.connection.asked.get() {
-                if !told {
-                    told = true;
-                    Pin::new(&mut connection).graceful_shutdown();
-                }
-            } else if !last_chance {
-                last_chance = true;
-                unasked.set(LAST_CHANCE);
-            }
-        }
-        if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
-            return Poll::Ready(result);
-        }
-        if client.connection.asked.get() {
-            unasked.clear();
-        }
-        unasked.poll(cx).map(Ok)
-    })
-    .await;
-    drop(unasked);
-    let refused = client.peer.refusal().is_some();
-    if let Err(error) = result {
-        tracing::debug!(%error, client = %client.connection.address, "client connection ended");
-        if !refused {
-            return;
-        }
-    }
-    let parts = connection.into_parts();
-    let guard = parts.io.into_inner();
-    let unread = refused || guard.is_mid_body();
-    let (mut io, mut rest) = guard.into_inner();
-    let tunnel = client.connection.tunnel.borrow_mut().take();
-    match tunnel {
-        Some(tunnel) => {
-            drop(spoken);
-            let _spoken = worker.hold_protocol(client.tls.is_some(), Protocol::Tunnel);
-            let mut early = parts.read_buf.to_vec();
-            early.append(&mut rest);
-            let mut tunnel = pin!(tunnel.run(io, &early));
-            poll_fn(|cx| {
-                registration.waker(cx);
-                if worker.phase() >= Phase::Ended { Poll::Ready(()) } else { tunnel.as_mut().poll(cx).map(|_| ()) }
-            })
-            .await;
-        }
-        None => {
-            if unread {
-                linger(&worker, &mut io).await;
-            }
-        }
-    }
-}
-
-/// Reads and drops what a client still sends that has its answer already: closing on unread bytes would reset the
-/// connection, and the client might never see the answer.
-async fn linger(worker: &Worker, io: &mut (impl AsyncRead + Unpin)) {
-    let mut deadline = worker.clock.deadline();
-    let drop_all = pin!(async {
-        let mut scratch = vec![0; 4096];
-        let mut dropped = 0;
-        while dropped < LINGER_BYTES {
-            match io.read(&mut scratch).await {
-                Ok(0) | Err(_) => break,
-                Ok(read) => dropped += read,
-            }
-        }
-    });
-    let _ = attempt::within(&mut deadline, worker.clock.now(), Some(LINGER), None, drop_all).await;
-}
-
 async fn serve_http2<S>(worker: Rc<Worker>, client: Rc<Client>, io: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
@@ -353,9 +271,11 @@ where
     let _spoken = worker.hold_protocol(client.tls.is_some(), Protocol::Http2);
     let service = {
         let (worker, client) = (worker.clone(), client.clone());
-        service_fn(move |request| {
-            client.connection.asked.set(true);
-            exchange::answer(worker.clone(), client.clone(), request)
+        service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            client.ask();
+            let (parts, body) = request.into_parts();
+            let answer = exchange::answer(worker.clone(), client.clone(), parts, Incoming::Http2(body), false);
+            async { Ok::<_, Infallible>(answer.await) }
         })
     };
     let connection = http2::Builder::new(LocalExecutor)
@@ -377,7 +297,7 @@ where
         // A graceful GOAWAY loses nothing that was asked before it, so it goes out as soon as clients should look
         // elsewhere; but a connection that was opened just now gets to ask something first.
         let phase = worker.phase();
-        let leaves = phase >= Phase::Draining || phase >= Phase::Leaving && client.connection.asked.get();
+        let leaves = phase >= Phase::Draining || phase >= Phase::Leaving && client.has_asked();
         if !told && (leaves || client.is_outdated()) {
             told = true;
             connection.as_mut().graceful_shutdown();

@@ -1,7 +1,6 @@
 //! The life of a request, from its head to the head of its response, as one straight line:
 //! read → find → filter → select → send → filter → answer.
 
-use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,18 +8,19 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{Method, Request, Response, StatusCode, Version, request};
-use hyper::body::{Body, Incoming};
+use http::{Method, Response, StatusCode, Version, request};
+use http_body::Body;
 
 use super::again::Again;
 use super::attempt::{self, Attempt};
-use super::body::{RequestBody, ResponseBody};
+use super::body::{Incoming, RequestBody, ResponseBody};
 use super::caught::caught;
 use super::compressed::compress;
 use super::connection::Client;
 use super::error::Error;
 use super::forward::{self, Origin};
-use super::framing::{Authority, REFUSED_TARGET};
+use super::framing::Authority;
+use super::http1::REFUSED_TARGET;
 use super::identity::Known;
 use super::limits::{self, Look};
 use super::marks::Marks;
@@ -38,14 +38,13 @@ use crate::upstream::content_length;
 pub(super) async fn answer(
     worker: Rc<Worker>,
     client: Rc<Client>,
-    request: Request<Incoming>,
-) -> Result<Response<ResponseBody>, Infallible> {
-    let (mut parts, body) = request.into_parts();
+    mut parts: request::Parts,
+    body: Incoming,
+    upgrade: bool,
+) -> Response<ResponseBody> {
     let client = client.as_told(&worker.trust, &parts.headers);
     let mut record = Record::begin(worker.clone(), client.clone(), parts.method.clone());
-    let received = Received {
-        upgrade: client.peer.upgrade_asked() && forward::is_websocket(&parts.method, parts.version, &parts.headers),
-    };
+    let received = Received { upgrade: upgrade && forward::is_websocket(&parts.method, parts.version, &parts.headers) };
     // Before anything of ours is added, so that a client can have nothing of ours dropped; and before anything is
     // looked at, so that routes, filters and the backend see the same head.
     forward::clean_request(&mut parts.headers, parts.version);
@@ -68,9 +67,6 @@ pub(super) async fn answer(
             error.response(Some(&request_id), record.trace())
         }
     };
-    if received.upgrade && response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        client.peer.answer_upgrade(false);
-    }
     record.limits(&marks.limits);
     let headers = response.headers_mut();
     marks.put(&worker, headers);
@@ -81,7 +77,7 @@ pub(super) async fn answer(
     {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response.map(|body| body.recorded(record)))
+    response.map(|body| body.recorded(record))
 }
 
 /// What a request's head says of the client's connection; it goes no further than us.
@@ -311,7 +307,7 @@ impl Asked {
         let path = parts.uri.path();
         if parts.method == Method::GET
             && path == REFUSED_TARGET
-            && let Some(refusal) = client.peer.refusal()
+            && let Some(refusal) = client.refusal.get()
         {
             return Err(Error::Framing(refusal));
         }
@@ -322,7 +318,7 @@ impl Asked {
                 super::framing::Refusal::Connect
             }));
         }
-        // HTTP/1.1 was held to both by the guard.
+        // HTTP/1.1 was held to both when its head was looked at.
         if parts.version == Version::HTTP_2 {
             let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
             if parts.uri.path().is_empty() || (!path.starts_with('/') && path != "*") {

@@ -209,36 +209,41 @@ pub(super) fn request_id(headers: &mut HeaderMap, make: impl FnOnce() -> HeaderV
     id
 }
 
-/// Makes ids for requests. They are cut from one piece of memory after another, so that an id costs no allocation.
+/// Characters of a UUID.
+const UUID: usize = 36;
+
+/// A UUID of version 7 (RFC 9562 5.7): milliseconds since 1970, then 74 random bits.
+pub(super) fn uuid_v7(milliseconds: u64, random: [u64; 2]) -> [u8; UUID] {
+    let [a, b] = random;
+    let high = milliseconds << 16 | 0x7000 | a & 0x0fff;
+    let low = 1 << 63 | b >> 2;
+    let [[a, b], [c, d]] = [high, low].map(|half| [digits((half >> 32) as u32), digits(half as u32)]);
+    let mut text = [b'-'; UUID];
+    for (from, part) in [(0, &a[..]), (9, &b[..4]), (14, &b[4..]), (19, &c[..4]), (24, &c[4..]), (28, &d[..])] {
+        if let Some(place) = text.get_mut(from..from + part.len()) {
+            place.copy_from_slice(part);
+        }
+    }
+    text
+}
+
+/// Makes values of fields. They are cut from one piece of memory after another, so that one costs no allocation.
 #[derive(Debug, Default)]
-pub(super) struct RequestIds {
+pub(super) struct Values {
     rest: BytesMut,
 }
 
-/// Characters of a UUID.
-const UUID: usize = 36;
-/// Ids that one piece of memory holds.
-const IDS: usize = 64;
+impl Values {
+    /// What one piece of memory holds.
+    const PIECE: usize = 2 * 1024;
 
-impl RequestIds {
-    /// A UUID of version 7 (RFC 9562 5.7): milliseconds since 1970, then 74 random bits.
-    pub(super) fn uuid_v7(&mut self, milliseconds: u64, random: [u64; 2]) -> HeaderValue {
-        let [a, b] = random;
-        let high = milliseconds << 16 | 0x7000 | a & 0x0fff;
-        let low = 1 << 63 | b >> 2;
-        if self.rest.capacity() < UUID {
-            self.rest = BytesMut::with_capacity(IDS * UUID);
+    /// The value that is this text.
+    pub(super) fn of(&mut self, text: &[u8]) -> HeaderValue {
+        if self.rest.capacity() < text.len() {
+            self.rest = BytesMut::with_capacity(Self::PIECE.max(text.len()));
         }
-        let [[a, b], [c, d]] = [high, low].map(|half| [digits((half >> 32) as u32), digits(half as u32)]);
-        let mut text = [b'-'; UUID];
-        for (from, part) in [(0, &a[..]), (9, &b[..4]), (14, &b[4..]), (19, &c[..4]), (24, &c[4..]), (28, &d[..])] {
-            if let Some(place) = text.get_mut(from..from + part.len()) {
-                place.copy_from_slice(part);
-            }
-        }
-        self.rest.extend_from_slice(&text);
-        let id = self.rest.split().freeze();
-        HeaderValue::from_maybe_shared(id).unwrap_or(HeaderValue::from_static("-"))
+        self.rest.extend_from_slice(text);
+        HeaderValue::from_maybe_shared(self.rest.split().freeze()).unwrap_or(HeaderValue::from_static("-"))
     }
 }
 
@@ -259,7 +264,7 @@ pub(super) fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }
 
-/// Whether this asks for WebSocket, and for nothing else, as the guard understands it.
+/// Whether this asks for WebSocket, and for nothing else, as the look at its head understands it.
 pub(super) fn is_websocket(method: &Method, version: Version, headers: &HeaderMap) -> bool {
     let mut upgrades = headers.get_all(header::UPGRADE).iter();
     version == Version::HTTP_11
@@ -308,11 +313,19 @@ mod tests {
 
     #[test]
     fn ids_are_written_as_uuids() {
-        let mut ids = RequestIds::default();
-        for _ in 0..2 * IDS {
-            let id = ids.uuid_v7(0x0123_4567_89ab, [0xffff_ffff_ffff_fcde, 0x0fed_cba9_8765_4321 << 2]);
-            assert_eq!(id, "01234567-89ab-7cde-8fed-cba987654321");
+        let id = uuid_v7(0x0123_4567_89ab, [0xffff_ffff_ffff_fcde, 0x0fed_cba9_8765_4321 << 2]);
+        assert_eq!(&id, b"01234567-89ab-7cde-8fed-cba987654321");
+    }
+
+    #[test]
+    fn values_are_what_they_are_made_of() {
+        let mut values = Values::default();
+        let made: Vec<_> = (0..1000).map(|number| values.of(format!("value {number}").as_bytes())).collect();
+        for (number, value) in made.iter().enumerate() {
+            assert_eq!(value, format!("value {number}").as_str());
         }
+        let long = "x".repeat(3 * Values::PIECE);
+        assert_eq!(values.of(long.as_bytes()), long.as_str());
     }
 
     #[test]

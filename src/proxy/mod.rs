@@ -20,6 +20,7 @@ mod forward;
 pub mod framing;
 mod hash;
 mod hold;
+mod http1;
 mod identity;
 mod limits;
 mod listener;
@@ -66,7 +67,7 @@ use body::RequestBody;
 use capacity::Place;
 use clock::Clock;
 use connections::Connections;
-use forward::RequestIds;
+use forward::Values;
 use identity::Doorkeeper;
 use noted::Notes;
 use pressure::{Change, Pressure};
@@ -148,10 +149,12 @@ pub(crate) struct Worker {
     /// When the next complaint may be made, by the worker's clock.
     complaint: Cell<u64>,
     random: Cell<u64>,
-    ids: RefCell<RequestIds>,
+    values: RefCell<Values>,
     https_port: u16,
     doorkeeper: Doorkeeper,
     pressure: Pressure,
+    /// What its connections of HTTP/1.1 share.
+    http1: http1::Shared,
 }
 
 /// Starts a worker on a thread of its own; the thread ends when the drain has.
@@ -206,10 +209,11 @@ async fn run(settings: Settings) -> io::Result<()> {
         open: Cell::new(0),
         complaint: Cell::new(0),
         random: Cell::new(seed()?),
-        ids: RefCell::default(),
+        values: RefCell::default(),
         https_port: https.local_addr()?.port(),
         doorkeeper: Doorkeeper::new(seed()?, seed()?),
         pressure: Pressure::default(),
+        http1: http1::Shared::default(),
     });
     let ticking = tokio::task::spawn_local(tick(worker.clone()));
     let sweeping = tokio::task::spawn_local(sweep(worker.clone()));
@@ -354,7 +358,12 @@ impl Worker {
 
     /// An id that no other request has.
     fn new_request_id(&self) -> HeaderValue {
-        self.ids.borrow_mut().uuid_v7(self.clock.wall(), [self.random(), self.random()])
+        self.value(&forward::uuid_v7(self.clock.wall(), [self.random(), self.random()]))
+    }
+
+    /// The value of a field that is this text.
+    fn value(&self, text: &[u8]) -> HeaderValue {
+        self.values.borrow_mut().of(text)
     }
 
     /// Counts a connection for as long as what is returned lives; `None` when there are too many already.

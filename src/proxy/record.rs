@@ -42,7 +42,6 @@ pub(super) struct Record {
 impl Record {
     /// An exchange that begins now. Until something else is known, it is one whose client went away.
     pub(super) fn begin(worker: Rc<Worker>, client: Rc<Client>, method: Method) -> Self {
-        client.peer.begin();
         worker.metrics.began(client.tls.is_some());
         Self {
             worker,
@@ -93,7 +92,8 @@ impl Record {
             && let Some(noted) = &mut self.noted
             && let Some(traced) = &mut noted.traced
         {
-            traces::call(traced, tracer.sampler(), || self.worker.random(), headers);
+            let told = traces::call(traced, tracer.sampler(), || self.worker.random());
+            headers.insert(noted::TRACE_PARENT, self.worker.value(&told));
         }
     }
 
@@ -264,7 +264,6 @@ const CLIENT_CLOSED: StatusCode = match StatusCode::from_u16(499) {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.client.peer.end();
         let duration = self.start.elapsed();
         let received = self.upload.as_ref().map_or(0, |upload| upload.bytes.get());
         self.worker.metrics.record(&Exchange {

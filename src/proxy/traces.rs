@@ -3,14 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue};
-
-use super::noted::TRACE_PARENT;
 use crate::telemetry::TraceIds;
 use crate::telemetry::trace::{Call, Sampler, Traced};
 
-/// `00-` and `-`, 32 and 16 digits, `-01`.
+/// `00-`, 32 digits, `-`, 16 digits, `-01` (W3C Trace Context 3.2).
 const LENGTH: usize = 55;
 
 /// A place below the caller's, or in a trace of its own.
@@ -33,11 +29,12 @@ pub(super) fn decide(traced: &mut Traced, sampler: Sampler, percent: Option<u8>)
     *traced.sampled.get_or_insert_with(|| sampler.decide(traced.ids.trace, caller, percent))
 }
 
-/// An endpoint is about to be asked: it goes on from the span of that, or from ours where nothing is recorded.
-pub(super) fn call(traced: &mut Traced, sampler: Sampler, random: impl Fn() -> u64, headers: &mut HeaderMap) {
+/// An endpoint is about to be asked, and told this: it goes on from the span of that, or from ours where nothing is
+/// recorded.
+pub(super) fn call(traced: &mut Traced, sampler: Sampler, random: impl Fn() -> u64) -> [u8; LENGTH] {
     let sampled = decide(traced, sampler, None);
     let below = if sampled { open(traced, random, Duration::ZERO).span } else { traced.ids.span };
-    headers.insert(TRACE_PARENT, header(&traced.ids.trace, &below, sampled));
+    text(&traced.ids.trace, &below, sampled)
 }
 
 /// An endpoint was to be asked and there was no connection to be had, after so long.
@@ -70,20 +67,19 @@ fn span(random: &impl Fn() -> u64) -> [u8; 8] {
     random().max(1).to_be_bytes()
 }
 
-fn header(trace: &[u8; 16], span: &[u8; 8], sampled: bool) -> HeaderValue {
+fn text(trace: &[u8; 16], span: &[u8; 8], sampled: bool) -> [u8; LENGTH] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = Vec::with_capacity(LENGTH);
-    text.extend_from_slice(b"00-");
-    let mut hex = |bytes: &[u8]| {
-        for byte in bytes {
-            for nibble in [byte >> 4, byte & 0xf] {
-                text.push(DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0'));
+    let mut text = [b'-'; LENGTH];
+    let digits = |bytes: &mut dyn Iterator<Item = u8>, places: &mut [u8]| {
+        for (byte, place) in bytes.zip(places.chunks_exact_mut(2)) {
+            for (nibble, place) in [byte >> 4, byte & 0xf].into_iter().zip(place) {
+                *place = DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
             }
         }
-        text.push(b'-');
     };
-    hex(trace);
-    hex(span);
-    text.extend_from_slice(if sampled { b"01" } else { b"00" });
-    HeaderValue::from_maybe_shared(Bytes::from(text)).unwrap_or(HeaderValue::from_static(""))
+    let flags = u8::from(sampled);
+    for (from, bytes) in [(0, &[0][..]), (3, &trace[..]), (36, &span[..]), (53, &[flags][..])] {
+        digits(&mut bytes.iter().copied(), text.get_mut(from..from + 2 * bytes.len()).unwrap_or_default());
+    }
+    text
 }

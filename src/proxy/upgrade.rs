@@ -84,7 +84,6 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     let mut lease = body.into_lease().filter(|_| agreed).ok_or(Error::UpstreamProtocol)?;
     let (stream, read) = lease.take_stream().ok_or(Error::UpstreamProtocol)?;
     attempt.client.open_tunnel(Tunnel { stream, read, idle: timeouts.idle, deadline, _lease: lease });
-    attempt.client.peer.answer_upgrade(true);
     attempt.record.answered(parts.status, crate::telemetry::Reason::Ok);
 
     forward::clean_response(&mut parts.headers);

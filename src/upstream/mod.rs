@@ -24,6 +24,7 @@ pub use budget::Budget;
 pub use check::Check;
 pub use health::{Circuit, Fit, GroupHealth, Health};
 pub use http1::{Head, content_length};
+pub(crate) use http1::{Out, declared_trailers, write_trailers};
 pub use policy::Policy;
 pub use ring::Ring;
 pub use session::SessionKey;

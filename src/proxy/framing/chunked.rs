@@ -1,10 +1,13 @@
-//! A walk along a chunked body (RFC 9112 7.1), stricter than the grammar where leniency has hidden requests.
+//! Taking a request's body out of its chunks (RFC 9112 7.1), stricter than the grammar where leniency has hidden requests.
 
-use super::{Refusal, class, is_field_value};
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::{Refusal, class, is_field_value, trim};
 
 /// Where in a chunked body the walk stands.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) enum Chunked {
+#[derive(Debug, Default)]
+pub(in crate::proxy) enum Chunked {
     /// Before the first digit of a size.
     #[default]
     Start,
@@ -20,23 +23,51 @@ pub(super) enum Chunked {
     DataCr,
     /// After the data, at its LF.
     DataLf,
-    /// In a line of the trailer section, which is kept until it is whole, with the bytes of those before it.
-    Trailer(Vec<u8>, usize),
-    /// Past the empty line that ends the body.
-    Done,
+    /// In the trailer section.
+    Trailers(Box<Trailers>),
 }
 
-/// An extension longer than this has no use; hyper would let 16 KiB of them pass.
+/// A trailer section as far as it is there.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct Trailers {
+    /// The line that is not whole yet.
+    line: Vec<u8>,
+    /// Bytes of those before it.
+    before: usize,
+    fields: HeaderMap,
+}
+
+/// A part of a body.
+#[derive(Debug)]
+pub(in crate::proxy) enum Piece {
+    /// Some of the data.
+    Data(Bytes),
+    /// The end, and the fields after it if there are any.
+    End(Option<HeaderMap>),
+}
+
+/// An extension longer than this has no use.
 const MAX_EXTENSION: u16 = 256;
 /// All trailer fields together.
 const MAX_TRAILERS: usize = 8 * 1024;
 
 impl Chunked {
-    /// Walks on and says how many of the bytes belong to the body; fewer than given only when the body has ended.
-    pub(super) fn walk(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
-        let mut rest = bytes;
-        while let [byte, after @ ..] = rest {
-            let byte = *byte;
+    /// The next piece, as far as it has been read; what follows the end stays where it is.
+    pub(in crate::proxy) fn next(&mut self, read: &mut BytesMut) -> Result<Option<Piece>, Refusal> {
+        loop {
+            if let Self::Data(left) = *self {
+                if read.is_empty() {
+                    return Ok(None);
+                }
+                let here = usize::try_from(left).unwrap_or(usize::MAX).min(read.len());
+                *self = match left - here as u64 {
+                    0 => Self::DataCr,
+                    left => Self::Data(left),
+                };
+                return Ok(Some(Piece::Data(read.split_to(here).freeze())));
+            }
+            let Some(byte) = read.first().copied() else { return Ok(None) };
+            read.advance(1);
             *self = match std::mem::take(self) {
                 Self::Start => Self::Size(hex(byte)?, 1),
                 Self::Size(size, digits) => match byte {
@@ -52,58 +83,51 @@ impl Chunked {
                     _ => return Err(Refusal::Chunk),
                 },
                 Self::SizeEnd(size) => match (byte, size) {
-                    (b'\n', 0) => Self::Trailer(Vec::new(), 0),
+                    (b'\n', 0) => Self::Trailers(Box::default()),
                     (b'\n', size) => Self::Data(size),
                     _ => return Err(Refusal::Chunk),
                 },
-                Self::Data(left) => {
-                    let here = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-                    rest = rest.get(here..).unwrap_or_default();
-                    *self = match left - here as u64 {
-                        0 => Self::DataCr,
-                        left => Self::Data(left),
-                    };
-                    continue;
-                }
                 Self::DataCr if byte == b'\r' => Self::DataLf,
                 Self::DataLf if byte == b'\n' => Self::Start,
-                Self::DataCr | Self::DataLf => return Err(Refusal::Chunk),
-                Self::Trailer(line, before) => trailer(line, before, byte)?,
-                Self::Done => {
-                    *self = Self::Done;
-                    return Ok(bytes.len() - rest.len());
+                Self::Data(_) | Self::DataCr | Self::DataLf => return Err(Refusal::Chunk),
+                Self::Trailers(mut trailers) => {
+                    if trailers.take(byte)? {
+                        return Ok(Some(Piece::End(Some(trailers.fields).filter(|fields| !fields.is_empty()))));
+                    }
+                    Self::Trailers(trailers)
                 }
             };
-            rest = after;
         }
-        Ok(bytes.len())
-    }
-
-    /// Whether the body has ended.
-    pub(super) fn is_done(&self) -> bool {
-        *self == Self::Done
     }
 }
 
-fn trailer(mut line: Vec<u8>, before: usize, byte: u8) -> Result<Chunked, Refusal> {
-    line.push(byte);
-    let total = before + line.len();
-    if total > MAX_TRAILERS {
-        return Err(Refusal::HeadTooLarge);
-    }
-    match line.as_slice() {
-        b"\r\n" => Ok(Chunked::Done),
-        [field @ .., b'\r', b'\n'] => {
-            let colon = memchr::memchr(b':', field).ok_or(Refusal::Field)?;
-            let (name, value) = field.split_at(colon);
-            if name.is_empty() || !class::all(name, class::TOKEN) || !is_field_value(value) {
-                return Err(Refusal::Field);
-            }
-            Ok(Chunked::Trailer(Vec::new(), total))
+impl Trailers {
+    /// Takes the next byte; `true` at the end.
+    fn take(&mut self, byte: u8) -> Result<bool, Refusal> {
+        self.line.push(byte);
+        if self.before + self.line.len() > MAX_TRAILERS {
+            return Err(Refusal::HeadTooLarge);
         }
-        [.., b'\n'] => Err(Refusal::Field),
-        [.., b'\r', other] if *other != b'\n' => Err(Refusal::Field),
-        _ => Ok(Chunked::Trailer(line, before)),
+        match self.line.as_slice() {
+            b"\r\n" => return Ok(true),
+            [field @ .., b'\r', b'\n'] => {
+                let colon = memchr::memchr(b':', field).ok_or(Refusal::Field)?;
+                let (name, value) = field.split_at(colon);
+                if name.is_empty() || !class::all(name, class::TOKEN) || !is_field_value(value) {
+                    return Err(Refusal::Field);
+                }
+                let value = trim(value.get(1..).unwrap_or_default());
+                let name = HeaderName::from_bytes(name).map_err(|_| Refusal::Field)?;
+                let value = HeaderValue::from_bytes(value).map_err(|_| Refusal::Field)?;
+                self.fields.try_append(name, value).map_err(|_| Refusal::HeadTooLarge)?;
+                self.before += self.line.len();
+                self.line.clear();
+            }
+            [.., b'\n'] => return Err(Refusal::Field),
+            [.., b'\r', other] if *other != b'\n' => return Err(Refusal::Field),
+            _ => {}
+        }
+        Ok(false)
     }
 }
 
@@ -117,16 +141,40 @@ mod tests {
 
     use super::*;
 
-    fn walk(bytes: &[u8]) -> Result<(usize, bool), Refusal> {
-        let mut state = Chunked::default();
-        state.walk(bytes).map(|taken| (taken, state.is_done()))
+    /// The data and the trailers of a body, and how many bytes it was; `None` when its end is not there.
+    type Read = Option<(Vec<u8>, Option<HeaderMap>, usize)>;
+
+    /// Reads what comes in pieces of these sizes, over and over.
+    fn read(bytes: &[u8], sizes: &[usize]) -> Result<Read, Refusal> {
+        let (mut state, mut held, mut data) = (Chunked::default(), BytesMut::new(), Vec::new());
+        let (mut rest, mut sizes) = (bytes, sizes.iter().copied().cycle());
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(sizes.next().unwrap_or(usize::MAX).min(rest.len()));
+            held.extend_from_slice(piece);
+            rest = after;
+            while let Some(piece) = state.next(&mut held)? {
+                match piece {
+                    Piece::Data(bytes) => data.extend_from_slice(&bytes),
+                    Piece::End(trailers) => return Ok(Some((data, trailers, bytes.len() - rest.len() - held.len()))),
+                }
+            }
+        }
+        Ok(None)
     }
 
     #[test]
     fn bodies_end_where_they_say() {
-        for body in ["0\r\n\r\n", "5\r\nhello\r\n0\r\n\r\n", "A;x=\"y\"\r\n0123456789\r\n0\r\nX-T: v\r\nY: \r\n\r\n"] {
+        for (body, data) in [
+            ("0\r\n\r\n", ""),
+            ("5\r\nhello\r\n0\r\n\r\n", "hello"),
+            ("A;x=\"y\"\r\n0123456789\r\n0\r\nX-T: v\r\nY: \r\n\r\n", "0123456789"),
+        ] {
             let with_more = format!("{body}GET / HTTP/1.1\r\n");
-            assert_eq!(walk(with_more.as_bytes()), Ok((body.len(), true)), "{body:?}");
+            let (read, trailers, length) = read(with_more.as_bytes(), &[]).unwrap().unwrap();
+            assert_eq!((read.as_slice(), length), (data.as_bytes(), body.len()), "{body:?}");
+            let trailers = trailers.unwrap_or_default();
+            assert_eq!(trailers.get("x-t").is_some_and(|value| value == "v"), body.contains("X-T"));
+            assert_eq!(trailers.get("y").is_some_and(HeaderValue::is_empty), body.contains("X-T"));
         }
     }
 
@@ -151,27 +199,14 @@ mod tests {
             "0\r\nX: a\n\r\n",
             "0\r\nX: a\rb\r\n\r\n",
         ] {
-            assert!(walk(body.as_bytes()).is_err(), "{body:?}");
+            assert!(read(body.as_bytes(), &[]).is_err(), "{body:?}");
         }
     }
 
     proptest! {
         #[test]
-        fn where_reads_are_cut_does_not_matter(body in "[0-3]{0,2}[a;\r\n]{0,4}([0-9a]\r\n[a-z]{0,9}\r\n){0,3}0\r\n(X: y\r\n)?\r\n", cuts in prop::collection::vec(1usize..5, 0..40)) {
-            let whole = walk(body.as_bytes());
-            let mut state = Chunked::default();
-            let mut rest = body.as_bytes();
-            let mut taken = 0;
-            let mut cuts = cuts.into_iter().cycle();
-            let pieces = loop {
-                if rest.is_empty() || state.is_done() { break Ok((taken, state.is_done())); }
-                let piece = &rest[..cuts.next().unwrap_or(1).min(rest.len())];
-                match state.walk(piece) {
-                    Ok(n) => { taken += n; rest = &rest[n..]; if n < piece.len() { break Ok((taken, state.is_done())); } }
-                    Err(refusal) => break Err(refusal),
-                }
-            };
-            prop_assert_eq!(whole, pieces);
+        fn where_reads_are_cut_does_not_matter(body in "[0-3]{0,2}[a;\r\n]{0,4}([0-9a]\r\n[a-z]{0,9}\r\n){0,3}0\r\n(X: y\r\n)?\r\n", cuts in prop::collection::vec(1usize..5, 1..40)) {
+            prop_assert_eq!(read(body.as_bytes(), &[]), read(body.as_bytes(), &cuts));
         }
     }
 }

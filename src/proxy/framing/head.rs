@@ -1,4 +1,6 @@
-//! The look at a request's head.
+//! The look at a request's head: whether it is sound, and where its parts are.
+
+use std::ops::Range;
 
 use memchr::memchr;
 
@@ -9,14 +11,14 @@ pub const MAX_HEAD: usize = 32 * 1024;
 /// The longest target that is taken, in bytes.
 const MAX_TARGET: usize = 8 * 1024;
 /// The most fields that are taken.
-const MAX_FIELDS: u32 = 100;
+const MAX_FIELDS: usize = 100;
 
 /// The most empty lines that may come before a request line.
 const MAX_BLANK: u32 = 4;
 
 /// How the rest of the message is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
+pub(in crate::proxy) enum Body {
     /// So many bytes; none is 0.
     Length(u64),
     /// Chunks.
@@ -25,18 +27,38 @@ pub(super) enum Body {
     Upgrade,
 }
 
+/// A part of a head, from its first byte on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::proxy) struct Span {
+    start: u16,
+    end: u16,
+}
+
+// All of a head can be told in this.
+const _: () = assert!(MAX_HEAD <= u16::MAX as usize);
+
+/// Where a head keeps what it has found.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct Memory(Vec<(Span, Span)>);
+
 /// A head while its lines come in.
 #[derive(Debug, Default)]
-pub(super) struct Head {
+pub(in crate::proxy) struct Head {
     /// How many bytes have been looked at: whole lines only.
     at: usize,
-    /// Fields seen.
-    fields: u32,
+    method: Span,
+    target: Span,
+    /// Names and values.
+    fields: Vec<(Span, Span)>,
     blank: u32,
     line_seen: bool,
     http10: bool,
     get: bool,
     hosts: u32,
+    close: bool,
+    keep_alive: bool,
+    waits: bool,
+    takes_trailers: bool,
     length: Option<u64>,
     chunked: bool,
     connection_upgrade: bool,
@@ -44,10 +66,72 @@ pub(super) struct Head {
     upgrades: u32,
 }
 
+impl Span {
+    /// Where `part` is in `bytes`, of which it is a part.
+    fn of(part: &[u8], bytes: &[u8]) -> Self {
+        let start = part.as_ptr().addr().saturating_sub(bytes.as_ptr().addr());
+        let short = |at| u16::try_from(at).unwrap_or(u16::MAX);
+        Self { start: short(start), end: short(start + part.len()) }
+    }
+
+    /// The bytes.
+    pub(in crate::proxy) fn range(self) -> Range<usize> {
+        self.start.into()..self.end.into()
+    }
+}
+
 impl Head {
+    /// Takes memory to begin with.
+    pub(in crate::proxy) fn lend(&mut self, mut memory: Memory) {
+        if self.fields.capacity() == 0 {
+            memory.0.clear();
+            self.fields = memory.0;
+        }
+    }
+
+    /// Gives its memory to the next head, wherever that comes.
+    pub(in crate::proxy) fn into_memory(self) -> Memory {
+        Memory(self.fields)
+    }
+
+    /// The method.
+    pub(in crate::proxy) fn method(&self) -> Span {
+        self.method
+    }
+
+    /// The target, in a form that is served.
+    pub(in crate::proxy) fn target(&self) -> Span {
+        self.target
+    }
+
+    /// The fields, names and values.
+    pub(in crate::proxy) fn fields(&self) -> &[(Span, Span)] {
+        &self.fields
+    }
+
+    /// Whether the version is 1.0.
+    pub(in crate::proxy) fn is_http10(&self) -> bool {
+        self.http10
+    }
+
+    /// Whether the connection may be used for another request (RFC 9112 9.3).
+    pub(in crate::proxy) fn is_persistent(&self) -> bool {
+        !self.close && (!self.http10 || self.keep_alive)
+    }
+
+    /// Whether the client waits to be told to go on before it sends the body (RFC 9110 10.1.1).
+    pub(in crate::proxy) fn waits(&self) -> bool {
+        self.waits && !self.http10
+    }
+
+    /// Whether the client can read trailers (RFC 9110 6.5.1).
+    pub(in crate::proxy) fn takes_trailers(&self) -> bool {
+        self.takes_trailers
+    }
+
     /// Looks at the lines that have become whole; `bytes` is the head from its first byte, as far as it is there.
     /// Says where the head ends, once it does, and what follows it.
-    pub(super) fn look(&mut self, bytes: &[u8]) -> Result<Option<(usize, Body)>, Refusal> {
+    pub(in crate::proxy) fn look(&mut self, bytes: &[u8]) -> Result<Option<(usize, Body)>, Refusal> {
         loop {
             let rest = bytes.get(self.at..).unwrap_or_default();
             let Some(end) = memchr(b'\n', rest) else {
@@ -67,12 +151,12 @@ impl Head {
                     return Err(Refusal::RequestLine);
                 }
             } else if !self.line_seen {
-                self.request_line(line)?;
+                self.request_line(line, bytes)?;
                 self.line_seen = true;
             } else if line.is_empty() {
                 return self.body().map(|body| Some((self.at, body)));
             } else {
-                self.field(line)?;
+                self.field(line, bytes)?;
             }
         }
     }
@@ -93,7 +177,7 @@ impl Head {
     }
 
     /// `method SP target SP version` (RFC 9112 3).
-    fn request_line(&mut self, line: &[u8]) -> Result<(), Refusal> {
+    fn request_line(&mut self, line: &[u8], bytes: &[u8]) -> Result<(), Refusal> {
         let space = memchr(b' ', line).ok_or(Refusal::RequestLine)?;
         let (method, rest) = line.split_at(space);
         let rest = rest.get(1..).unwrap_or_default();
@@ -124,6 +208,7 @@ impl Head {
         if !class::all(target, class::TARGET) {
             return Err(Refusal::Target);
         }
+        (self.method, self.target) = (Span::of(method, bytes), Span::of(target, bytes));
         match target {
             [b'/', ..] => Ok(()),
             b"*" if method == b"OPTIONS" => Ok(()),
@@ -131,9 +216,8 @@ impl Head {
         }
     }
 
-    fn field(&mut self, line: &[u8]) -> Result<(), Refusal> {
-        self.fields += 1;
-        if self.fields > MAX_FIELDS {
+    fn field(&mut self, line: &[u8], bytes: &[u8]) -> Result<(), Refusal> {
+        if self.fields.len() >= MAX_FIELDS {
             return Err(Refusal::HeadTooLarge);
         }
         let colon = memchr(b':', line).ok_or(Refusal::Field)?;
@@ -141,25 +225,38 @@ impl Head {
         if name.is_empty() || !class::all(name, class::TOKEN) || !is_field_value(value) {
             return Err(Refusal::Field);
         }
+        let value = field_value(value);
+        self.fields.push((Span::of(name, bytes), Span::of(value, bytes)));
         // The length tells most names apart from those that matter here.
         match name.len() {
-            4 if name.eq_ignore_ascii_case(b"host") => self.host(field_value(value)),
-            6 if name.eq_ignore_ascii_case(b"expect") => expect(field_value(value)),
+            2 if name.eq_ignore_ascii_case(b"te") => {
+                self.takes_trailers |= options(value).any(|option| option.eq_ignore_ascii_case(b"trailers"));
+                Ok(())
+            }
+            4 if name.eq_ignore_ascii_case(b"host") => self.host(value),
+            6 if name.eq_ignore_ascii_case(b"expect") => self.expect(value),
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
                 self.upgrades += 1;
-                self.websocket = field_value(value).eq_ignore_ascii_case(b"websocket");
+                self.websocket = value.eq_ignore_ascii_case(b"websocket");
                 Ok(())
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                self.connection_upgrade |= value
-                    .split(|b| matches!(b, b',' | b':'))
-                    .any(|option| trim(option).eq_ignore_ascii_case(b"upgrade"));
+                for option in options(value) {
+                    self.connection_upgrade |= option.eq_ignore_ascii_case(b"upgrade");
+                    self.close |= option.eq_ignore_ascii_case(b"close");
+                    self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
                 Ok(())
             }
-            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(field_value(value)),
-            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(field_value(value)),
+            14 if name.eq_ignore_ascii_case(b"content-length") => self.content_length(value),
+            17 if name.eq_ignore_ascii_case(b"transfer-encoding") => self.transfer_encoding(value),
             _ => Ok(()),
         }
+    }
+
+    fn expect(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        self.waits = true;
+        if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(Refusal::Expectation) }
     }
 
     fn host(&mut self, value: &[u8]) -> Result<(), Refusal> {
@@ -215,8 +312,9 @@ fn field_value(value: &[u8]) -> &[u8] {
     trim(value.get(1..).unwrap_or_default())
 }
 
-fn expect(value: &[u8]) -> Result<(), Refusal> {
-    if value.eq_ignore_ascii_case(b"100-continue") { Ok(()) } else { Err(Refusal::Expectation) }
+/// The elements of a list (RFC 9110 5.6.1).
+fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(trim)
 }
 
 /// `http://authority[/path][?query]` (RFC 9112 3.2.2).
@@ -255,6 +353,40 @@ mod tests {
             let head = format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
             assert_eq!(look(&head), Ok(Some((head.len(), body))), "{fields:?}");
         }
+    }
+
+    #[test]
+    fn heads_say_what_is_to_become_of_the_connection() {
+        let read = |text: &str| {
+            let mut head = Head::default();
+            head.look(text.as_bytes()).unwrap().unwrap();
+            (head.is_persistent(), head.waits(), head.takes_trailers())
+        };
+        for (version, fields, expected) in [
+            ("1.1", "", (true, false, false)),
+            ("1.1", "Connection: a, Close\r\n", (false, false, false)),
+            ("1.1", "Expect: 100-Continue\r\nTE: gzip, Trailers\r\n", (true, true, true)),
+            ("1.0", "Expect: 100-continue\r\n", (false, false, false)),
+            ("1.0", "Connection: Keep-Alive\r\n", (true, false, false)),
+            ("1.0", "Connection: keep-alive, close\r\n", (false, false, false)),
+        ] {
+            assert_eq!(read(&format!("GET / HTTP/{version}\r\nHost: a\r\n{fields}\r\n")), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_says_where_its_parts_are() {
+        let text = "\r\nPUT /a?b HTTP/1.1\r\nHost:a\r\nX-Y: \t z \r\nEmpty:\r\n\r\nrest";
+        let mut head = Head::default();
+        let cut = text.len() - 20;
+        assert_eq!(head.look(&text.as_bytes()[..cut]), Ok(None));
+        // The bytes have moved meanwhile.
+        let moved = text.to_owned();
+        assert!(head.look(moved.as_bytes()).unwrap().is_some());
+        let part = |span: Span| &moved[span.range()];
+        assert_eq!((part(head.method()), part(head.target())), ("PUT", "/a?b"));
+        let fields: Vec<_> = head.fields().iter().map(|(name, value)| (part(*name), part(*value))).collect();
+        assert_eq!(fields, [("Host", "a"), ("X-Y", "z"), ("Empty", "")]);
     }
 
     #[test]

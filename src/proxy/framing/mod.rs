@@ -1,25 +1,24 @@
-//! The strict look at a client's HTTP/1.1 bytes, in front of the parser.
+//! The strict look at a client's HTTP/1.1 bytes.
 //!
-//! A proxy that frames a message otherwise than its backend does hands one client's bytes to another. hyper is lenient
-//! where RFC 9112 lets a recipient be, and in a few places where it does not; here everything that two parsers could
-//! read in two ways is refused before hyper sees it. The look keeps no copy: heads are checked where they lie in the
-//! read buffer, body bytes are counted, and chunk lines are walked byte by byte.
+//! A proxy that frames a message otherwise than its backend does hands one client's bytes to another, so everything that
+//! two parsers could read in two ways is refused. The look keeps no copy: heads are checked where they lie in the read
+//! buffer, and chunk lines are walked byte by byte.
 //!
 //! What passes is the subset of HTTP/1.1 on which everybody agrees: CRLF line ends, no folded lines, one `Host`, one
 //! way to tell the body's length, a single `chunked` coding, versions 1.0 and 1.1.
 
 mod authority;
 mod chunked;
-mod guard;
 mod head;
 
 pub use authority::{Authority, AuthorityError};
-pub use guard::{Guard, Peer, REFUSED_TARGET};
+pub(super) use chunked::{Chunked, Piece};
 pub use head::MAX_HEAD;
+pub(super) use head::{Body, Head, Memory};
 
 use http::StatusCode;
 
-/// Why a request was refused before it was parsed.
+/// Why a request was refused before anybody asked where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The request line is not `method SP target SP version CRLF`.

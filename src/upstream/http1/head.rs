@@ -88,7 +88,7 @@ pub(super) fn write(out: &mut Vec<u8>, head: &Head<'_>, coding: Coding) {
 }
 
 /// The fields that a head says will come after the body.
-pub(super) fn declared_trailers(headers: &HeaderMap) -> Box<[HeaderName]> {
+pub(crate) fn declared_trailers(headers: &HeaderMap) -> Box<[HeaderName]> {
     let lists = headers.get_all(header::TRAILER).iter();
     lists
         .flat_map(|list| list.as_bytes().split(|byte| *byte == b','))
@@ -96,9 +96,9 @@ pub(super) fn declared_trailers(headers: &HeaderMap) -> Box<[HeaderName]> {
         .collect()
 }
 
-/// Writes the trailer fields that were declared, and the empty line after them. A backend that has not been told to
-/// expect a field may take it for one of the head's.
-pub(super) fn write_trailers(out: &mut Vec<u8>, trailers: &HeaderMap, declared: &[HeaderName]) {
+/// Writes the trailer fields that were declared, and the empty line after them. Who has not been told to expect a field
+/// may take it for one of the head's.
+pub(crate) fn write_trailers(out: &mut Vec<u8>, trailers: &HeaderMap, declared: &[HeaderName]) {
     for (name, value) in trailers.iter().filter(|(name, _)| declared.contains(name)) {
         out.extend_from_slice(name.as_str().as_bytes());
         out.extend_from_slice(b": ");

@@ -24,7 +24,8 @@ use chunked::{Chunked, Piece};
 use head::Coding;
 use head::Malformed;
 pub use head::{Head, content_length};
-use out::Out;
+pub(crate) use head::{declared_trailers, write_trailers};
+pub(crate) use out::Out;
 
 /// Says how long an endpoint keeps a connection when nothing is asked of it (RFC 2068 19.7.1).
 pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -196,7 +197,7 @@ where
         self.upload = match coding {
             Coding::None => Upload::None,
             Coding::Length(length) => Upload::Length(body, length),
-            Coding::Chunked => Upload::Chunked(body, head::declared_trailers(head.headers)),
+            Coding::Chunked => Upload::Chunked(body, declared_trailers(head.headers)),
         };
         self.download = Download::Head { to_head: head.method == Method::HEAD, searched: 0, interim: 0 };
     }
@@ -312,7 +313,9 @@ where
             let waits = self.out.takes_piece() && self.next_piece(cx)?.is_pending();
             if !self.out.is_empty() {
                 self.unflushed = true;
-                ready!(self.out.poll_write(&mut self.io, cx))?;
+                while !self.out.is_empty() {
+                    ready!(self.out.poll_write(&mut self.io, cx))?;
+                }
                 continue;
             }
             if self.unflushed {
@@ -360,7 +363,7 @@ where
             (last, Upload::Chunked(_, declared)) => {
                 let trailers = last.and_then(Result::err).and_then(|frame| frame.into_trailers().ok());
                 self.out.own.extend_from_slice(b"0\r\n");
-                head::write_trailers(&mut self.out.own, &trailers.unwrap_or_default(), declared);
+                write_trailers(&mut self.out.own, &trailers.unwrap_or_default(), declared);
                 self.upload = Upload::None;
             }
         }

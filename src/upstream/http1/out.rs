@@ -1,4 +1,4 @@
-//! What is on its way to an endpoint.
+//! What is on its way out, to an endpoint or to a client.
 
 use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
@@ -13,62 +13,79 @@ const KEPT: usize = 4 * 1024;
 /// Bytes that wait to be written: what we have put together, then a piece of the body as it came, then the end of a
 /// chunk.
 #[derive(Debug, Default)]
-pub(super) struct Out {
+pub(crate) struct Out {
     /// Heads and sizes of chunks. Kept from one message to the next.
-    pub(super) own: Vec<u8>,
+    pub(crate) own: Vec<u8>,
     written: usize,
     piece: Bytes,
     tail: &'static [u8],
 }
 
 impl Out {
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
         self.written >= self.own.len() && self.piece.is_empty() && self.tail.is_empty()
     }
 
     /// Whether another piece of the body may be put in.
-    pub(super) fn takes_piece(&self) -> bool {
+    pub(crate) fn takes_piece(&self) -> bool {
         self.piece.is_empty() && self.tail.is_empty()
     }
 
-    pub(super) fn put_piece(&mut self, piece: Bytes) {
+    /// Puts in a part of a body.
+    pub(crate) fn put_piece(&mut self, piece: Bytes) {
         self.piece = piece;
     }
 
-    pub(super) fn put_chunk(&mut self, piece: Bytes) {
+    /// Puts in a part of a body as a chunk (RFC 9112 7.1).
+    pub(crate) fn put_chunk(&mut self, piece: Bytes) {
         // Writing to memory cannot fail.
         let _ = write!(self.own, "{:x}\r\n", piece.len());
         self.piece = piece;
         self.tail = b"\r\n";
     }
 
+    /// The same, of a part that is not worth sending by itself.
+    pub(crate) fn copy_chunk(&mut self, piece: &[u8]) {
+        let _ = write!(self.own, "{:x}\r\n", piece.len());
+        self.own.extend_from_slice(piece);
+        self.own.extend_from_slice(b"\r\n");
+    }
+
+    /// Puts in the end of a body in chunks that has no trailers.
+    pub(crate) fn end_chunks(&mut self) {
+        if self.takes_piece() {
+            self.own.extend_from_slice(b"0\r\n\r\n");
+        } else {
+            self.tail = b"\r\n0\r\n\r\n";
+        }
+    }
+
     /// Gives back memory that an ordinary head does not need.
-    pub(super) fn shrink(&mut self) {
+    pub(crate) fn shrink(&mut self) {
         if self.own.capacity() > KEPT {
             self.own = Vec::new();
         }
     }
 
-    /// Writes all there is.
-    pub(super) fn poll_write(
+    /// Writes as much as is taken at once; there is something to write.
+    pub(crate) fn poll_write(
         &mut self,
         io: &mut (impl AsyncWrite + Unpin),
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.is_empty() {
-            let own = self.own.get(self.written..).unwrap_or_default();
-            let written = if self.takes_piece() {
-                // One piece is cheaper to send than to gather.
-                ready!(Pin::new(&mut *io).poll_write(cx, own))?
-            } else {
-                let all = [IoSlice::new(own), IoSlice::new(&self.piece), IoSlice::new(self.tail)];
-                ready!(Pin::new(&mut *io).poll_write_vectored(cx, &all))?
-            };
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.advance(written);
+        let own = self.own.get(self.written..).unwrap_or_default();
+        let written = if self.takes_piece() {
+            // One piece is cheaper to send than to gather.
+            ready!(Pin::new(&mut *io).poll_write(cx, own))?
+        } else {
+            let all = [IoSlice::new(own), IoSlice::new(&self.piece), IoSlice::new(self.tail)];
+            ready!(Pin::new(&mut *io).poll_write_vectored(cx, &all))?
+        };
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
+        self.advance(written);
         Poll::Ready(Ok(()))
     }
 

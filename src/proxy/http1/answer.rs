@@ -1,0 +1,135 @@
+//! How an answer is written (RFC 9112 4, 6 and 7).
+
+use std::cell::RefCell;
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::response::Parts;
+use http::{Method, StatusCode, Version};
+use http_body::SizeHint;
+
+/// How an answer's body goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// There is none.
+    None,
+    /// As it is; its head says how long it is.
+    Plain,
+    /// In chunks.
+    Chunked,
+    /// As it is; it ends with the connection.
+    UntilClose,
+}
+
+/// What an answer's head depends on beside the answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) version: Version,
+    /// The connection may be used again.
+    pub(super) persistent: bool,
+}
+
+/// The date, as text: made once in a second.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct Date(RefCell<(u64, String)>);
+
+impl Date {
+    /// Writes the date of this moment, in milliseconds since 1970.
+    fn write(&self, out: &mut Vec<u8>, wall: u64) {
+        let mut known = self.0.borrow_mut();
+        let second = wall / 1000;
+        if known.0 != second || known.1.is_empty() {
+            *known = (second, httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second)));
+        }
+        out.extend_from_slice(known.1.as_bytes());
+    }
+}
+
+/// Writes a head, and says how the body follows and whether the connection may be used again after that.
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    answer: &Parts,
+    body: &SizeHint,
+    asked: Asked<'_>,
+    date: (&Date, u64),
+) -> (Coding, bool) {
+    let http10 = asked.version == Version::HTTP_10;
+    let status = answer.status;
+    out.extend_from_slice(if http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+    let (mut length, mut dated, mut said, mut closes, mut trailers) = (false, false, false, false, false);
+    for (name, value) in &answer.headers {
+        match *name {
+            header::TRANSFER_ENCODING => continue,
+            header::CONTENT_LENGTH if says_no_length(status) => continue,
+            header::CONTENT_LENGTH => length = true,
+            // Only after chunks is there a place for them.
+            header::TRAILER => {
+                trailers = true;
+                continue;
+            }
+            header::DATE => dated = true,
+            header::CONNECTION => {
+                said = true;
+                closes |= value.as_bytes().eq_ignore_ascii_case(b"close");
+            }
+            _ => {}
+        }
+        field(out, name, value);
+    }
+    let to_head = asked.method == Method::HEAD;
+    // Of what a HEAD would be told, nobody knows whether it is nothing.
+    let exact = body.exact().filter(|exact| !length && !has_no_body(status) && (*exact > 0 || !to_head));
+    if let Some(exact) = exact {
+        out.extend_from_slice(b"content-length: ");
+        out.extend_from_slice(itoa::Buffer::new().format(exact).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+    let coding = if to_head || has_no_body(status) || body.exact() == Some(0) {
+        Coding::None
+    } else if length || exact.is_some() {
+        Coding::Plain
+    } else if http10 {
+        Coding::UntilClose
+    } else {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        for value in answer.headers.get_all(header::TRAILER).iter().filter(|_| trailers) {
+            field(out, &header::TRAILER, value);
+        }
+        Coding::Chunked
+    };
+    let persistent = asked.persistent && !closes && coding != Coding::UntilClose;
+    match (said, persistent, http10) {
+        (false, false, _) => out.extend_from_slice(b"connection: close\r\n"),
+        (false, true, true) => out.extend_from_slice(b"connection: keep-alive\r\n"),
+        _ => {}
+    }
+    if !dated {
+        out.extend_from_slice(b"date: ");
+        date.0.write(out, date.1);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    (coding, persistent)
+}
+
+fn field(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether no body can follow (RFC 9112 6.3).
+fn has_no_body(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// Whether not even a length may be said (RFC 9110 8.6).
+fn says_no_length(status: StatusCode) -> bool {
+    status.is_informational() || status == StatusCode::NO_CONTENT
+}

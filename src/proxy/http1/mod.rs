@@ -1,0 +1,358 @@
+//! HTTP/1.1 towards clients (RFC 9112): one exchange after another, each driven by the task of its connection.
+//!
+//! Nothing is spawned and nothing goes through a channel. A connection at rest has neither a buffer nor the future of an
+//! exchange: heads are read into memory that all connections of a worker share, and exchanges take place in seats that
+//! they share as well. What is taken for a request is for `framing` to say; hyper's server is the oracle for what is
+//! made of it.
+
+mod answer;
+mod request;
+mod seat;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::body::{BodyError, Incoming, ResponseBody};
+use super::connection::{Client, LAST_CHANCE};
+use super::connections::Registration;
+use super::{Worker, attempt};
+use crate::drain::Phase;
+use crate::telemetry::Protocol;
+use crate::upstream::{declared_trailers, write_trailers};
+use answer::Coding;
+pub(super) use request::REFUSED_TARGET;
+use request::Request;
+use seat::{Asked, Seats};
+use wire::{Buffers, Source, Wire};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// After an answer that came before the end of its request, a client is listened to for so long, so that it can read the
+/// answer.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 << 20;
+/// Parts of a body that are no larger go out together, with the head before them, up to this many bytes: one call sends
+/// them. Larger ones are not copied.
+const SMALL: usize = 8 * 1024;
+const TOGETHER: usize = 16 * 1024;
+
+/// What the connections of a worker share.
+#[derive(Default)]
+pub(super) struct Shared {
+    buffers: Rc<Buffers>,
+    seats: Seats,
+    date: answer::Date,
+}
+
+impl Shared {
+    /// Takes the memory of a request's fields, once it has gone out, for the next one.
+    pub(super) fn give_headers(&self, headers: HeaderMap) {
+        self.buffers.give_headers(headers);
+    }
+}
+
+/// A request's body on its connection.
+#[derive(Debug)]
+pub(super) struct Body {
+    source: Rc<RefCell<dyn Source>>,
+    turn: u64,
+}
+
+impl Body {
+    /// The next part of it.
+    pub(super) fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.source.borrow_mut().poll_frame(self.turn, cx).map_err(|_| BodyError::Broken)
+    }
+
+    /// Whether it has come in whole.
+    pub(super) fn is_end(&self) -> bool {
+        self.source.borrow().is_end(self.turn)
+    }
+
+    /// What is known of the length of what is to come.
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.source.borrow().size_hint(self.turn)
+    }
+}
+
+/// How a connection goes on after an exchange.
+enum Next {
+    /// With another request.
+    Request,
+    /// It is closed; what the client still sends is read past first.
+    Close { unread: bool },
+    /// With another protocol.
+    Tunnel,
+    /// The client has gone.
+    Gone,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<S>(worker: Rc<Worker>, client: Rc<Client>, io: S, already: &[u8])
+where
+    S: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug + 'static,
+{
+    let spoken = worker.hold_protocol(client.tls.is_some(), Protocol::Http1);
+    let buffers = worker.http1.buffers.clone();
+    let wire = Rc::new(RefCell::new(Wire::new(io, already, buffers, client.refusal.clone(), &worker.clock)));
+    let registration = worker.connections.register();
+    let next = loop {
+        let request = match next_head(&worker, &client, &wire, &registration).await {
+            Ok(Some(request)) => request,
+            Ok(None) => break Next::Close { unread: false },
+            Err(error) => {
+                tracing::debug!(%error, client = %client.peer_ip(), "client connection ended");
+                break Next::Gone;
+            }
+        };
+        match exchange(&worker, &client, &wire, request).await {
+            Next::Request => wire.borrow_mut().rest(),
+            next => break next,
+        }
+    };
+    let (io, early) = wire.borrow_mut().take_io();
+    drop(wire);
+    let Some(mut io) = io else { return };
+    match next {
+        Next::Tunnel => {
+            let Some(tunnel) = client.take_tunnel() else { return };
+            drop(spoken);
+            let _spoken = worker.hold_protocol(client.tls.is_some(), Protocol::Tunnel);
+            let mut tunnel = pin!(tunnel.run(io, &early));
+            poll_fn(|cx| {
+                registration.waker(cx);
+                if worker.phase() >= Phase::Ended { Poll::Ready(()) } else { tunnel.as_mut().poll(cx).map(|_| ()) }
+            })
+            .await;
+        }
+        Next::Close { unread } => close(&worker, &mut io, unread).await,
+        Next::Request | Next::Gone => {}
+    }
+}
+
+/// Waits for what is asked next, unless the drain comes first. What has been sent by then is still answered, and what a
+/// connection was opened for, or has begun to be asked, gets a moment to come.
+async fn next_head<S>(
+    worker: &Worker,
+    client: &Client,
+    wire: &RefCell<Wire<S>>,
+    registration: &Registration,
+) -> io::Result<Option<Request>>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut last_chance = None;
+    poll_fn(|cx| {
+        registration.waker(cx);
+        let mut wire = wire.borrow_mut();
+        if let Poll::Ready(received) = wire.poll_head(cx) {
+            return Poll::Ready(received);
+        }
+        if worker.phase() < Phase::Draining {
+            return Poll::Pending;
+        }
+        if client.has_asked() && wire.is_at_rest() {
+            return Poll::Ready(Ok(None));
+        }
+        let deadline = last_chance.get_or_insert_with(|| {
+            let mut deadline = worker.clock.deadline();
+            deadline.set(LAST_CHANCE);
+            deadline
+        });
+        deadline.poll(cx).map(|()| Ok(None))
+    })
+    .await
+}
+
+/// One exchange, from its head to the last byte of the answer.
+async fn exchange<S>(worker: &Rc<Worker>, client: &Rc<Client>, wire: &Rc<RefCell<Wire<S>>>, request: Request) -> Next
+where
+    S: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug + 'static,
+{
+    let Request { parts, has_body, upgrade, persistent, takes_trailers } = request;
+    client.ask();
+    let (method, version) = (parts.method.clone(), parts.version);
+    let body = if has_body {
+        let turn = wire.borrow().turn();
+        Incoming::Http1(Body { source: wire.clone(), turn })
+    } else {
+        Incoming::None
+    };
+    let mut seat = worker.http1.seats.take();
+    seat.begin(Asked { worker: worker.clone(), client: client.clone(), parts, body, upgrade });
+    let answered = poll_fn(|cx| match seat.poll(cx) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => wire.borrow_mut().poll_gone(cx).map(|()| None),
+    })
+    .await;
+    let Some(answer) = answered else { return Next::Gone };
+    worker.http1.seats.give(seat);
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        let asked = answer::Asked { method: &method, version, persistent: true };
+        return match send(worker, wire, answer, asked, false).await {
+            Ok(_) => Next::Tunnel,
+            Err(_) => Next::Gone,
+        };
+    }
+    let persistent = persistent && client.refusal.get().is_none() && worker.phase() < Phase::Draining;
+    let asked = answer::Asked { method: &method, version, persistent };
+    match send(worker, wire, answer, asked, takes_trailers).await {
+        Ok(persistent) => {
+            let received = poll_fn(|cx| Poll::Ready(wire.borrow_mut().discard(cx))).await;
+            let goes_on = persistent && received && !client.is_outdated() && worker.phase() < Phase::Draining;
+            if goes_on { Next::Request } else { Next::Close { unread: !wire.borrow().is_at_rest() } }
+        }
+        Err(error) => {
+            tracing::debug!(%error, client = %client.peer_ip(), "client connection ended");
+            Next::Gone
+        }
+    }
+}
+
+/// Sends an answer; says whether the connection may be used again.
+async fn send<S>(
+    worker: &Worker,
+    wire: &RefCell<Wire<S>>,
+    answer: Response<ResponseBody>,
+    asked: answer::Asked<'_>,
+    takes_trailers: bool,
+) -> Result<bool, BoxError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (parts, body) = answer.into_parts();
+    let date = (&worker.http1.date, worker.clock.wall());
+    let (coding, persistent) = {
+        let mut wire = wire.borrow_mut();
+        wire.begin_answer();
+        answer::write(&mut wire.out().own, &parts, &body.size_hint(), asked, date)
+    };
+    let mut sending = Sending::new(&parts.headers, body, coding, takes_trailers);
+    drop(parts);
+    poll_fn(|cx| sending.poll(wire, cx)).await?;
+    Ok(persistent)
+}
+
+/// What is left of an answer.
+struct Sending<B> {
+    body: Option<B>,
+    coding: Coding,
+    /// Those that were declared and may come.
+    trailers: Box<[HeaderName]>,
+}
+
+impl<B> Sending<B>
+where
+    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
+{
+    fn new(headers: &HeaderMap, body: B, coding: Coding, takes_trailers: bool) -> Self {
+        let trailers = match coding {
+            Coding::Chunked if takes_trailers => declared_trailers(headers),
+            _ => Box::default(),
+        };
+        Self { body: Some(body).filter(|_| coding != Coding::None), coding, trailers }
+    }
+
+    fn poll<S>(&mut self, wire: &RefCell<Wire<S>>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        loop {
+            let waits = self.gather(wire, cx)?.is_pending();
+            let mut wire = wire.borrow_mut();
+            ready!(wire.poll_flush(cx))?;
+            if waits {
+                // While nothing is to be sent, only this shows that nobody waits for it.
+                return wire.poll_gone(cx).map(|()| Err(io::Error::from(io::ErrorKind::BrokenPipe).into()));
+            }
+            if self.body.is_none() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Puts together what goes out at once; pending when there would be more and it is not there yet.
+    fn gather<S>(&mut self, wire: &RefCell<Wire<S>>, cx: &mut Context<'_>) -> Result<Poll<()>, BoxError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        while let Some(body) = &mut self.body {
+            {
+                let mut wire = wire.borrow_mut();
+                let out = wire.out();
+                if !out.takes_piece() || out.own.len() >= TOGETHER {
+                    break;
+                }
+            }
+            // It may read the request's body meanwhile, so the wire must be free.
+            let frame = match Pin::new(&mut *body).poll_frame(cx) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(frame) => frame.transpose()?,
+            };
+            let ended = frame.is_none() || body.is_end_stream();
+            let mut wire = wire.borrow_mut();
+            let out = wire.out();
+            match frame.map(Frame::into_data) {
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Ok(data)) if data.len() <= SMALL => match self.coding {
+                    Coding::Chunked => out.copy_chunk(&data),
+                    _ => out.own.extend_from_slice(&data),
+                },
+                Some(Ok(data)) => match self.coding {
+                    Coding::Chunked => out.put_chunk(data),
+                    _ => out.put_piece(data),
+                },
+                // They are the end of it.
+                Some(Err(frame)) => {
+                    if let (Coding::Chunked, Ok(trailers)) = (self.coding, frame.into_trailers()) {
+                        out.own.extend_from_slice(b"0\r\n");
+                        write_trailers(&mut out.own, &trailers, &self.trailers);
+                    }
+                    self.body = None;
+                    break;
+                }
+                None => {}
+            }
+            if ended {
+                if self.coding == Coding::Chunked {
+                    out.end_chunks();
+                }
+                self.body = None;
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+}
+
+/// Closes a connection. What the client still sends that has its answer already is read and dropped first: closing on
+/// unread bytes would reset the connection, and the client might never see the answer.
+async fn close(worker: &Worker, io: &mut (impl AsyncRead + AsyncWrite + Unpin), unread: bool) {
+    let mut deadline = worker.clock.deadline();
+    let closing = pin!(async {
+        if io.shutdown().await.is_err() || !unread {
+            return;
+        }
+        let mut scratch = vec![0; 4096];
+        let mut dropped = 0;
+        while dropped < LINGER_BYTES {
+            match io.read(&mut scratch).await {
+                Ok(0) | Err(_) => break,
+                Ok(read) => dropped += read,
+            }
+        }
+    });
+    let _ = attempt::within(&mut deadline, worker.clock.now(), Some(LINGER), None, closing).await;
+}

@@ -1,0 +1,86 @@
+//! Where exchanges take place. The future of one is large, so a connection at rest has none, and where one has ended the
+//! next one begins.
+
+use std::cell::{Cell, RefCell};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use http::Response;
+use http::request::Parts;
+
+use crate::proxy::body::{Incoming, ResponseBody};
+use crate::proxy::connection::Client;
+use crate::proxy::{Worker, exchange};
+
+/// So many are kept for the next ones.
+const KEPT: usize = 256;
+
+/// All that an exchange needs.
+pub(super) struct Asked {
+    pub(super) worker: Rc<Worker>,
+    pub(super) client: Rc<Client>,
+    pub(super) parts: Parts,
+    pub(super) body: Incoming,
+    pub(super) upgrade: bool,
+}
+
+/// A place for an exchange: it takes place again and again in the same memory.
+pub(super) struct Seat {
+    work: Pin<Box<dyn Future<Output = Infallible>>>,
+    desk: Rc<Desk>,
+}
+
+#[derive(Default)]
+struct Desk {
+    asked: Cell<Option<Asked>>,
+    answer: Cell<Option<Response<ResponseBody>>>,
+}
+
+/// The places of a worker that are free.
+#[derive(Default)]
+pub(super) struct Seats(RefCell<Vec<Seat>>);
+
+impl Seats {
+    /// A free one.
+    pub(super) fn take(&self) -> Seat {
+        self.0.borrow_mut().pop().unwrap_or_else(Seat::new)
+    }
+
+    /// Gives one back whose exchange has ended.
+    pub(super) fn give(&self, seat: Seat) {
+        let mut free = self.0.borrow_mut();
+        if free.len() < KEPT {
+            free.push(seat);
+        }
+    }
+}
+
+impl Seat {
+    fn new() -> Self {
+        let desk = Rc::<Desk>::default();
+        Self { work: Box::pin(work(desk.clone())), desk }
+    }
+
+    /// Begins an exchange; the one before has ended.
+    pub(super) fn begin(&self, asked: Asked) {
+        self.desk.asked.set(Some(asked));
+    }
+
+    /// Waits for the answer.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<ResponseBody>> {
+        let Poll::Pending = self.work.as_mut().poll(cx);
+        self.desk.answer.take().map_or(Poll::Pending, Poll::Ready)
+    }
+}
+
+async fn work(desk: Rc<Desk>) -> Infallible {
+    loop {
+        let Asked { worker, client, parts, body, upgrade } =
+            poll_fn(|_| desk.asked.take().map_or(Poll::Pending, Poll::Ready)).await;
+        let answer = exchange::answer(worker, client, parts, body, upgrade).await;
+        desk.answer.set(Some(answer));
+    }
+}

@@ -1,0 +1,483 @@
+//! The wire to a client: bytes in and out, the time they may take, and which request they belong to.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+use std::{fmt, io, mem};
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+use super::request::{self, Request};
+use crate::proxy::clock::{Clock, Deadline};
+use crate::proxy::framing::{Body as Framed, Chunked, Head, Memory, Piece, Refusal};
+use crate::upstream::Out;
+
+/// A head must be whole this long after its first byte.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest silence inside a request's body.
+const BODY_GAP: Duration = Duration::from_secs(30);
+/// The longest silence between two requests.
+const IDLE: Duration = Duration::from_secs(60);
+/// A client must take some of a response within this time.
+const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// Heads of many connections are read into one block; a read has at least so much room in it.
+const BLOCK: usize = 16 * 1024;
+const ROOM: usize = 4 * 1024;
+/// The least and the most that one read of a body asks for.
+const READ: std::ops::RangeInclusive<usize> = 8 * 1024..=64 * 1024;
+/// So much may come behind a request that is not answered yet.
+const MOST_AHEAD: usize = 64 * 1024;
+/// What is there already of a body that nobody wants is read past, up to this.
+const UNWANTED: usize = 64 * 1024;
+/// Memory that is kept for those that come next: how many pieces, and how large each may be.
+const KEPT: usize = 64;
+const KEPT_BYTES: usize = 32 * 1024;
+const KEPT_FIELDS: usize = 64;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Memory that the wires of a worker share, so that one at rest has none.
+#[derive(Default)]
+pub(in crate::proxy) struct Buffers {
+    block: RefCell<BytesMut>,
+    head: Cell<Memory>,
+    out: RefCell<Vec<Vec<u8>>>,
+    headers: RefCell<Vec<HeaderMap>>,
+}
+
+/// A client's connection of HTTP/1.1.
+#[derive(Debug)]
+pub(super) struct Wire<S> {
+    /// None once it has become something else.
+    io: Option<S>,
+    buffers: Rc<Buffers>,
+    /// Read, and neither part of a request yet nor handed on.
+    held: BytesMut,
+    /// The client sends no more.
+    ended: bool,
+    inbound: Inbound,
+    /// How much the next read of a body asks for.
+    appetite: usize,
+    /// Which request the body belongs to: what is left of an earlier one must not have it.
+    turn: u64,
+    /// The client is to be told to go on before it sends the body.
+    to_continue: bool,
+    /// That is on its way.
+    continuing: bool,
+    /// It was not told to, and may send the body or not.
+    unsure: bool,
+    refusal: Rc<Cell<Option<Refusal>>>,
+    out: Out,
+    unflushed: bool,
+    read_due: Deadline,
+    write_due: Deadline,
+    /// The connection's own task; a body may be read by another.
+    task: Option<Waker>,
+}
+
+/// What comes next from the client.
+#[derive(Debug)]
+enum Inbound {
+    Head(Head),
+    /// So many bytes of a body.
+    Length(u64),
+    Chunks(Chunked),
+    /// Nothing that is looked at.
+    Refused,
+}
+
+impl fmt::Debug for Buffers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffers").finish_non_exhaustive()
+    }
+}
+
+impl Buffers {
+    fn take_headers(&self) -> HeaderMap {
+        self.headers.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes the memory of fields that nobody needs any more.
+    pub(in crate::proxy) fn give_headers(&self, mut headers: HeaderMap) {
+        let mut kept = self.headers.borrow_mut();
+        if kept.len() < KEPT && (1..=KEPT_FIELDS).contains(&headers.capacity()) {
+            headers.clear();
+            kept.push(headers);
+        }
+    }
+
+    fn take_out(&self) -> Vec<u8> {
+        self.out.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn give_out(&self, mut memory: Vec<u8>) {
+        let mut kept = self.out.borrow_mut();
+        if kept.len() < KEPT && (1..=KEPT_BYTES).contains(&memory.capacity()) {
+            memory.clear();
+            kept.push(memory);
+        }
+    }
+}
+
+impl<S> Wire<S> {
+    /// A wire of which `already` has been read.
+    pub(super) fn new(
+        io: S,
+        already: &[u8],
+        buffers: Rc<Buffers>,
+        refusal: Rc<Cell<Option<Refusal>>>,
+        clock: &Clock,
+    ) -> Self {
+        Self {
+            io: Some(io),
+            buffers,
+            held: BytesMut::from(already),
+            ended: false,
+            inbound: Inbound::Head(Head::default()),
+            appetite: *READ.start(),
+            turn: 0,
+            to_continue: false,
+            continuing: false,
+            unsure: false,
+            refusal,
+            out: Out::default(),
+            unflushed: false,
+            read_due: clock.deadline(),
+            write_due: clock.deadline(),
+            task: None,
+        }
+    }
+
+    /// Which request is under way.
+    pub(super) fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    /// Whether nothing of a request has come.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.held.is_empty() && matches!(self.inbound, Inbound::Head(_))
+    }
+
+    /// Whether all of the request has come.
+    pub(super) fn is_received(&self) -> bool {
+        matches!(self.inbound, Inbound::Head(_))
+    }
+
+    /// The connection itself, and what has been read of what comes after its last request.
+    pub(super) fn take_io(&mut self) -> (Option<S>, BytesMut) {
+        (self.io.take(), mem::take(&mut self.held))
+    }
+
+    /// What is on its way to the client.
+    pub(super) fn out(&mut self) -> &mut Out {
+        if self.out.own.capacity() == 0 {
+            self.out.own = self.buffers.take_out();
+        }
+        &mut self.out
+    }
+
+    /// Gives back what a wire at rest has no need of.
+    pub(super) fn rest(&mut self) {
+        if self.out.is_empty() {
+            self.buffers.give_out(mem::take(&mut self.out.own));
+        }
+        if self.held.is_empty() {
+            self.held = BytesMut::new();
+        }
+        self.appetite = *READ.start();
+    }
+
+    /// The answer begins: whoever waited to be told to go on has it instead.
+    pub(super) fn begin_answer(&mut self) {
+        self.unsure = self.to_continue;
+        self.to_continue = false;
+        self.continuing = false;
+    }
+
+    /// What is known of the length of the body still to come.
+    pub(super) fn size_hint(&self, turn: u64) -> SizeHint {
+        match self.inbound {
+            Inbound::Length(left) if self.turn == turn => SizeHint::with_exact(left),
+            Inbound::Chunks(_) if self.turn == turn => SizeHint::default(),
+            _ => SizeHint::with_exact(0),
+        }
+    }
+
+    /// Whether the body has come in whole.
+    pub(super) fn is_end(&self, turn: u64) -> bool {
+        self.turn != turn || self.is_received()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// Waits for the next head; none when the client asks for nothing more. In place of one that is refused comes one
+    /// that asks for [`REFUSED_TARGET`](request::REFUSED_TARGET).
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Request>>> {
+        if self.task.is_none() {
+            self.task = Some(cx.waker().clone());
+        }
+        loop {
+            if !self.held.is_empty() {
+                match self.look() {
+                    Ok(None) => {}
+                    Ok(Some(request)) => {
+                        self.read_due.clear();
+                        return Poll::Ready(Ok(Some(request)));
+                    }
+                    Err(refusal) => {
+                        self.refuse(refusal);
+                        return Poll::Ready(Ok(Some(Request::refused())));
+                    }
+                }
+            }
+            if self.ended {
+                return Poll::Ready(Ok(None));
+            }
+            match self.fill(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    if self.held.is_empty() {
+                        return self.poll_read_due(cx, IDLE).map(|_| Ok(None));
+                    }
+                    // A head that has begun keeps its deadline: bytes that trickle in do not extend it.
+                    return self.poll_read_due(cx, HEAD_TIMEOUT).map(Err);
+                }
+            }
+        }
+    }
+
+    /// The head that is held, if it is whole.
+    fn look(&mut self) -> Result<Option<Request>, Refusal> {
+        let Inbound::Head(head) = &mut self.inbound else { return Err(Refusal::RequestLine) };
+        head.lend(self.buffers.head.take());
+        let Some((length, body)) = head.look(&self.held)? else {
+            // It may take its time, and the block is for all.
+            self.held = BytesMut::from(&*self.held);
+            return Ok(None);
+        };
+        let bytes = if length < self.held.len() { self.held.split_to(length) } else { mem::take(&mut self.held) };
+        let parts = request::parts(&bytes.freeze(), head, self.buffers.take_headers())?;
+        let (waits, persistent, takes_trailers) = (head.waits(), head.is_persistent(), head.takes_trailers());
+        let (has_body, next) = match body {
+            Framed::Length(0) | Framed::Upgrade => (false, Inbound::Head(Head::default())),
+            Framed::Length(length) => (true, Inbound::Length(length)),
+            Framed::Chunked => (true, Inbound::Chunks(Chunked::default())),
+        };
+        if let Inbound::Head(head) = mem::replace(&mut self.inbound, next) {
+            self.buffers.head.set(head.into_memory());
+        }
+        self.turn += 1;
+        self.to_continue = waits && has_body;
+        let upgrade = body == Framed::Upgrade;
+        Ok(Some(Request { parts, has_body, upgrade, persistent, takes_trailers }))
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        self.refusal.set(Some(refusal));
+        self.inbound = Inbound::Refused;
+        self.read_due.clear();
+        self.turn += 1;
+    }
+
+    /// Ready once the client has gone, which is looked for while it is being answered.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Whoever reads the body finds out by itself.
+        while matches!(self.inbound, Inbound::Head(_)) && self.held.len() < MOST_AHEAD {
+            match self.fill(cx) {
+                Poll::Ready(Ok(())) if !self.ended => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => break,
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Drops what is there of a body that nobody wants; says whether all of the request has come.
+    pub(super) fn discard(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut dropped = 0;
+        // Who waits to be told to send it may send it or not, and nobody can say which.
+        while !self.is_received() && !self.unsure && dropped < UNWANTED {
+            match self.poll_body(self.turn, cx) {
+                Poll::Ready(Some(Ok(frame))) => dropped += frame.data_ref().map_or(0, Bytes::len),
+                Poll::Ready(None | Some(Err(_))) | Poll::Pending => break,
+            }
+        }
+        self.is_received()
+    }
+
+    /// Reads what there is.
+    fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let mut block = self.buffers.block.borrow_mut();
+        if block.capacity() < ROOM {
+            block.reserve(BLOCK);
+        }
+        if ready!(pin!(io.read_buf(&mut *block)).poll(cx))? == 0 {
+            self.ended = true;
+        } else if self.held.is_empty() {
+            self.held = block.split();
+            // The time of a head is counted from its first byte.
+            self.read_due.clear();
+        } else {
+            self.held.extend_from_slice(&block);
+            block.clear();
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_read_due(&mut self, cx: &Context<'_>, limit: Duration) -> Poll<io::Error> {
+        if self.read_due.due().is_none() {
+            self.read_due.set(limit);
+        }
+        self.read_due.poll(cx).map(|()| io::ErrorKind::TimedOut.into())
+    }
+
+    /// The next part of the body of this turn's request.
+    pub(super) fn poll_body(&mut self, turn: u64, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.turn != turn {
+            return Poll::Ready(Some(Err(io::ErrorKind::BrokenPipe.into())));
+        }
+        if self.to_continue && self.held.is_empty() {
+            self.to_continue = false;
+            self.continuing = true;
+            self.out().own.extend_from_slice(CONTINUE);
+        }
+        if self.continuing {
+            if let Err(error) = ready!(self.poll_flush(cx)) {
+                return Poll::Ready(Some(Err(error)));
+            }
+            self.continuing = false;
+        }
+        loop {
+            match self.next_frame(cx) {
+                Ok(Some(frame)) => {
+                    self.read_due.clear();
+                    return Poll::Ready(frame.map(Ok));
+                }
+                Ok(None) => {}
+                Err(refusal) => {
+                    self.refuse(refusal);
+                    return Poll::Ready(Some(Err(io::ErrorKind::InvalidData.into())));
+                }
+            }
+            if self.ended {
+                return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+            }
+            match self.fill_body(cx) {
+                Poll::Ready(Ok(())) => self.read_due.clear(),
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Poll::Pending => return self.poll_read_due(cx, BODY_GAP).map(|error| Some(Err(error))),
+            }
+        }
+    }
+
+    /// The next part of a body, if it is held; of a body that has ended there is none.
+    fn next_frame(&mut self, cx: &Context<'_>) -> Result<Option<Option<Frame<Bytes>>>, Refusal> {
+        match &mut self.inbound {
+            Inbound::Head(_) | Inbound::Refused => Ok(Some(None)),
+            Inbound::Length(_) if self.held.is_empty() => Ok(None),
+            Inbound::Length(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(self.held.len());
+                *left -= here as u64;
+                if *left == 0 {
+                    self.end_body(cx);
+                }
+                Ok(Some(Some(Frame::data(self.held.split_to(here).freeze()))))
+            }
+            Inbound::Chunks(chunks) => match chunks.next(&mut self.held)? {
+                None => Ok(None),
+                Some(Piece::Data(data)) => Ok(Some(Some(Frame::data(data)))),
+                Some(Piece::End(trailers)) => {
+                    self.end_body(cx);
+                    Ok(Some(trailers.map(Frame::trailers)))
+                }
+            },
+        }
+    }
+
+    fn end_body(&mut self, cx: &Context<'_>) {
+        self.inbound = Inbound::Head(Head::default());
+        // From here on it is for the connection to see whether the client goes away.
+        if let Some(task) = &self.task
+            && !task.will_wake(cx.waker())
+        {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Reads some of a body; large ones get large pieces.
+    fn fill_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        let wanted = match self.inbound {
+            Inbound::Length(left) => usize::try_from(left).unwrap_or(usize::MAX).min(self.appetite),
+            _ => self.appetite,
+        };
+        self.held.reserve(wanted);
+        let room = self.held.capacity() - self.held.len();
+        let read = ready!(pin!(io.read_buf(&mut self.held)).poll(cx))?;
+        if read == room {
+            self.appetite = (self.appetite * 2).min(*READ.end());
+        } else if read < self.appetite / 4 {
+            self.appetite = (self.appetite / 2).max(*READ.start());
+        }
+        self.ended = read == 0;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes all that is on its way.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
+        loop {
+            let step = if !self.out.is_empty() {
+                self.unflushed = true;
+                self.out.poll_write(io, cx)
+            } else if self.unflushed {
+                Pin::new(&mut *io).poll_flush(cx).map_ok(|()| self.unflushed = false)
+            } else {
+                return Poll::Ready(Ok(()));
+            };
+            match step {
+                Poll::Ready(Ok(())) => self.write_due.clear(),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    if self.write_due.due().is_none() {
+                        self.write_due.set(WRITE_STALL);
+                    }
+                    return self.write_due.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+        }
+    }
+}
+
+/// What a request's body is read from, whatever the connection is made of.
+pub(super) trait Source: fmt::Debug {
+    fn poll_frame(&mut self, turn: u64, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>>;
+    fn is_end(&self, turn: u64) -> bool;
+    fn size_hint(&self, turn: u64) -> SizeHint;
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + fmt::Debug> Source for Wire<S> {
+    fn poll_frame(&mut self, turn: u64, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.poll_body(turn, cx)
+    }
+
+    fn is_end(&self, turn: u64) -> bool {
+        Self::is_end(self, turn)
+    }
+
+    fn size_hint(&self, turn: u64) -> SizeHint {
+        Self::size_hint(self, turn)
+    }
+}
+
+#[cfg(test)]
+mod tests;
