@@ -321,13 +321,12 @@ impl ResponseBody {
     }
 
     /// Has the exchange recorded once this body is done with.
-    pub(super) fn recorded(mut self, mut record: Record) -> Self {
+    pub(super) fn record(&mut self, mut record: Record) {
         // Nobody asks a body for its end that has none: the answer to a HEAD, a 204, a 304.
         if self.kind.is_end() {
             record.completed();
         }
         self.record = Some(record);
-        self
     }
 }
 

@@ -188,7 +188,7 @@ pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address:
     let Some(Ok((already, http2))) = in_time(&worker, FIRST_BYTES, sniff(&mut tcp)).await else { return };
     let client = Client::new(&worker.trust, address, port, None);
     if http2 {
-        serve_http2(worker, client, Rewind::new(tcp, already)).await;
+        Box::pin(serve_http2(worker, client, Rewind::new(tcp, already))).await;
     } else {
         http1::serve(worker, client, tcp, &already).await;
     }
@@ -198,7 +198,8 @@ pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address:
 pub(super) async fn serve_tls(worker: Rc<Worker>, mut tcp: TcpStream, address: SocketAddr, port: u16) {
     let Some(address) = announced(&worker, &mut tcp, address).await else { return };
     let began = Instant::now();
-    let handshake = in_time(&worker, super::tls::HANDSHAKE, worker.tls.accept(tcp)).await;
+    // Boxed, like what follows for HTTP/2, since a connection is to take no more memory than what it is now needs.
+    let handshake = in_time(&worker, super::tls::HANDSHAKE, Box::pin(worker.tls.accept(tcp))).await;
     let (stream, session) = match handshake {
         Some(Ok(accepted)) => accepted,
         Some(Err(error)) => {
@@ -219,7 +220,7 @@ pub(super) async fn serve_tls(worker: Rc<Worker>, mut tcp: TcpStream, address: S
     let http2 = session.http2;
     let client = Client::new(&worker.trust, address, port, Some(session));
     if http2 {
-        serve_http2(worker, client, stream).await;
+        Box::pin(serve_http2(worker, client, stream)).await;
     } else {
         http1::serve(worker, client, stream, &[]).await;
     }

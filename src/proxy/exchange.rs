@@ -77,7 +77,8 @@ pub(super) async fn answer(
     {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response.map(|body| body.recorded(record))
+    response.body_mut().record(record);
+    response
 }
 
 /// What a request's head says of the client's connection; it goes no further than us.

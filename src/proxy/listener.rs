@@ -151,14 +151,18 @@ fn serve(worker: &Rc<Worker>, tcp: TcpStream, address: SocketAddr, port: u16, se
     // Responses go out whole; waiting for more would only delay them. Failing to say so hurts nothing.
     let _ = tcp.set_nodelay(true);
     let worker = worker.clone();
-    tokio::task::spawn_local(async move {
-        if secure {
+    // A task is as large as the largest that it may hold, so each kind has its own.
+    if secure {
+        tokio::task::spawn_local(async move {
             connection::serve_tls(worker, tcp, address, port).await;
-        } else {
+            drop(held);
+        });
+    } else {
+        tokio::task::spawn_local(async move {
             connection::serve_clear(worker, tcp, address, port).await;
-        }
-        drop(held);
-    });
+            drop(held);
+        });
+    }
 }
 
 /// Out of descriptors or memory: trying again at once would only burn the processor.

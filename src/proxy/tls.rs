@@ -80,7 +80,7 @@ impl Tls {
     }
 
     /// Shakes hands.
-    pub(super) async fn accept(&self, tcp: TcpStream) -> Result<(TlsStream<TcpStream>, Session), HandshakeError> {
+    pub(super) async fn accept(&self, tcp: TcpStream) -> Result<(Box<TlsStream<TcpStream>>, Session), HandshakeError> {
         let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await.map_err(HandshakeError::Hello)?;
         let table = self.tables.load();
         let name: Option<Box<str>> = start.client_hello().server_name().map(Into::into);
@@ -105,7 +105,8 @@ impl Tls {
             _ => TlsVersion::Tls12,
         };
         let http2 = connection.alpn_protocol() == Some(b"h2");
-        Ok((stream, Session { version, http2, name, validation }))
+        // Apart, since it is large and is handed on a few times.
+        Ok((Box::new(stream), Session { version, http2, name, validation }))
     }
 }
 

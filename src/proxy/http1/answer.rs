@@ -4,9 +4,8 @@ use std::cell::RefCell;
 use std::time::{Duration, UNIX_EPOCH};
 
 use http::header::{self, HeaderName, HeaderValue};
-use http::response::Parts;
-use http::{Method, StatusCode, Version};
-use http_body::SizeHint;
+use http::{Method, Response, StatusCode, Version};
+use http_body::Body;
 
 /// How an answer's body goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +27,8 @@ pub(super) struct Asked<'a> {
     pub(super) version: Version,
     /// The connection may be used again.
     pub(super) persistent: bool,
+    /// Trailers may come after the answer.
+    pub(super) takes_trailers: bool,
 }
 
 /// The date, as text: made once in a second.
@@ -47,22 +48,21 @@ impl Date {
 }
 
 /// Writes a head, and says how the body follows and whether the connection may be used again after that.
-pub(super) fn write(
+pub(super) fn write<B: Body>(
     out: &mut Vec<u8>,
-    answer: &Parts,
-    body: &SizeHint,
+    answer: &Response<B>,
     asked: Asked<'_>,
     date: (&Date, u64),
 ) -> (Coding, bool) {
     let http10 = asked.version == Version::HTTP_10;
-    let status = answer.status;
+    let (status, body) = (answer.status(), answer.body().size_hint());
     out.extend_from_slice(if http10 { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
     out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
     let (mut length, mut dated, mut said, mut closes, mut trailers) = (false, false, false, false, false);
-    for (name, value) in &answer.headers {
+    for (name, value) in answer.headers() {
         match *name {
             header::TRANSFER_ENCODING => continue,
             header::CONTENT_LENGTH if says_no_length(status) => continue,
@@ -97,12 +97,14 @@ pub(super) fn write(
         Coding::UntilClose
     } else {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-        for value in answer.headers.get_all(header::TRAILER).iter().filter(|_| trailers) {
+        for value in answer.headers().get_all(header::TRAILER).iter().filter(|_| trailers) {
             field(out, &header::TRAILER, value);
         }
         Coding::Chunked
     };
-    let persistent = asked.persistent && !closes && coding != Coding::UntilClose;
+    // What follows an answer of 101 is not for us to end.
+    let tunnel = status == StatusCode::SWITCHING_PROTOCOLS;
+    let persistent = tunnel || asked.persistent && !closes && coding != Coding::UntilClose;
     match (said, persistent, http10) {
         (false, false, _) => out.extend_from_slice(b"connection: close\r\n"),
         (false, true, true) => out.extend_from_slice(b"connection: keep-alive\r\n"),

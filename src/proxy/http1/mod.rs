@@ -25,7 +25,7 @@ use http::{HeaderMap, HeaderName, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::body::{BodyError, Incoming, ResponseBody};
+use super::body::{BodyError, Incoming};
 use super::connection::{Client, LAST_CHANCE};
 use super::connections::Registration;
 use super::{Worker, attempt};
@@ -35,7 +35,7 @@ use crate::upstream::{declared_trailers, write_trailers};
 use answer::Coding;
 pub(super) use request::REFUSED_TARGET;
 use request::Request;
-use seat::{Asked, Seats};
+use seat::{Asked, Seat, Seats};
 use wire::{Buffers, Source, Wire};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -194,23 +194,18 @@ where
     let mut seat = worker.http1.seats.take();
     seat.begin(Asked { worker: worker.clone(), client: client.clone(), parts, body, upgrade });
     let answered = poll_fn(|cx| match seat.poll(cx) {
-        Poll::Ready(answer) => Poll::Ready(Some(answer)),
-        Poll::Pending => wire.borrow_mut().poll_gone(cx).map(|()| None),
+        Poll::Ready(()) => Poll::Ready(true),
+        Poll::Pending => wire.borrow_mut().poll_gone(cx).map(|()| false),
     })
     .await;
-    let Some(answer) = answered else { return Next::Gone };
-    worker.http1.seats.give(seat);
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let asked = answer::Asked { method: &method, version, persistent: true };
-        return match send(worker, wire, answer, asked, false).await {
-            Ok(_) => Next::Tunnel,
-            Err(_) => Next::Gone,
-        };
+    if !answered {
+        return Next::Gone;
     }
     let persistent = persistent && client.refusal.get().is_none() && worker.phase() < Phase::Draining;
-    let asked = answer::Asked { method: &method, version, persistent };
-    match send(worker, wire, answer, asked, takes_trailers).await {
-        Ok(persistent) => {
+    let asked = answer::Asked { method: &method, version, persistent, takes_trailers };
+    match send(worker, wire, seat, asked).await {
+        Ok(After { tunnel: true, .. }) => Next::Tunnel,
+        Ok(After { persistent, .. }) => {
             let received = poll_fn(|cx| Poll::Ready(wire.borrow_mut().discard(cx))).await;
             let goes_on = persistent && received && !client.is_outdated() && worker.phase() < Phase::Draining;
             if goes_on { Next::Request } else { Next::Close { unread: !wire.borrow().is_at_rest() } }
@@ -222,74 +217,120 @@ where
     }
 }
 
-/// Sends an answer; says whether the connection may be used again.
+/// What an answer has said of the connection.
+struct After {
+    /// It may be used again.
+    persistent: bool,
+    /// It is another protocol's now.
+    tunnel: bool,
+}
+
+/// Sends the answer that is in a seat.
 async fn send<S>(
     worker: &Worker,
     wire: &RefCell<Wire<S>>,
-    answer: Response<ResponseBody>,
+    seat: Seat,
     asked: answer::Asked<'_>,
-    takes_trailers: bool,
-) -> Result<bool, BoxError>
+) -> Result<After, BoxError>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let (parts, body) = answer.into_parts();
     let date = (&worker.http1.date, worker.clock.wall());
-    let (coding, persistent) = {
+    let (sending, after) = {
         let mut wire = wire.borrow_mut();
         wire.begin_answer();
-        answer::write(&mut wire.out().own, &parts, &body.size_hint(), asked, date)
+        Sending::begin(&mut wire.out().own, seat.answer(), asked, date)
     };
-    let mut sending = Sending::new(&parts.headers, body, coding, takes_trailers);
-    drop(parts);
-    poll_fn(|cx| sending.poll(wire, cx)).await?;
-    Ok(persistent)
+    // Most answers are there as a whole.
+    let first = poll_fn(|cx| Poll::Ready(sending.poll(wire, seat.answer(), cx))).await;
+    let Poll::Ready(sent) = first else {
+        // This one may take its time, and somebody else can have the seat.
+        let answer = Box::new(RefCell::new(seat.answer().take()));
+        worker.http1.seats.give(seat);
+        poll_fn(|cx| sending.poll(wire, &answer, cx)).await?;
+        return Ok(after);
+    };
+    worker.http1.seats.give(seat);
+    sent.map(|()| after)
 }
 
 /// What is left of an answer.
-struct Sending<B> {
-    body: Option<B>,
+struct Sending {
     coding: Coding,
     /// Those that were declared and may come.
     trailers: Box<[HeaderName]>,
 }
 
-impl<B> Sending<B>
-where
-    B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
-{
-    fn new(headers: &HeaderMap, body: B, coding: Coding, takes_trailers: bool) -> Self {
+impl Sending {
+    /// Writes the head.
+    fn begin<B>(
+        out: &mut Vec<u8>,
+        answer: &RefCell<Option<Response<B>>>,
+        asked: answer::Asked<'_>,
+        date: (&answer::Date, u64),
+    ) -> (Self, After)
+    where
+        B: HttpBody,
+    {
+        let mut place = answer.borrow_mut();
+        let Some(answer) = &mut *place else {
+            return (
+                Self { coding: Coding::None, trailers: Box::default() },
+                After { persistent: false, tunnel: false },
+            );
+        };
+        let (coding, persistent) = answer::write(out, answer, asked, date);
         let trailers = match coding {
-            Coding::Chunked if takes_trailers => declared_trailers(headers),
+            Coding::Chunked if asked.takes_trailers => declared_trailers(answer.headers()),
             _ => Box::default(),
         };
-        Self { body: Some(body).filter(|_| coding != Coding::None), coding, trailers }
+        let tunnel = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+        // The body may take its time.
+        *answer.headers_mut() = HeaderMap::new();
+        if coding == Coding::None {
+            *place = None;
+        }
+        (Self { coding, trailers }, After { persistent, tunnel })
     }
 
-    fn poll<S>(&mut self, wire: &RefCell<Wire<S>>, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>
+    /// Sends what is there; ready once nothing is left.
+    fn poll<S, B>(
+        &self,
+        wire: &RefCell<Wire<S>>,
+        answer: &RefCell<Option<Response<B>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), BoxError>>
     where
         S: AsyncRead + AsyncWrite + Unpin,
+        B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
     {
         loop {
-            let waits = self.gather(wire, cx)?.is_pending();
+            let waits = self.gather(wire, &mut answer.borrow_mut(), cx)?.is_pending();
             let mut wire = wire.borrow_mut();
             ready!(wire.poll_flush(cx))?;
             if waits {
                 // While nothing is to be sent, only this shows that nobody waits for it.
                 return wire.poll_gone(cx).map(|()| Err(io::Error::from(io::ErrorKind::BrokenPipe).into()));
             }
-            if self.body.is_none() {
+            if answer.borrow().is_none() {
                 return Poll::Ready(Ok(()));
             }
         }
     }
 
     /// Puts together what goes out at once; pending when there would be more and it is not there yet.
-    fn gather<S>(&mut self, wire: &RefCell<Wire<S>>, cx: &mut Context<'_>) -> Result<Poll<()>, BoxError>
+    fn gather<S, B>(
+        &self,
+        wire: &RefCell<Wire<S>>,
+        place: &mut Option<Response<B>>,
+        cx: &mut Context<'_>,
+    ) -> Result<Poll<()>, BoxError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
+        B: HttpBody<Data = Bytes, Error = BoxError> + Unpin,
     {
-        while let Some(body) = &mut self.body {
+        while let Some(answer) = place {
+            let body = answer.body_mut();
             {
                 let mut wire = wire.borrow_mut();
                 let out = wire.out();
@@ -321,7 +362,7 @@ where
                         out.own.extend_from_slice(b"0\r\n");
                         write_trailers(&mut out.own, &trailers, &self.trailers);
                     }
-                    self.body = None;
+                    *place = None;
                     break;
                 }
                 None => {}
@@ -330,7 +371,7 @@ where
                 if self.coding == Coding::Chunked {
                     out.end_chunks();
                 }
-                self.body = None;
+                *place = None;
             }
         }
         Ok(Poll::Ready(()))

@@ -33,10 +33,13 @@ pub(super) struct Seat {
     desk: Rc<Desk>,
 }
 
+/// An answer as far as it has not gone out; none is left when its body has ended.
+pub(super) type Answer = RefCell<Option<Response<ResponseBody>>>;
+
 #[derive(Default)]
 struct Desk {
     asked: Cell<Option<Asked>>,
-    answer: Cell<Option<Response<ResponseBody>>>,
+    answer: Answer,
 }
 
 /// The places of a worker that are free.
@@ -53,6 +56,7 @@ impl Seats {
     pub(super) fn give(&self, seat: Seat) {
         let mut free = self.0.borrow_mut();
         if free.len() < KEPT {
+            *seat.answer().borrow_mut() = None;
             free.push(seat);
         }
     }
@@ -69,10 +73,15 @@ impl Seat {
         self.desk.asked.set(Some(asked));
     }
 
-    /// Waits for the answer.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Response<ResponseBody>> {
+    /// Waits until the answer is there. It is large, and stays where it is.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Poll::Pending = self.work.as_mut().poll(cx);
-        self.desk.answer.take().map_or(Poll::Pending, Poll::Ready)
+        if self.answer().borrow().is_some() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// The answer, once it is there.
+    pub(super) fn answer(&self) -> &Answer {
+        &self.desk.answer
     }
 }
 
@@ -81,6 +90,6 @@ async fn work(desk: Rc<Desk>) -> Infallible {
         let Asked { worker, client, parts, body, upgrade } =
             poll_fn(|_| desk.asked.take().map_or(Poll::Pending, Poll::Ready)).await;
         let answer = exchange::answer(worker, client, parts, body, upgrade).await;
-        desk.answer.set(Some(answer));
+        *desk.answer.borrow_mut() = Some(answer);
     }
 }

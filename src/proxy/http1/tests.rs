@@ -287,15 +287,18 @@ impl Case {
         let Poll::Ready(Ok(Some(request))) = wire.borrow_mut().poll_head(&mut cx) else {
             panic!("no request");
         };
-        let (parts, body) = self.answer().into_parts();
-        let asked = answer::Asked { method: &self.method, version: self.version, persistent: request.persistent };
-        let (date, hint) = (answer::Date::default(), body.size_hint());
-        let (coding, persistent) =
-            answer::write(&mut wire.borrow_mut().out().own, &parts, &hint, asked, (&date, 1_795_651_201_000));
-        let mut sending = Sending::new(&parts.headers, body, coding, request.takes_trailers);
-        block_on(poll_fn(|cx| sending.poll(&wire, cx))).unwrap();
+        let asked = answer::Asked {
+            method: &self.method,
+            version: self.version,
+            persistent: request.persistent,
+            takes_trailers: request.takes_trailers,
+        };
+        let (answer, date) = (RefCell::new(Some(self.answer())), answer::Date::default());
+        let (sending, after) =
+            Sending::begin(&mut wire.borrow_mut().out().own, &answer, asked, (&date, 1_795_651_201_000));
+        block_on(poll_fn(|cx| sending.poll(&wire, &answer, cx))).unwrap();
         let (io, _) = wire.borrow_mut().take_io();
-        (io.unwrap().sent, persistent)
+        (io.unwrap().sent, after.persistent)
     }
 
     fn hypers(&self) -> Vec<u8> {
@@ -406,11 +409,9 @@ fn small_parts_of_a_body_go_out_with_the_head_in_one_call() {
     };
     // A second call would find that nothing is taken any more.
     let wire = RefCell::new(wire(Pipe { takes: Some(0), left: Some(usize::MAX), ..Pipe::default() }));
-    let (parts, body) = case.answer().into_parts();
-    let asked = answer::Asked { method: &case.method, version: case.version, persistent: true };
-    let (date, hint) = (answer::Date::default(), body.size_hint());
-    let (coding, _) = answer::write(&mut wire.borrow_mut().out().own, &parts, &hint, asked, (&date, 0));
-    let mut sending = Sending::new(&parts.headers, body, coding, false);
+    let asked = answer::Asked { method: &case.method, version: case.version, persistent: true, takes_trailers: false };
+    let (answer, date) = (RefCell::new(Some(case.answer())), answer::Date::default());
+    let (sending, _) = Sending::begin(&mut wire.borrow_mut().out().own, &answer, asked, (&date, 0));
     let mut cx = Context::from_waker(Waker::noop());
-    assert!(matches!(sending.poll(&wire, &mut cx), Poll::Ready(Ok(()))));
+    assert!(matches!(sending.poll(&wire, &answer, &mut cx), Poll::Ready(Ok(()))));
 }

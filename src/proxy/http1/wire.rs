@@ -1,8 +1,7 @@
 //! The wire to a client: bytes in and out, the time they may take, and which request they belong to.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -11,12 +10,12 @@ use std::{fmt, io, mem};
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::request::{self, Request};
 use crate::proxy::clock::{Clock, Deadline};
 use crate::proxy::framing::{Body as Framed, Chunked, Head, Memory, Piece, Refusal};
-use crate::upstream::Out;
+use crate::upstream::{Appetite, Out, keep};
 
 /// A head must be whole this long after its first byte.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,11 +26,6 @@ const IDLE: Duration = Duration::from_secs(60);
 /// A client must take some of a response within this time.
 const WRITE_STALL: Duration = Duration::from_secs(30);
 
-/// Heads of many connections are read into one block; a read has at least so much room in it.
-const BLOCK: usize = 16 * 1024;
-const ROOM: usize = 4 * 1024;
-/// The least and the most that one read of a body asks for.
-const READ: std::ops::RangeInclusive<usize> = 8 * 1024..=64 * 1024;
 /// So much may come behind a request that is not answered yet.
 const MOST_AHEAD: usize = 64 * 1024;
 /// What is there already of a body that nobody wants is read past, up to this.
@@ -46,7 +40,6 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Memory that the wires of a worker share, so that one at rest has none.
 #[derive(Default)]
 pub(in crate::proxy) struct Buffers {
-    block: RefCell<BytesMut>,
     head: Cell<Memory>,
     out: RefCell<Vec<Vec<u8>>>,
     headers: RefCell<Vec<HeaderMap>>,
@@ -63,8 +56,7 @@ pub(super) struct Wire<S> {
     /// The client sends no more.
     ended: bool,
     inbound: Inbound,
-    /// How much the next read of a body asks for.
-    appetite: usize,
+    appetite: Appetite,
     /// Which request the body belongs to: what is left of an earlier one must not have it.
     turn: u64,
     /// The client is to be told to go on before it sends the body.
@@ -141,7 +133,7 @@ impl<S> Wire<S> {
             held: BytesMut::from(already),
             ended: false,
             inbound: Inbound::Head(Head::default()),
-            appetite: *READ.start(),
+            appetite: Appetite::default(),
             turn: 0,
             to_continue: false,
             continuing: false,
@@ -191,7 +183,6 @@ impl<S> Wire<S> {
         if self.held.is_empty() {
             self.held = BytesMut::new();
         }
-        self.appetite = *READ.start();
     }
 
     /// The answer begins: whoever waited to be told to go on has it instead.
@@ -259,8 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let Inbound::Head(head) = &mut self.inbound else { return Err(Refusal::RequestLine) };
         head.lend(self.buffers.head.take());
         let Some((length, body)) = head.look(&self.held)? else {
-            // It may take its time, and the block is for all.
-            self.held = BytesMut::from(&*self.held);
+            keep(&mut self.held);
             return Ok(None);
         };
         let bytes = if length < self.held.len() { self.held.split_to(length) } else { mem::take(&mut self.held) };
@@ -316,19 +306,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Reads what there is.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        let mut block = self.buffers.block.borrow_mut();
-        if block.capacity() < ROOM {
-            block.reserve(BLOCK);
-        }
-        if ready!(pin!(io.read_buf(&mut *block)).poll(cx))? == 0 {
-            self.ended = true;
-        } else if self.held.is_empty() {
-            self.held = block.split();
+        // A head is small, and what comes behind a request is bounded.
+        let begins = self.held.is_empty();
+        self.ended = ready!(Appetite::default().poll_read(io, &mut self.held, u64::MAX, cx))? == 0;
+        if begins {
             // The time of a head is counted from its first byte.
             self.read_due.clear();
-        } else {
-            self.held.extend_from_slice(&block);
-            block.clear();
         }
         Poll::Ready(Ok(()))
     }
@@ -416,19 +399,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Reads some of a body; large ones get large pieces.
     fn fill_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
-        let wanted = match self.inbound {
-            Inbound::Length(left) => usize::try_from(left).unwrap_or(usize::MAX).min(self.appetite),
-            _ => self.appetite,
+        let most = match self.inbound {
+            Inbound::Length(left) => left,
+            _ => u64::MAX,
         };
-        self.held.reserve(wanted);
-        let room = self.held.capacity() - self.held.len();
-        let read = ready!(pin!(io.read_buf(&mut self.held)).poll(cx))?;
-        if read == room {
-            self.appetite = (self.appetite * 2).min(*READ.end());
-        } else if read < self.appetite / 4 {
-            self.appetite = (self.appetite / 2).max(*READ.start());
-        }
-        self.ended = read == 0;
+        self.ended = ready!(self.appetite.poll_read(io, &mut self.held, most, cx))? == 0;
         Poll::Ready(Ok(()))
     }
 

@@ -7,18 +7,18 @@
 mod chunked;
 mod head;
 mod out;
+mod reading;
 #[cfg(test)]
 mod tests;
 
-use std::future::Future;
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
+use std::{io, mem};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use chunked::{Chunked, Piece};
 use head::Coding;
@@ -26,6 +26,7 @@ use head::Malformed;
 pub use head::{Head, content_length};
 pub(crate) use head::{declared_trailers, write_trailers};
 pub(crate) use out::Out;
+pub(crate) use reading::{Appetite, keep};
 
 /// Says how long an endpoint keeps a connection when nothing is asked of it (RFC 2068 19.7.1).
 pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -33,8 +34,6 @@ pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 pub(super) const MAX_RESPONSE_HEAD: usize = 64 * 1024;
 /// The most interim responses before the one that counts; they are dropped.
 const MAX_INTERIM: u32 = 1000;
-/// The least and the most that one read asks for.
-const READ: std::ops::RangeInclusive<usize> = 8 * 1024..=64 * 1024;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -61,8 +60,7 @@ pub(super) struct Http1<S, B> {
     io: S,
     /// Read and not yet handed on.
     read: BytesMut,
-    /// How much the next read asks for.
-    appetite: usize,
+    appetite: Appetite,
     out: Out,
     /// Written since the last flush.
     unflushed: bool,
@@ -103,7 +101,7 @@ impl<S, B> Http1<S, B> {
         Self {
             io,
             read: BytesMut::new(),
-            appetite: *READ.start(),
+            appetite: Appetite::default(),
             out: Out::default(),
             unflushed: false,
             upload: Upload::None,
@@ -139,9 +137,7 @@ impl<S, B> Http1<S, B> {
 
     /// Keeps only what the next exchange will need.
     pub(super) fn rest(&mut self) {
-        if self.appetite > *READ.start() {
-            self.read = BytesMut::new();
-        }
+        self.read = BytesMut::new();
         self.out.shrink();
     }
 
@@ -167,14 +163,11 @@ impl<S: AsyncRead + Unpin, B> Http1<S, B> {
 
     /// Reads some more; `false` at the end of the connection.
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        self.read.reserve(self.appetite);
-        let room = self.read.capacity() - self.read.len();
-        let read = ready!(pin!(self.io.read_buf(&mut self.read)).poll(cx))?;
-        if read == room {
-            self.appetite = (self.appetite * 2).min(*READ.end());
-        } else if read < self.appetite / 4 {
-            self.appetite = (self.appetite / 2).max(*READ.start());
-        }
+        let most = match self.download {
+            Download::Length(left) => left,
+            _ => u64::MAX,
+        };
+        let read = ready!(self.appetite.poll_read(&mut self.io, &mut self.read, most, cx))?;
         Poll::Ready(Ok(read > 0))
     }
 }
@@ -233,9 +226,11 @@ where
             }
             let Some(end) = end else {
                 *searched = self.read.len();
+                keep(&mut self.read);
                 return Ok(None);
             };
-            let answer = head::read(&self.read.split_to(end).freeze(), *to_head)?;
+            let head = if end < self.read.len() { self.read.split_to(end) } else { mem::take(&mut self.read) };
+            let answer = head::read(&head.freeze(), *to_head)?;
             if answer.status.is_informational() && answer.status != StatusCode::SWITCHING_PROTOCOLS {
                 *searched = 0;
                 *interim += 1;
