@@ -192,6 +192,8 @@ codes! {
     PolicyRefused = "HG1505", Error, Invalid, "limits of the rule cannot be enforced";
     /// A policy that would bound every namespace's requests comes from a namespace that may not.
     ClassNotPermitted = "HG1506", Error, Invalid, "policy may not limit the whole class";
+    /// Redis is away, and a policy counts there.
+    StoreAway = "HG1507", Warning, StoreUnavailable, "shared limits cannot be counted now";
 
     // Endpoints.
     /// Endpoints given by name and not by address.

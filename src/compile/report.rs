@@ -342,6 +342,12 @@ pub(super) fn policy_conditions(problems: &[Problem], target: Option<usize>, awa
     [accepted].into_iter().chain(enforced).collect()
 }
 
+/// What a policy is told that counts in a store that is away.
+pub(super) fn store_is_away() -> Problem {
+    let what = "Redis does not answer; each limit does meanwhile what its failureMode says";
+    Problem::new(Code::StoreAway, "", what, "bring Redis back; `headgate doctor` says how it is reached")
+}
+
 /// The number in `spec.targetRefs[7].name`.
 fn target_of(field: &str) -> Option<usize> {
     field.strip_prefix("spec.targetRefs[")?.split_once(']')?.0.parse().ok()

@@ -58,8 +58,11 @@ impl Compiled {
         if !ours && problems.is_empty() {
             return None;
         }
-        let problems = report::ordered(problems);
         let away = self.store_is_away && lowered.counts_globally();
+        if ours && away {
+            problems.push(report::store_is_away());
+        }
+        let problems = report::ordered(problems);
         let conditions = if ours { conditions(placed, &problems, away) } else { Vec::new() };
         let at = |(target, name): &(usize, String)| Ancestor {
             target: *target,

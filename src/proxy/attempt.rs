@@ -262,8 +262,9 @@ impl<'a> Attempt<'a> {
         let lease = self.lease(endpoint, how, deadline, due).await;
         let seconds = began.elapsed().as_secs_f64();
         match &lease {
-            Ok(lease) if lease.reused() => {}
+            Ok(lease) if lease.reused() => self.record.waited(seconds),
             Ok(_) => self.record.connected(seconds),
+            Err(Error::PoolTimeout) => self.record.waited(seconds),
             Err(error) if error.is_unreachable() => {
                 self.record.unreachable(endpoint, seconds);
                 self.report(endpoint, false);

@@ -31,6 +31,7 @@ pub(super) struct Record {
     reason: Reason,
     upstream_seconds: f64,
     connect_seconds: f64,
+    pool_seconds: f64,
     sent: u64,
     upload: Option<Rc<Upload>>,
     /// What those who tell of single exchanges want to know; none when nobody does.
@@ -54,6 +55,7 @@ impl Record {
             reason: Reason::ClientClosed,
             upstream_seconds: 0.0,
             connect_seconds: 0.0,
+            pool_seconds: 0.0,
             sent: 0,
             upload: None,
             noted: None,
@@ -160,6 +162,11 @@ impl Record {
     /// A connection to an endpoint was made, in so many seconds.
     pub(super) fn connected(&mut self, seconds: f64) {
         self.connect_seconds += seconds;
+    }
+
+    /// It waited so many seconds for a connection that others had.
+    pub(super) fn waited(&mut self, seconds: f64) {
+        self.pool_seconds += seconds;
     }
 
     /// No connection to this endpoint was to be had, after so many seconds.
@@ -276,6 +283,7 @@ impl Drop for Record {
             seconds: duration.as_secs_f64(),
             upstream_seconds: self.upstream_seconds,
             connect_seconds: self.connect_seconds,
+            pool_seconds: self.pool_seconds,
             sent: self.sent,
             received,
         });

@@ -450,6 +450,8 @@ spec:
     redis.kill();
     enforced("status", "False");
     enforced("reason", "StoreUnavailable");
+    let said = headgate(&["status", "--admin", &format!("http://{}", gateway.admin)]).out;
+    assert!(said.contains("HG1507") && said.contains("shop"), "{said}");
     redis.start_again();
     enforced("status", "True");
 }

@@ -19,7 +19,12 @@ use crate::api::schema;
 static INGRESS_CLASS: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<IngressClass>);
 static INGRESS: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<Ingress>);
 static SERVICE: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<Service>);
-static ENDPOINT_SLICE: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<EndpointSlice>);
+/// The API server writes null for the endpoints of a slice that has none, and takes it back.
+static ENDPOINT_SLICE: LazyLock<JSONSchemaProps> = LazyLock::new(|| {
+    let mut schema = schema_of::<EndpointSlice>();
+    schema.required.iter_mut().for_each(|required| required.retain(|name| name != "endpoints"));
+    schema
+});
 static SECRET: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<Secret>);
 static CONFIG_MAP: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<ConfigMap>);
 static METADATA: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<ObjectMeta>);

@@ -58,7 +58,8 @@ const WINDOW: usize = 16;
 pub(super) struct Keyed<V> {
     tiers: [OnceLock<Box<[Entry<V>]>>; TIERS],
     first: usize,
-    overflow: V,
+    /// Few tables ever need it.
+    overflow: OnceLock<Box<V>>,
 }
 
 #[derive(Default)]
@@ -80,10 +81,11 @@ impl<V: Cell> Keyed<V> {
     /// An empty one whose first tier has `first` places, a power of two.
     pub(super) fn new(first: usize) -> Self {
         debug_assert!(first.is_power_of_two());
-        Self { tiers: [const { OnceLock::new() }; TIERS], first, overflow: V::default() }
+        Self { tiers: [const { OnceLock::new() }; TIERS], first, overflow: OnceLock::new() }
     }
 
-    /// The cell of a key; for the one writer only. Allocates only when a tier is entered for the first time.
+    /// The cell of a key; for the one writer only. Allocates only when a tier, or the shared cell, is entered for
+    /// the first time.
     pub(super) fn at(&self, key: NonZeroU64) -> &V {
         let key = key.get();
         // The multiplier is 2^64 divided by the golden ratio: it spreads neighbours over the upper bits.
@@ -107,7 +109,7 @@ impl<V: Cell> Keyed<V> {
             }
             places *= 4;
         }
-        &self.overflow
+        self.overflow.get_or_init(Box::default)
     }
 
     /// Every key with its cell, and the shared cell of those that did not fit with none.
@@ -117,7 +119,7 @@ impl<V: Cell> Keyed<V> {
             .flat_map(OnceLock::get)
             .flatten()
             .filter_map(|entry| Some((Some(NonZeroU64::new(entry.key.load(Ordering::Acquire))?), &entry.cell)))
-            .chain([(None, &self.overflow)])
+            .chain(self.overflow.get().map(|cell| (None, &**cell)))
     }
 
     /// Back to nothing; for the one writer only. What was allocated stays.
@@ -126,7 +128,9 @@ impl<V: Cell> Keyed<V> {
             entry.key.store(0, Ordering::Relaxed);
             entry.cell.clear();
         }
-        self.overflow.clear();
+        if let Some(cell) = self.overflow.get() {
+            cell.clear();
+        }
     }
 }
 

@@ -42,6 +42,8 @@ families! {
         "How much of an exchange was spent waiting for the head of the backend's response.";
     CONNECT_DURATION: 1 = HISTOGRAM "headgate_upstream_connect_duration_seconds" ["service"],
         "How long exchanges waited for a connection to the backend to be made, TLS included. Those on one that was there are not in it.";
+    POOL_WAIT: 1 = HISTOGRAM "headgate_upstream_pool_wait_seconds" ["service"],
+        "How long exchanges waited for a connection to the backend that others had, where no more may be made.";
     OVERHEAD: 1 = HISTOGRAM "headgate_overhead_seconds" ["listener"],
         "How much of an exchange was not spent waiting for a backend or a connection to it.";
     REQUEST_BYTES: 2 = COUNTER "headgate_request_bytes_total" ["listener", "route"],

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::histogram::{DurationSample, HistogramSample};
-use super::route::{BytesSample, CellKey, Labels, RouteSample};
+use super::route::{BytesSample, CellKey, Labels, RouteSample, WAITS};
 use super::worker::WorkerCells;
 use crate::slot::Slot;
 
@@ -72,9 +72,7 @@ pub(super) struct Totals {
     /// By route, in clear and over TLS.
     pub(super) bytes: BTreeMap<Arc<str>, [BytesSample; 2]>,
     /// By service.
-    pub(super) upstream: BTreeMap<Arc<str>, DurationSample>,
-    /// The same.
-    pub(super) connects: BTreeMap<Arc<str>, DurationSample>,
+    pub(super) waits: [BTreeMap<Arc<str>, DurationSample>; WAITS],
 }
 
 /// A route and its rule.
@@ -187,7 +185,7 @@ impl Ledger {
                 services.extend(own.iter().map(|service| &**service));
             }
         }
-        let Totals { rules: carried_rules, bytes, upstream, connects } = &mut self.carried;
+        let Totals { rules: carried_rules, bytes, waits } = &mut self.carried;
         carried_rules.retain(|(route, rule), RuleTotals { requests, durations }| {
             let Some(services) = rules.get(&(&**route, &**rule)) else { return false };
             let stays = |series: &Option<Series>| match series {
@@ -199,7 +197,7 @@ impl Ledger {
             true
         });
         bytes.retain(|route, _| routes.contains(&**route));
-        for by_service in [upstream, connects] {
+        for by_service in waits {
             by_service.retain(|service, _| service.is_empty() || services.contains(&**service));
         }
     }
@@ -231,20 +229,20 @@ impl PartialEq<RouteLabels> for Names {
 
 impl Totals {
     fn is_empty(&self) -> bool {
-        let Self { rules, bytes, upstream, connects } = self;
-        rules.is_empty() && bytes.is_empty() && upstream.is_empty() && connects.is_empty()
+        let Self { rules, bytes, waits } = self;
+        rules.is_empty() && bytes.is_empty() && waits.iter().all(BTreeMap::is_empty)
     }
 
     /// Takes what one worker has counted for one slot, under these names.
     fn take(&mut self, names: &Names, sample: &RouteSample, sign: Sign) {
-        let RouteSample { bytes, requests, durations, upstream, connects } = sample;
+        let RouteSample { bytes, requests, durations, waits } = sample;
         let series = |key: &CellKey| {
             key.map(Labels::unpack).map(|labels| Series {
                 service: names.service(labels.backend),
                 labels: Labels { backend: None, ..labels },
             })
         };
-        if requests.is_empty() && durations.is_empty() && upstream.is_empty() {
+        if requests.is_empty() && durations.is_empty() && waits.iter().all(Vec::is_empty) {
             return;
         }
         let rule = self.rules.entry((names.route.clone(), names.rule.clone())).or_default();
@@ -254,7 +252,7 @@ impl Totals {
         for (key, histogram) in durations {
             sign.histogram(total(&mut rule.durations, series(key)), histogram);
         }
-        for (totals, histograms) in [(&mut self.upstream, upstream), (&mut self.connects, connects)] {
+        for (totals, histograms) in self.waits.iter_mut().zip(waits) {
             for (key, histogram) in histograms {
                 let service = names.service(key.and_then(|key| Labels::unpack(key).backend));
                 sign.histogram(totals.entry(service).or_default(), histogram);

@@ -10,6 +10,9 @@ use super::histogram::{DURATION, DurationHistogram, DurationSample, HistogramSam
 use super::worker::Exchange;
 use crate::telemetry::Reason;
 
+/// What an exchange may wait for: an answer, a new connection, a connection that others have. They are counted by service.
+pub(super) const WAITS: usize = 3;
+
 /// What is counted per route.
 #[derive(Debug)]
 pub(super) struct RouteCells {
@@ -19,8 +22,7 @@ pub(super) struct RouteCells {
     bytes: [BytesCells; 2],
     requests: Keyed<Counter>,
     durations: Keyed<DurationHistogram>,
-    upstream: Keyed<DurationHistogram>,
-    connects: Keyed<DurationHistogram>,
+    waits: [Keyed<DurationHistogram>; WAITS],
 }
 
 #[derive(Debug, Default)]
@@ -35,8 +37,7 @@ pub(super) struct RouteSample {
     pub(super) bytes: [BytesSample; 2],
     pub(super) requests: Vec<(CellKey, u64)>,
     pub(super) durations: Vec<(CellKey, DurationSample)>,
-    pub(super) upstream: Vec<(CellKey, DurationSample)>,
-    pub(super) connects: Vec<(CellKey, DurationSample)>,
+    pub(super) waits: [Vec<(CellKey, DurationSample)>; WAITS],
 }
 
 /// Which cell of a route, for [`Labels::unpack`]; none for what had no room of its own.
@@ -58,8 +59,7 @@ impl Default for RouteCells {
             bytes: Default::default(),
             requests: Keyed::new(8),
             durations: Keyed::new(2),
-            upstream: Keyed::new(1),
-            connects: Keyed::new(1),
+            waits: std::array::from_fn(|_| Keyed::new(1)),
         }
     }
 }
@@ -87,8 +87,7 @@ impl RouteCells {
         }
         self.requests.clear();
         self.durations.clear();
-        self.upstream.clear();
-        self.connects.clear();
+        self.waits.iter().for_each(Keyed::clear);
     }
 
     /// Counts an exchange; for the one writer only.
@@ -101,9 +100,7 @@ impl RouteCells {
         self.requests.at(key.method(exchange.method).code(exchange.status).reason(exchange.reason).pack()).add(1);
         self.durations.at(key.class(exchange.status).pack()).observe(&DURATION, nanoseconds(exchange.seconds));
         let key = Key::default().backend(exchange.backend);
-        for (keyed, seconds) in
-            [(&self.upstream, exchange.upstream_seconds), (&self.connects, exchange.connect_seconds)]
-        {
+        for (keyed, seconds) in self.waits.iter().zip(exchange.waits()) {
             if seconds > 0.0 {
                 keyed.at(key.pack()).observe(&DURATION, nanoseconds(seconds));
             }
@@ -138,8 +135,7 @@ impl RouteCells {
                 .filter(|(_, count)| *count > 0)
                 .collect(),
             durations: histograms(&self.durations),
-            upstream: histograms(&self.upstream),
-            connects: histograms(&self.connects),
+            waits: self.waits.each_ref().map(histograms),
         }
     }
 }
@@ -149,15 +145,16 @@ impl RouteCells {
 impl RouteSample {
     /// Adds what another worker has counted for the same route.
     pub(super) fn add(&mut self, other: Self) {
-        let Self { bytes, requests, durations, upstream, connects } = other;
+        let Self { bytes, requests, durations, waits } = other;
         for (total, more) in self.bytes.iter_mut().zip(bytes) {
             total.sent = total.sent.wrapping_add(more.sent);
             total.received = total.received.wrapping_add(more.received);
         }
         merge(&mut self.requests, requests, |total, more| *total = total.wrapping_add(*more));
         merge(&mut self.durations, durations, HistogramSample::add);
-        merge(&mut self.upstream, upstream, HistogramSample::add);
-        merge(&mut self.connects, connects, HistogramSample::add);
+        for (totals, more) in self.waits.iter_mut().zip(waits) {
+            merge(totals, more, HistogramSample::add);
+        }
     }
 }
 

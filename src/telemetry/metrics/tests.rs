@@ -43,6 +43,7 @@ fn get(route: Slot) -> Exchange<'static> {
         seconds: 0.004,
         upstream_seconds: 0.003,
         connect_seconds: 0.0,
+        pool_seconds: 0.0,
         sent: 100,
         received: 10,
     }
@@ -129,19 +130,26 @@ fn numbers_of_all_workers_are_summed() {
 }
 
 #[test]
-fn making_a_connection_is_the_backends_time() {
+fn a_connection_is_the_backends_time_be_it_made_or_waited_for() {
     let metrics = Metrics::new(1);
     let slot = Slots::default().allocate();
     name(&metrics, &[(slot, "shop/shop", &["shop/orders:80"])]);
-    metrics.worker(0).record(&Exchange { seconds: 0.5, upstream_seconds: 0.25, connect_seconds: 0.125, ..get(slot) });
+    metrics.worker(0).record(&Exchange {
+        seconds: 0.5,
+        upstream_seconds: 0.25,
+        connect_seconds: 0.125,
+        pool_seconds: 0.0625,
+        ..get(slot)
+    });
     let shown = look(&metrics);
     for (metric, label, seconds) in [
         ("headgate_upstream_connect_duration_seconds_sum", "shop/orders:80", 0.125),
         ("headgate_upstream_duration_seconds_sum", "shop/orders:80", 0.25),
+        ("headgate_upstream_pool_wait_seconds_sum", "shop/orders:80", 0.0625),
     ] {
         assert_eq!(by(&shown, metric, ["service"]), counts(&[([label], seconds)]), "{metric}");
     }
-    assert_eq!(by(&shown, "headgate_overhead_seconds_sum", ["listener"])[&["http".into()]], 0.125);
+    assert_eq!(by(&shown, "headgate_overhead_seconds_sum", ["listener"])[&["http".into()]], 0.0625);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::family;
 use super::histogram::{DURATION, DurationSample};
 use super::ledger::{RuleNames, RuleTotals, Totals};
 use super::lines::Lines;
-use super::route::BytesSample;
+use super::route::{BytesSample, WAITS};
 use super::show::listener;
 
 /// How long a piece is, about: a tenth of a millisecond's work, and a handful of writes to a socket.
@@ -20,12 +20,9 @@ const PIECE: usize = 64 * 1024;
 pub struct Text {
     rules: Vec<(RuleNames, RuleTotals)>,
     bytes: Vec<(Arc<str>, [BytesSample; 2])>,
-    upstream: Vec<(Arc<str>, DurationSample)>,
-    connects: Vec<(Arc<str>, DurationSample)>,
+    waits: [(Vec<(Arc<str>, DurationSample)>, Lines<1>); WAITS],
     requests: Lines<7>,
     durations: Lines<5>,
-    upstream_durations: Lines<1>,
-    connect_durations: Lines<1>,
     received: Lines<2>,
     sent: Lines<2>,
     /// What is not counted by route, already written.
@@ -40,8 +37,8 @@ pub struct Text {
 enum Part {
     Requests,
     Durations,
-    Upstream,
-    Connects,
+    /// The first, second or third of them.
+    Waits(usize),
     Received,
     Sent,
     Rest,
@@ -51,16 +48,19 @@ enum Part {
 impl Text {
     /// What was counted by route, and after it the rest.
     pub(super) fn new(totals: Totals, rest: String) -> Self {
-        let Totals { rules, bytes, upstream, connects } = totals;
+        let Totals { rules, bytes, waits } = totals;
+        let [answers, connects, others] = waits.map(|by_service| by_service.into_iter().collect());
+        let lines = |family| Lines::histogram(family, &DURATION);
         Self {
             rules: rules.into_iter().collect(),
             bytes: bytes.into_iter().collect(),
-            upstream: upstream.into_iter().collect(),
-            connects: connects.into_iter().collect(),
+            waits: [
+                (answers, lines(&family::UPSTREAM_DURATION)),
+                (connects, lines(&family::CONNECT_DURATION)),
+                (others, lines(&family::POOL_WAIT)),
+            ],
             requests: Lines::new(&family::REQUESTS),
             durations: Lines::histogram(&family::REQUEST_DURATION, &DURATION),
-            upstream_durations: Lines::histogram(&family::UPSTREAM_DURATION, &DURATION),
-            connect_durations: Lines::histogram(&family::CONNECT_DURATION, &DURATION),
             received: Lines::new(&family::REQUEST_BYTES),
             sent: Lines::new(&family::RESPONSE_BYTES),
             rest,
@@ -81,16 +81,11 @@ impl Text {
                 let ((route, rule), totals) = self.rules.get(next)?;
                 durations(&mut self.durations, [route, rule], totals, out);
             }
-            Part::Upstream => {
-                let (service, times) = self.upstream.get(next)?;
+            Part::Waits(which) => {
+                let (by_service, lines) = self.waits.get_mut(which)?;
+                let (service, times) = by_service.get(next)?;
                 if times.count() > 0 {
-                    self.upstream_durations.times([service], times, out);
-                }
-            }
-            Part::Connects => {
-                let (service, times) = self.connects.get(next)?;
-                if times.count() > 0 {
-                    self.connect_durations.times([service], times, out);
+                    lines.times([service], times, out);
                 }
             }
             Part::Received => {
@@ -121,9 +116,9 @@ impl Iterator for Text {
                 self.next = 0;
                 self.part = match self.part {
                     Part::Requests => Part::Durations,
-                    Part::Durations => Part::Upstream,
-                    Part::Upstream => Part::Connects,
-                    Part::Connects => Part::Received,
+                    Part::Durations => Part::Waits(0),
+                    Part::Waits(which) if which + 1 < WAITS => Part::Waits(which + 1),
+                    Part::Waits(_) => Part::Received,
                     Part::Received => Part::Sent,
                     Part::Sent => Part::Rest,
                     Part::Rest | Part::Over => {

@@ -10,7 +10,7 @@ use http::{Method, StatusCode};
 use super::cells::Counter;
 use super::histogram::{DURATION, DurationHistogram, OVERHEAD, OverheadHistogram, nanoseconds};
 use super::identity::TokenCells;
-use super::route::{RouteCells, RouteSample};
+use super::route::{RouteCells, RouteSample, WAITS};
 use crate::slot::Slot;
 use crate::telemetry::Reason;
 
@@ -35,10 +35,19 @@ pub struct Exchange<'a> {
     pub upstream_seconds: f64,
     /// How long connections to backends took to make; 0 when none was made.
     pub connect_seconds: f64,
+    /// How long it waited for connections to backends that others had; 0 when it did not.
+    pub pool_seconds: f64,
     /// Bytes of the answer's body.
     pub sent: u64,
     /// Bytes of the request's body.
     pub received: u64,
+}
+
+impl Exchange<'_> {
+    /// How long it waited, for each of what it may wait for.
+    pub(super) fn waits(&self) -> [f64; WAITS] {
+        [self.upstream_seconds, self.connect_seconds, self.pool_seconds]
+    }
 }
 
 /// The hand that a worker counts with. It may move to the worker's thread and not be shared: each cell has one writer.
@@ -319,9 +328,7 @@ impl WorkerCells {
     fn record(&self, exchange: &Exchange<'_>) {
         let listener = self.listener(exchange.secure);
         listener.ended.add(1);
-        listener
-            .overhead
-            .observe(&OVERHEAD, nanoseconds(exchange.seconds - exchange.upstream_seconds - exchange.connect_seconds));
+        listener.overhead.observe(&OVERHEAD, nanoseconds(exchange.seconds - exchange.waits().into_iter().sum::<f64>()));
         match exchange.route.and_then(|slot| self.adopt(slot)) {
             Some(route) => route.record(exchange),
             // A route without cells has no backends to name either.
@@ -329,6 +336,7 @@ impl WorkerCells {
                 backend: None,
                 upstream_seconds: 0.0,
                 connect_seconds: 0.0,
+                pool_seconds: 0.0,
                 ..*exchange
             }),
         }
