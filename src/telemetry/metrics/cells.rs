@@ -51,15 +51,13 @@ const TIERS: usize = 5;
 /// How many places a key is looked for in one tier.
 const WINDOW: usize = 16;
 
-/// Cells by a number that is not dense: an open hash table that grows by tiers and never moves what it holds, so that
-/// the scraper can read it meanwhile. Most routes see a handful of keys and stay in the first tier.
-///
-/// What does not fit any more shares one cell: the table is bounded whatever its keys are.
+/// Cells by a number that is not dense. The first one is at hand: most routes see one key, or a handful, and memory that is
+/// looked for elsewhere is in no cache when there are many routes. The others are in a table of their own.
 pub(super) struct Keyed<V> {
-    tiers: [OnceLock<Box<[Entry<V>]>>; TIERS],
-    first: usize,
-    /// Few tables ever need it.
-    overflow: OnceLock<Box<V>>,
+    first: Entry<V>,
+    more: OnceLock<Box<More<V>>>,
+    /// Places in the first tier of the others.
+    places: usize,
 }
 
 #[derive(Default)]
@@ -69,28 +67,72 @@ struct Entry<V> {
     cell: V,
 }
 
+/// An open hash table that grows by tiers and never moves what it holds, so that the scraper can read it meanwhile.
+///
+/// What does not fit any more shares one cell: the table is bounded whatever its keys are.
+#[derive(Default)]
+struct More<V> {
+    tiers: [OnceLock<Box<[Entry<V>]>>; TIERS],
+    overflow: V,
+}
+
 impl<V> fmt::Debug for Keyed<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keyed")
-            .field("tiers", &self.tiers.iter().flat_map(OnceLock::get).count())
-            .finish_non_exhaustive()
+        f.debug_struct("Keyed").field("more", &self.more.get().is_some()).finish_non_exhaustive()
     }
 }
 
 impl<V: Cell> Keyed<V> {
-    /// An empty one whose first tier has `first` places, a power of two.
-    pub(super) fn new(first: usize) -> Self {
-        debug_assert!(first.is_power_of_two());
-        Self { tiers: [const { OnceLock::new() }; TIERS], first, overflow: OnceLock::new() }
+    /// An empty one. Behind the first cell there will be so many, a power of two, before the table grows.
+    pub(super) fn new(places: usize) -> Self {
+        debug_assert!(places.is_power_of_two());
+        Self { first: Entry::default(), more: OnceLock::new(), places }
     }
 
-    /// The cell of a key; for the one writer only. Allocates only when a tier, or the shared cell, is entered for
-    /// the first time.
+    /// The cell of a key; for the one writer only. Allocates only when a tier is entered for the first time.
     pub(super) fn at(&self, key: NonZeroU64) -> &V {
-        let key = key.get();
+        match self.first.key.load(Ordering::Relaxed) {
+            held if held == key.get() => &self.first.cell,
+            0 => {
+                self.first.key.store(key.get(), Ordering::Release);
+                &self.first.cell
+            }
+            _ => self.more.get_or_init(Box::default).at(key.get(), self.places),
+        }
+    }
+
+    /// Every key with its cell, and the shared cell of those that did not fit with none.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Option<NonZeroU64>, &V)> {
+        let more = self.more.get();
+        let entries = more.into_iter().flat_map(|more| more.entries());
+        [&self.first]
+            .into_iter()
+            .chain(entries)
+            .filter_map(|entry| Some((Some(NonZeroU64::new(entry.key.load(Ordering::Acquire))?), &entry.cell)))
+            .chain(more.map(|more| (None, &more.overflow)))
+    }
+
+    /// Back to nothing; for the one writer only. What was allocated stays.
+    pub(super) fn clear(&self) {
+        let more = self.more.get();
+        for entry in [&self.first].into_iter().chain(more.into_iter().flat_map(|more| more.entries())) {
+            entry.key.store(0, Ordering::Relaxed);
+            entry.cell.clear();
+        }
+        if let Some(more) = more {
+            more.overflow.clear();
+        }
+    }
+}
+
+impl<V: Cell> More<V> {
+    fn entries(&self) -> impl Iterator<Item = &Entry<V>> {
+        self.tiers.iter().flat_map(OnceLock::get).flatten()
+    }
+
+    fn at(&self, key: u64, mut places: usize) -> &V {
         // The multiplier is 2^64 divided by the golden ratio: it spreads neighbours over the upper bits.
         let hash = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize;
-        let mut places = self.first;
         for tier in &self.tiers {
             let entries = match tier.get() {
                 Some(entries) => entries,
@@ -109,28 +151,7 @@ impl<V: Cell> Keyed<V> {
             }
             places *= 4;
         }
-        self.overflow.get_or_init(Box::default)
-    }
-
-    /// Every key with its cell, and the shared cell of those that did not fit with none.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Option<NonZeroU64>, &V)> {
-        self.tiers
-            .iter()
-            .flat_map(OnceLock::get)
-            .flatten()
-            .filter_map(|entry| Some((Some(NonZeroU64::new(entry.key.load(Ordering::Acquire))?), &entry.cell)))
-            .chain(self.overflow.get().map(|cell| (None, &**cell)))
-    }
-
-    /// Back to nothing; for the one writer only. What was allocated stays.
-    pub(super) fn clear(&self) {
-        for entry in self.tiers.iter().flat_map(OnceLock::get).flatten() {
-            entry.key.store(0, Ordering::Relaxed);
-            entry.cell.clear();
-        }
-        if let Some(cell) = self.overflow.get() {
-            cell.clear();
-        }
+        &self.overflow
     }
 }
 
@@ -154,7 +175,7 @@ mod tests {
         }
         let counted: u64 = keyed.iter().map(|(_, counter)| counter.get()).sum();
         assert_eq!(counted, (1..=400).map(|n| n + 1).sum::<u64>() + 9_600, "nothing is lost");
-        assert!(keyed.iter().count() <= 2 + 8 + 32 + 128 + 512 + 1);
+        assert!(keyed.iter().count() <= 1 + 2 + 8 + 32 + 128 + 512 + 1);
         keyed.clear();
         assert!(keyed.iter().all(|(key, counter)| key.is_none() && counter.get() == 0));
     }

@@ -102,12 +102,13 @@ pub(super) type DurationSample = HistogramSample<DURATIONS>;
 /// Times that we take ourselves, by [`OVERHEAD`].
 pub(super) type OverheadHistogram = Histogram<OVERHEADS>;
 
-/// How often a time fell between which bounds.
+/// How often a time fell between which bounds. The sum is next to the short times, which most are.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Histogram<const N: usize> {
+    sum: Counter,
     buckets: [Counter; N],
     above: Counter,
-    sum: Counter,
 }
 
 impl<const N: usize> Default for Histogram<N> {

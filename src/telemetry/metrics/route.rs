@@ -1,6 +1,7 @@
 //! What one worker counts for one route.
 
 use std::num::NonZeroU64;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use http::{Method, StatusCode};
@@ -13,8 +14,10 @@ use crate::telemetry::Reason;
 /// What an exchange may wait for: an answer, a new connection, a connection that others have. They are counted by service.
 pub(super) const WAITS: usize = 3;
 
-/// What is counted per route.
+/// What is counted per route. What an ordinary exchange counts is close together: with many routes none of it is in a
+/// cache.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct RouteCells {
     /// Whose cells these are; 0 is nobody's, and what they are while they change hands.
     serial: AtomicU64,
@@ -22,7 +25,9 @@ pub(super) struct RouteCells {
     bytes: [BytesCells; 2],
     requests: Keyed<Counter>,
     durations: Keyed<DurationHistogram>,
-    waits: [Keyed<DurationHistogram>; WAITS],
+    answers: Keyed<DurationHistogram>,
+    /// The waits that are not for an answer.
+    others: OnceLock<Box<[Keyed<DurationHistogram>; WAITS - 1]>>,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +64,8 @@ impl Default for RouteCells {
             bytes: Default::default(),
             requests: Keyed::new(8),
             durations: Keyed::new(2),
-            waits: std::array::from_fn(|_| Keyed::new(1)),
+            answers: Keyed::new(1),
+            others: OnceLock::new(),
         }
     }
 }
@@ -87,7 +93,8 @@ impl RouteCells {
         }
         self.requests.clear();
         self.durations.clear();
-        self.waits.iter().for_each(Keyed::clear);
+        self.answers.clear();
+        self.others.get().into_iter().flat_map(|others| others.iter()).for_each(Keyed::clear);
     }
 
     /// Counts an exchange; for the one writer only.
@@ -100,8 +107,13 @@ impl RouteCells {
         self.requests.at(key.method(exchange.method).code(exchange.status).reason(exchange.reason).pack()).add(1);
         self.durations.at(key.class(exchange.status).pack()).observe(&DURATION, nanoseconds(exchange.seconds));
         let key = Key::default().backend(exchange.backend);
-        for (keyed, seconds) in self.waits.iter().zip(exchange.waits()) {
-            if seconds > 0.0 {
+        let [answer, others @ ..] = exchange.waits();
+        if answer > 0.0 {
+            self.answers.at(key.pack()).observe(&DURATION, nanoseconds(answer));
+        }
+        if others.iter().any(|seconds| *seconds > 0.0) {
+            let cells = self.others.get_or_init(|| Box::new(std::array::from_fn(|_| Keyed::new(1))));
+            for (keyed, seconds) in cells.iter().zip(others).filter(|(_, seconds)| *seconds > 0.0) {
                 keyed.at(key.pack()).observe(&DURATION, nanoseconds(seconds));
             }
         }
@@ -135,7 +147,11 @@ impl RouteCells {
                 .filter(|(_, count)| *count > 0)
                 .collect(),
             durations: histograms(&self.durations),
-            waits: self.waits.each_ref().map(histograms),
+            waits: {
+                let [connects, pool] =
+                    self.others.get().map_or_else(Default::default, |others| others.each_ref().map(histograms));
+                [histograms(&self.answers), connects, pool]
+            },
         }
     }
 }
