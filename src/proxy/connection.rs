@@ -274,9 +274,12 @@ where
         let (worker, client) = (worker.clone(), client.clone());
         service_fn(move |request: http::Request<hyper::body::Incoming>| {
             client.ask();
-            let (parts, body) = request.into_parts();
-            let answer = exchange::answer(worker.clone(), client.clone(), parts, Incoming::Http2(body), false);
-            async { Ok::<_, Infallible>(answer.await) }
+            let (worker, client) = (worker.clone(), client.clone());
+            // The exchange begins inside, since its future is large and would be copied into this one.
+            async move {
+                let (parts, body) = request.into_parts();
+                Ok::<_, Infallible>(exchange::answer(worker, client, parts, Incoming::Http2(body), false).await)
+            }
         })
     };
     let connection = http2::Builder::new(LocalExecutor)

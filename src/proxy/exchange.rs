@@ -33,8 +33,8 @@ use crate::table::{ClientValidation, KeySource, Match, RequestHead, Route, Table
 use crate::telemetry::Reason;
 use crate::upstream::content_length;
 
-/// Answers one request. Whatever goes wrong becomes a response; nothing here fails or panics. The result is of the form
-/// that hyper wants, since a future around this one would copy it for every request.
+/// Answers one request. Whatever goes wrong becomes a response; nothing here fails or panics. `upgrade` says that the
+/// connection can become another protocol's.
 pub(super) async fn answer(
     worker: Rc<Worker>,
     client: Rc<Client>,

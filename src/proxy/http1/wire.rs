@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::request::{self, Request};
 use crate::proxy::clock::{Clock, Deadline};
 use crate::proxy::framing::{Body as Framed, Chunked, Head, Memory, Piece, Refusal};
-use crate::upstream::{Appetite, Out, keep};
+use crate::upstream::{Appetite, Out, keep, poll_read_little};
 
 /// A head must be whole this long after its first byte.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -308,7 +308,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::NotConnected.into())) };
         // A head is small, and what comes behind a request is bounded.
         let begins = self.held.is_empty();
-        self.ended = ready!(Appetite::default().poll_read(io, &mut self.held, u64::MAX, cx))? == 0;
+        let (read, _) = ready!(poll_read_little(io, &mut self.held, cx))?;
+        self.ended = read == 0;
         if begins {
             // The time of a head is counted from its first byte.
             self.read_due.clear();

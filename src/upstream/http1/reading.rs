@@ -1,6 +1,6 @@
 //! Reading from many connections into little memory.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -14,20 +14,32 @@ const BLOCK: usize = 16 * 1024;
 const ROOM: usize = 4 * 1024;
 /// The most that one read asks for.
 const MOST: usize = 64 * 1024;
+/// What all connections of a thread may be in the middle of, about: the more there are, the smaller are the pieces that
+/// each of them takes. A client that reads slowly keeps one of them.
+const IN_HAND: usize = 8 * 1024 * 1024;
 /// Up to this the block will do.
 const SMALL: usize = 8 * 1024;
 
 thread_local! {
     static SHARED: RefCell<BytesMut> = RefCell::default();
+    /// Connections of the thread.
+    static LIVING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// How much of a connection is read at once: as its last reads have filled the room that they had.
-#[derive(Clone, Copy, Debug)]
+/// How much of a connection is read at once: as its last reads have filled the room that they had, and as there are others.
+#[derive(Debug)]
 pub(crate) struct Appetite(usize);
 
 impl Default for Appetite {
     fn default() -> Self {
+        LIVING.set(LIVING.get() + 1);
         Self(SMALL)
+    }
+}
+
+impl Drop for Appetite {
+    fn drop(&mut self) {
+        LIVING.set(LIVING.get().saturating_sub(1));
     }
 }
 
@@ -42,14 +54,15 @@ impl Appetite {
     ) -> Poll<io::Result<usize>> {
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let (read, room) = if self.0 <= SMALL || most <= ROOM {
-            ready!(poll_read_small(io, held, cx))?
+            ready!(poll_read_little(io, held, cx))?
         } else {
             held.reserve(self.0.min(most));
             let room = held.capacity() - held.len();
             (ready!(pin!(io.read_buf(held)).poll(cx))?, room)
         };
         if read == room {
-            self.0 = (self.0 * 2).min(MOST);
+            let share = IN_HAND / LIVING.get().max(1);
+            self.0 = (self.0 * 2).min(share.clamp(2 * SMALL, MOST));
         } else if read < self.0 / 4 {
             self.0 = (self.0 / 2).max(SMALL);
         }
@@ -58,7 +71,7 @@ impl Appetite {
 }
 
 /// Reads into the block of the thread; says how much was read, and into how much room.
-fn poll_read_small(
+pub(crate) fn poll_read_little(
     io: &mut (impl AsyncRead + Unpin),
     held: &mut BytesMut,
     cx: &mut Context<'_>,
@@ -118,6 +131,17 @@ mod tests {
         }
         assert_eq!(*sizes.last().unwrap(), MOST);
         assert!(sizes.is_sorted());
+        // Where there are many, each takes less.
+        let others: Vec<_> = (0..10_000).map(|_| Appetite::default()).collect();
+        for _ in 0..8 {
+            read(&mut appetite, &much, &mut BytesMut::new(), u64::MAX);
+        }
+        assert_eq!(appetite.0, 2 * SMALL);
+        drop(others);
+        for _ in 0..8 {
+            read(&mut appetite, &much, &mut BytesMut::new(), u64::MAX);
+        }
+        assert_eq!(appetite.0, MOST);
         // What is known to be small does not need more.
         assert!(read(&mut appetite, &much[..100], &mut BytesMut::new(), 100) == 100 && appetite.0 < MOST);
         for _ in 0..4 {
