@@ -127,6 +127,7 @@ fn counting(criterion: &mut Criterion) {
                 seconds: black_box(0.003),
                 upstream_seconds: 0.002,
                 connect_seconds: 0.0,
+                pool_seconds: 0.0,
                 sent: 128,
                 received: 0,
             });

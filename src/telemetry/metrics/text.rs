@@ -20,7 +20,7 @@ const PIECE: usize = 64 * 1024;
 pub struct Text {
     rules: Vec<(RuleNames, RuleTotals)>,
     bytes: Vec<(Arc<str>, [BytesSample; 2])>,
-    waits: [(Vec<(Arc<str>, DurationSample)>, Lines<1>); WAITS],
+    waits: [(ByService, Lines<1>); WAITS],
     requests: Lines<7>,
     durations: Lines<5>,
     received: Lines<2>,
@@ -31,6 +31,8 @@ pub struct Text {
     /// The place within the part.
     next: usize,
 }
+
+type ByService = Vec<(Arc<str>, DurationSample)>;
 
 /// What is written, in this order.
 #[derive(Clone, Copy)]
