@@ -18,6 +18,9 @@ pub(super) use head::{Body, Head, Memory};
 
 use http::StatusCode;
 
+/// The target of the request that stands in for a refused one. No client can send it: `GET *` is refused.
+pub(super) const REFUSED_TARGET: &str = "*";
+
 /// Why a request was refused before anybody asked where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

@@ -33,7 +33,6 @@ use crate::drain::Phase;
 use crate::telemetry::Protocol;
 use crate::upstream::{declared_trailers, write_trailers};
 use answer::Coding;
-pub(super) use request::REFUSED_TARGET;
 use request::Request;
 use seat::{Asked, Seat, Seats};
 use wire::{Buffers, Source, Wire};

@@ -5,10 +5,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri, Version};
 
-use crate::proxy::framing::{Head, Refusal};
-
-/// The target of the request that stands in for a refused one. No client can send it: `GET *` is refused.
-pub(in crate::proxy) const REFUSED_TARGET: &str = "*";
+use crate::proxy::framing::{Head, REFUSED_TARGET, Refusal};
 
 /// So many fields are added on the way to an endpoint; a map that is too small for them would be made anew.
 const ADDED: usize = 8;

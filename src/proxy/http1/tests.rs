@@ -12,6 +12,7 @@ use tokio::io::ReadBuf;
 
 use super::*;
 use crate::proxy::clock::Clock;
+use crate::proxy::framing::REFUSED_TARGET;
 
 /// A client's end that has sent these pieces, and takes what it is sent.
 #[derive(Debug, Default)]

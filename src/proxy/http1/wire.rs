@@ -209,7 +209,7 @@ impl<S> Wire<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Waits for the next head; none when the client asks for nothing more. In place of one that is refused comes one
-    /// that asks for [`REFUSED_TARGET`](request::REFUSED_TARGET).
+    /// that asks for [`REFUSED_TARGET`](crate::proxy::framing::REFUSED_TARGET).
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Request>>> {
         if self.task.is_none() {
             self.task = Some(cx.waker().clone());

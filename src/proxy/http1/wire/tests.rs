@@ -58,7 +58,7 @@ impl Rig {
             Poll::Ready(Err(error)) => Some(Seen::Broken(error.kind())),
             Poll::Ready(Ok(Some(request))) => {
                 if let Some(refusal) = self.wire.refusal.get() {
-                    assert_eq!(request.parts.uri, request::REFUSED_TARGET);
+                    assert_eq!(request.parts.uri, crate::proxy::framing::REFUSED_TARGET);
                     return Some(Seen::Refused(refusal));
                 }
                 let http::request::Parts { method, uri, headers, .. } = request.parts;
