@@ -37,6 +37,7 @@ const ANNOUNCEMENT: Duration = Duration::from_secs(5);
 /// A connection that nothing has been asked on has this long once the process drains: what it was opened for may be on
 /// its way.
 pub(super) const LAST_CHANCE: Duration = Duration::from_millis(500);
+
 /// The client at the other end of a connection, or the one that a proxy we trust has told of.
 pub(super) struct Client {
     /// Why what it sent last was refused, if that was so.

@@ -191,20 +191,6 @@ impl<S> Wire<S> {
         self.to_continue = false;
         self.continuing = false;
     }
-
-    /// What is known of the length of the body still to come.
-    pub(super) fn size_hint(&self, turn: u64) -> SizeHint {
-        match self.inbound {
-            Inbound::Length(left) if self.turn == turn => SizeHint::with_exact(left),
-            Inbound::Chunks(_) if self.turn == turn => SizeHint::default(),
-            _ => SizeHint::with_exact(0),
-        }
-    }
-
-    /// Whether the body has come in whole.
-    pub(super) fn is_end(&self, turn: u64) -> bool {
-        self.turn != turn || self.is_received()
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
@@ -434,10 +420,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 }
 
-/// What a request's body is read from, whatever the connection is made of.
+/// What a request's body is read from, whatever the connection is made of. Each asks for the body of one turn.
 pub(super) trait Source: fmt::Debug {
+    /// The next part of it.
     fn poll_frame(&mut self, turn: u64, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>>;
+    /// Whether it has come in whole.
     fn is_end(&self, turn: u64) -> bool;
+    /// What is known of the length of what is to come.
     fn size_hint(&self, turn: u64) -> SizeHint;
 }
 
@@ -447,11 +436,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + fmt::Debug> Source for Wire<S> {
     }
 
     fn is_end(&self, turn: u64) -> bool {
-        Self::is_end(self, turn)
+        self.turn != turn || self.is_received()
     }
 
     fn size_hint(&self, turn: u64) -> SizeHint {
-        Self::size_hint(self, turn)
+        match self.inbound {
+            Inbound::Length(left) if self.turn == turn => SizeHint::with_exact(left),
+            Inbound::Chunks(_) if self.turn == turn => SizeHint::default(),
+            _ => SizeHint::with_exact(0),
+        }
     }
 }
 

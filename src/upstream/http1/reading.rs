@@ -94,7 +94,11 @@ pub(crate) fn poll_read_little(
 
 /// Has what is held no longer keep the block of the thread: it may be held for long.
 pub(crate) fn keep(held: &mut BytesMut) {
-    *held = BytesMut::from(&**held);
+    // What was read behind it has moved it into memory of its own, with room for more: copying it for every byte that
+    // trickles in would take the square of them.
+    if held.capacity() == held.len() {
+        *held = BytesMut::from(&**held);
+    }
 }
 
 #[cfg(test)]
@@ -117,8 +121,14 @@ mod tests {
         assert_eq!(read(&mut appetite, b"cd", &mut held, u64::MAX), 2);
         assert_eq!(read(&mut appetite, b"ef", &mut held, u64::MAX), 2);
         assert_eq!((&first[..], &held[..]), (&b"ab"[..], &b"cdef"[..]));
+        let mut held = BytesMut::new();
+        assert_eq!(read(&mut appetite, b"cdef", &mut held, u64::MAX), 4);
         keep(&mut held);
         assert_eq!(&held[..], b"cdef");
+        assert_eq!(read(&mut appetite, b"g", &mut held, u64::MAX), 1);
+        let (kept, room) = (held.as_ptr(), held.capacity() - held.len());
+        keep(&mut held);
+        assert!(room > 0 && held.as_ptr() == kept && held.capacity() < BLOCK, "copied again, or too large");
         assert_eq!(read(&mut appetite, b"", &mut held, u64::MAX), 0);
     }
 
