@@ -28,6 +28,9 @@ pub(super) const HEADER_VALUE: &str = r"^[^\x00-\x08\x0A-\x1F\x7F]*$";
 /// An absolute path.
 pub(super) const ABSOLUTE_PATH: &str = "^/";
 
+/// The name of a gRPC service, which gRPC's health protocol leaves to the server.
+pub(super) const GRPC_SERVICE: &str = "^[A-Za-z0-9._/-]+$";
+
 /// The kind of a referenced object.
 pub(super) const KIND: &str = "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$";
 
@@ -48,6 +51,7 @@ pub(super) fn meaning(pattern: &str) -> Option<&'static str> {
         TOKEN => "a name of letters, digits and !#$%&'*+.^_`|~-",
         HEADER_VALUE => "a header value, without line breaks and other control characters",
         ABSOLUTE_PATH => "a path that starts with '/'",
+        GRPC_SERVICE => "a gRPC service such as shop.v1.Orders",
         KIND => "the kind of an object, such as Service",
         API_GROUP => "an API group such as headgate.dev, or \"\" for the core group",
         MEDIA_TYPE => "a media type such as application/json",

@@ -113,7 +113,7 @@ impl Task {
 
     async fn run(mut self) {
         let interval = self.check.interval;
-        let text = format!("{} {} {}", self.service, self.address, self.check.path);
+        let text = format!("{} {} {}", self.service, self.address, self.check.question);
         // Spread over the interval, so that a hundred endpoints are not asked at once, nor one by all replicas.
         tokio::time::sleep(share(interval, started(&text))).await;
         for number in 0u64.. {

@@ -1,26 +1,21 @@
-//! Asking an endpoint whether it is well.
+//! Checks: what an endpoint is asked on a schedule, and what its answers come to.
+
+mod ask;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode, Uri, header, uri};
-use http_body_util::Empty;
-use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http::StatusCode;
 
-use super::Transport;
-use super::pool::{self, ConnectError};
+pub use ask::{CheckError, GrpcFault};
 
 /// What is asked of an endpoint, and what is made of its answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Check {
-    /// What is asked for with GET.
-    pub path: Arc<str>,
-    /// Statuses of a good answer, first and last of each range.
-    pub expected: Arc<[(u16, u16)]>,
+    /// What it is asked.
+    pub question: Question,
     /// The time from one question to the next.
     pub interval: Duration,
     /// How long an answer may take, the connection included.
@@ -31,24 +26,23 @@ pub struct Check {
     pub unhealthy_after: u32,
 }
 
-/// Why an answer was not a good one.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckError {
-    /// No connection.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// No answer.
-    #[error("no answer: {0}")]
-    Http(#[from] hyper::Error),
-    /// Another status.
-    #[error("status {0}")]
-    Status(StatusCode),
-    /// No answer in time.
-    #[error("no answer in {0:?}")]
-    Timeout(Duration),
-    /// The request cannot be written.
-    #[error("no request can be made: {0}")]
-    Request(#[from] http::Error),
+/// What an endpoint is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Question {
+    /// What a GET is answered with.
+    Http {
+        /// What is asked for.
+        path: Arc<str>,
+        /// Statuses of a good answer, first and last of each range.
+        expected: Arc<[(u16, u16)]>,
+    },
+    /// Whether a service is SERVING, by gRPC's health protocol (`grpc.health.v1.Health/Check`).
+    Grpc {
+        /// The service's name; empty is the server as a whole.
+        service: Arc<str>,
+    },
+    /// Whether it takes a connection, the TLS handshake included where TLS is spoken.
+    Tcp,
 }
 
 /// What an endpoint's answers so far come to. It begins as well, since it was declared to be ready.
@@ -81,73 +75,43 @@ impl Course {
     }
 }
 
-impl Check {
-    /// Asks once. `host` is the authority that the request names.
-    ///
-    /// # Errors
-    /// When there is no good answer; it says why.
-    pub async fn ask(&self, transport: &Transport, address: SocketAddr, host: &str) -> Result<(), CheckError> {
-        match tokio::time::timeout(self.timeout, self.exchange(transport, address, host)).await {
-            Ok(Ok(status)) if self.is_expected(status) => Ok(()),
-            Ok(Ok(status)) => Err(CheckError::Status(status)),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(CheckError::Timeout(self.timeout)),
-        }
-    }
-
-    async fn exchange(&self, transport: &Transport, address: SocketAddr, host: &str) -> Result<StatusCode, CheckError> {
-        let (stream, is_http2) = pool::connect(transport, address).await?;
-        let request = Request::builder().method(Method::GET).header(header::USER_AGENT, "headgate");
-        // The connection is driven by this future alone, and closed when the status is known.
-        if is_http2 {
-            let scheme = if matches!(transport, Transport::Tls(_)) { uri::Scheme::HTTPS } else { uri::Scheme::HTTP };
-            let uri = Uri::builder().scheme(scheme).authority(host).path_and_query(&*self.path).build()?;
-            let request = request.uri(uri).body(Empty::<bytes::Bytes>::new())?;
-            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-            driven(connection, sender.send_request(request)).await
-        } else {
-            let request = request.uri(&*self.path).header(header::HOST, host).header(header::CONNECTION, "close");
-            let request = request.body(Empty::<bytes::Bytes>::new())?;
-            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            driven(connection, sender.send_request(request)).await
-        }
-    }
-
-    fn is_expected(&self, status: StatusCode) -> bool {
-        self.expected.iter().any(|(first, last)| (*first..=*last).contains(&status.as_u16()))
-    }
-}
-
-/// The status of an answer, doing the connection's work meanwhile.
-async fn driven<B>(
-    connection: impl Future<Output = hyper::Result<()>>,
-    answer: impl Future<Output = hyper::Result<http::Response<B>>>,
-) -> Result<StatusCode, CheckError> {
-    let driving = async {
-        // A connection that ends has said all; the answer's future tells what that was.
-        let _ = connection.await;
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        biased;
-        answer = answer => Ok(answer?.status()),
-        () = driving => Err(CheckError::Timeout(Duration::ZERO)),
-    }
-}
-
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { path, expected, interval, timeout, healthy_after, unhealthy_after } = self;
-        write!(f, "asks for {path} every {interval:?}, {timeout:?} each, wants ")?;
-        for (number, range) in expected.iter().enumerate() {
-            let separator = if number == 0 { "" } else { ", " };
-            match range {
-                (first, last) if first == last => write!(f, "{separator}{first}")?,
-                (first, last) => write!(f, "{separator}{first}-{last}")?,
+        let Self { question, interval, timeout, healthy_after, unhealthy_after } = self;
+        write!(f, "{question} every {interval:?}, {timeout:?} each, ")?;
+        match question {
+            Question::Http { expected, .. } => {
+                f.write_str("wants ")?;
+                for (number, range) in expected.iter().enumerate() {
+                    let separator = if number == 0 { "" } else { ", " };
+                    match range {
+                        (first, last) if first == last => write!(f, "{separator}{first}")?,
+                        (first, last) => write!(f, "{separator}{first}-{last}")?,
+                    }
+                }
             }
+            Question::Grpc { .. } => f.write_str("wants SERVING")?,
+            Question::Tcp => f.write_str("wants it taken")?,
         }
         write!(f, "; out after {unhealthy_after}, back after {healthy_after}")
     }
+}
+
+impl fmt::Display for Question {
+    /// `asks for /healthz`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { path, .. } => write!(f, "asks for {path}"),
+            Self::Grpc { service } if service.is_empty() => f.write_str("asks by gRPC for the server's health"),
+            Self::Grpc { service } => write!(f, "asks by gRPC for the health of {service}"),
+            Self::Tcp => f.write_str("makes a connection"),
+        }
+    }
+}
+
+/// Whether a status is in one of the ranges.
+fn is_expected(expected: &[(u16, u16)], status: StatusCode) -> bool {
+    expected.iter().any(|(first, last)| (*first..=*last).contains(&status.as_u16()))
 }
 
 /// The statuses that are good when nothing is said.
@@ -159,8 +123,7 @@ mod tests {
 
     fn check(healthy_after: u32, unhealthy_after: u32) -> Check {
         Check {
-            path: "/healthz".into(),
-            expected: [(200, 299), (404, 404)].into(),
+            question: Question::Http { path: "/healthz".into(), expected: [(200, 299), (404, 404)].into() },
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(1),
             healthy_after,
@@ -183,12 +146,25 @@ mod tests {
 
     #[test]
     fn statuses_are_ranges_with_both_ends() {
-        let check = check(1, 1);
-        let good = |status| check.is_expected(StatusCode::from_u16(status).unwrap());
+        let expected = [(200, 299), (404, 404)];
+        let good = |status| is_expected(&expected, StatusCode::from_u16(status).unwrap());
         assert_eq!([199, 200, 299, 300, 404, 405].map(good), [false, true, true, false, true, false]);
+    }
+
+    #[test]
+    fn it_says_what_it_does() {
+        let asks = |question| Check { question, ..check(1, 1) }.to_string();
         assert_eq!(
-            check.to_string(),
+            check(1, 1).to_string(),
             "asks for /healthz every 5s, 1s each, wants 200-299, 404; out after 1, back after 1"
+        );
+        assert_eq!(
+            asks(Question::Grpc { service: "shop.Orders".into() }),
+            "asks by gRPC for the health of shop.Orders every 5s, 1s each, wants SERVING; out after 1, back after 1"
+        );
+        assert_eq!(
+            asks(Question::Tcp),
+            "makes a connection every 5s, 1s each, wants it taken; out after 1, back after 1"
         );
     }
 }

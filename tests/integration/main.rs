@@ -38,8 +38,11 @@ mod basic_auth;
 /// How endpoints are spoken to, pooled, chosen and tried again.
 mod upstream;
 
-/// Backends in trouble: repeated attempts, endpoints that are left out, bounds, checks.
+/// Backends in trouble: repeated attempts, endpoints that are left out, bounds.
 mod resilience;
+
+/// Checks on endpoints: over HTTP, by gRPC and by a connection.
+mod health_checks;
 
 /// Clients that stay with the endpoint that served them first.
 mod sessions;

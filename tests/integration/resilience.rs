@@ -1,11 +1,10 @@
-//! Backends in trouble: repeated attempts, endpoints that are left out, bounds on what is under way, checks.
+//! Backends in trouble: repeated attempts, endpoints that are left out, bounds on what is under way.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -80,23 +79,16 @@ fn get() -> Request<Bodied> {
     request(Method::GET, "/", empty())
 }
 
-/// The value of a series, whose labels are given as they are written.
-fn metric(gateway: &Gateway, series: &str) -> f64 {
-    let metrics = gateway.metrics();
-    let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    value.map_or(0.0, |value| value.parse().unwrap())
-}
-
 fn endpoints(gateway: &Gateway, state: &str) -> f64 {
-    metric(gateway, &format!("headgate_upstream_endpoints{{service=\"default/s:80\",state=\"{state}\"}}"))
+    gateway.series(&format!("headgate_upstream_endpoints{{service=\"default/s:80\",state=\"{state}\"}}"))
 }
 
 fn repeated(gateway: &Gateway, reason: &str) -> f64 {
-    metric(gateway, &format!("headgate_upstream_retries_total{{service=\"default/s:80\",reason=\"{reason}\"}}"))
+    gateway.series(&format!("headgate_upstream_retries_total{{service=\"default/s:80\",reason=\"{reason}\"}}"))
 }
 
 fn circuit(gateway: &Gateway) -> f64 {
-    metric(gateway, "headgate_upstream_circuit_open{service=\"default/s:80\"}")
+    gateway.series("headgate_upstream_circuit_open{service=\"default/s:80\"}")
 }
 
 fn logged(gateway: &Gateway, circuit: &str) -> usize {
@@ -321,7 +313,7 @@ async fn one_of_four_that_fails_is_left_out() {
         assert_eq!(failed, if fault == "refusing" { 0 } else { 5 }, "{fault}: {seen:?}");
         assert_eq!(seen[50..], [200; 50], "{fault}");
         assert_eq!((endpoints(&gateway, "ejected"), endpoints(&gateway, "ready")), (1.0, 3.0));
-        assert_eq!(metric(&gateway, "headgate_upstream_ejections_total{service=\"default/s:80\"}"), 1.0);
+        assert_eq!(gateway.series("headgate_upstream_ejections_total{service=\"default/s:80\"}"), 1.0);
         until_logged(&gateway, [1, 0, 0]).await;
         // Another rule for the same Service that declares nothing of it knows as well.
         let plain = "backendRefs: [{name: s, port: 80}], matches: [{path: {value: /plain}}]";
@@ -457,68 +449,4 @@ async fn requests_wait_for_one_of_few_connections() {
     assert!(waits.next().is_some_and(|line| line.ends_with(" 1")), "{metrics}");
     go.send_replace(true);
     assert_eq!(soon(first).await.unwrap().text(), "ok");
-}
-
-// === Checks ===
-
-#[tokio::test(flavor = "multi_thread")]
-async fn checks_take_an_endpoint_out_and_bring_it_back() {
-    let ill = Arc::new(AtomicBool::new(false));
-    let checked = Arc::new(AtomicUsize::new(0));
-    let endpoint = |name: &'static str, may_be_ill: bool| {
-        let (ill, checked) = (ill.clone(), checked.clone());
-        Endpoint::answering(Speaks::Http1, move |request| {
-            let is_check = request.uri().path() == "/healthz";
-            let status = if is_check && may_be_ill && ill.load(Ordering::SeqCst) { 500 } else { 204 };
-            if is_check {
-                checked.fetch_add(1, Ordering::SeqCst);
-            }
-            async move {
-                match is_check {
-                    true => Response::builder().status(status).body(empty()).unwrap(),
-                    false => Response::new(full(name)),
-                }
-            }
-        })
-    };
-    let (weak, strong) = (endpoint("weak", true).await, endpoint("strong", false).await);
-    let more = "healthCheck: {path: /healthz, interval: 100ms, timeout: 100ms, unhealthyThreshold: 2}";
-    let gateway = in_front_of(&[weak.address, strong.address], more);
-    let failing = || endpoints(&gateway, "failing");
-    until("both are asked", || checked.load(Ordering::SeqCst) >= 4).await;
-    assert_eq!(failing(), 0.0);
-    ill.store(true, Ordering::SeqCst);
-    until("it is out", || failing() == 1.0).await;
-    let mut client = traffic::http1(gateway.http).await;
-    for _ in 0..20 {
-        assert_eq!(soon(ask(&mut client, get())).await.unwrap().body, Bytes::from("strong"));
-    }
-    ill.store(false, Ordering::SeqCst);
-    until("it is back", || failing() == 0.0).await;
-    let mut names = std::collections::BTreeSet::new();
-    for _ in 0..10 {
-        names.insert(soon(ask(&mut client, get())).await.unwrap().body);
-    }
-    assert_eq!(names.len(), 2);
-    // Nobody asks for checks any more, so there are none, and what they said is forgotten. Those of another service go on
-    // and tell the time.
-    ill.store(true, Ordering::SeqCst);
-    until("it is out", || failing() == 1.0).await;
-    let ticks = Arc::new(AtomicUsize::new(0));
-    let clock = Endpoint::answering(Speaks::Http1, {
-        let ticks = ticks.clone();
-        move |_| {
-            ticks.fetch_add(1, Ordering::SeqCst);
-            async { Response::new(empty()) }
-        }
-    })
-    .await;
-    let other = route("clock", &format!("matches: [{{path: {{value: /clock}}}}], {more}"));
-    let other = service("clock", &[clock.address]) + &other.replacen("{name: all}", "{name: clock}", 1);
-    gateway.apply(&(declared(&[weak.address, strong.address], "") + &other));
-    until("it is back", || failing() == 0.0).await;
-    let (before, since) = (checked.load(Ordering::SeqCst), ticks.load(Ordering::SeqCst));
-    until("time has passed", || ticks.load(Ordering::SeqCst) >= since + 4).await;
-    // One may have been under way.
-    assert!(checked.load(Ordering::SeqCst) <= before + 1);
 }

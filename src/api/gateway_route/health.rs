@@ -1,6 +1,7 @@
 //! What keeps a backend in trouble from dragging others along.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::{Duration, pattern};
@@ -50,10 +51,27 @@ pub struct OutlierDetection {
 /// Questions to endpoints on a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.type == 'HTTP' ? has(self.path) : !has(self.path)")
+        .message("path must be set exactly when type is HTTP"),
+    validation = Rule::new("!has(self.expectedStatuses) || self.type == 'HTTP'")
+        .message("expectedStatuses is only used when type is HTTP"),
+    validation = Rule::new("!has(self.grpcService) || self.type == 'GRPC'")
+        .message("grpcService is only used when type is GRPC")
+)]
 pub struct HealthCheck {
-    /// Path that is asked for with GET.
+    /// What is asked: HTTP (a GET of path), GRPC (gRPC's health protocol, grpc.health.v1.Health/Check) or TCP (a
+    /// connection, with its TLS handshake where the backend is spoken to over TLS).
+    #[serde(default, rename = "type")]
+    pub check_type: HealthCheckType,
+    /// Path that is asked for with GET. Required when type is HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024), regex(pattern = pattern::ABSOLUTE_PATH))]
-    pub path: String,
+    pub path: Option<String>,
+    /// Service whose health is asked for when type is GRPC, as in shop.v1.Orders; the server as a whole when omitted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = pattern::GRPC_SERVICE))]
+    pub grpc_service: Option<String>,
     /// Time between two questions to one endpoint.
     #[serde(default = "default_check_interval")]
     pub interval: Duration,
@@ -72,6 +90,21 @@ pub struct HealthCheck {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
     pub expected_statuses: Vec<StatusRange>,
+}
+
+/// What endpoints are asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum HealthCheckType {
+    /// A GET.
+    #[default]
+    #[serde(rename = "HTTP")]
+    Http,
+    /// A call of gRPC's health protocol.
+    #[serde(rename = "GRPC")]
+    Grpc,
+    /// A connection.
+    #[serde(rename = "TCP")]
+    Tcp,
 }
 
 /// A range of statuses, both ends included.

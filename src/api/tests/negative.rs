@@ -297,6 +297,20 @@ fn rules_of_gateway_routes_hold() {
                 &["spec.rules[0].healthCheck.expectedStatuses[0]: start must not be above end"],
             ),
             Case(
+                "/spec/rules/0/healthCheck",
+                json!({"interval": "5s"}),
+                &["spec.rules[0].healthCheck: path must be set exactly when type is HTTP"],
+            ),
+            Case(
+                "/spec/rules/0/healthCheck",
+                json!({"type": "TCP", "path": "/", "grpcService": "a", "expectedStatuses": [{"start": 200, "end": 299}]}),
+                &[
+                    "spec.rules[0].healthCheck: path must be set exactly when type is HTTP",
+                    "spec.rules[0].healthCheck: expectedStatuses is only used when type is HTTP",
+                    "spec.rules[0].healthCheck: grpcService is only used when type is GRPC",
+                ],
+            ),
+            Case(
                 "/spec/rules/0/sessionPersistence",
                 json!({"type": "Header", "cookieConfig": {}}),
                 &["spec.rules[0].sessionPersistence: cookieConfig is only used when type is Cookie"],

@@ -9,14 +9,14 @@ use super::super::code::Code;
 use super::super::report::Problem;
 use crate::api;
 use crate::api::gateway_route::{
-    CircuitBreaker, HealthCheck, LoadBalancer, LoadBalancerType, OutlierDetection, Retry as DeclaredRetry, RetryBudget,
-    RetryOn, RouteRule, StatusRange,
+    CircuitBreaker, HealthCheck, HealthCheckType, LoadBalancer, LoadBalancerType, OutlierDetection,
+    Retry as DeclaredRetry, RetryBudget, RetryOn, RouteRule, StatusRange,
 };
 use crate::table::{GrpcStatus, Retry, Timeouts};
 use crate::upstream::Policy;
 use crate::upstream::breaker::Limits;
 use crate::upstream::budget::BudgetLimits;
-use crate::upstream::check::{Check, DEFAULT_EXPECTED};
+use crate::upstream::check::{Check, DEFAULT_EXPECTED, Question};
 use crate::upstream::health::Outlier;
 
 /// The shortest time from one question to an endpoint to the next.
@@ -228,12 +228,17 @@ fn outlier(declared: &OutlierDetection, complaints: &mut Complaints<'_>) -> Outl
 }
 
 fn check(declared: &HealthCheck, complaints: &mut Complaints<'_>) -> Check {
-    let HealthCheck { path, interval, timeout, healthy_threshold, unhealthy_threshold, expected_statuses } = declared;
+    let HealthCheck {
+        check_type,
+        path,
+        grpc_service,
+        interval,
+        timeout,
+        healthy_threshold,
+        unhealthy_threshold,
+        expected_statuses,
+    } = declared;
     let code = Code::InvalidHealth;
-    if !path.starts_with('/') || path.parse::<http::uri::PathAndQuery>().is_err() {
-        let what = format!("\"{}\" is no path", path.escape_debug());
-        complaints.about(code, "healthCheck.path", what, "use one that begins with / and needs no escaping");
-    }
     if interval.as_std() < SHORTEST_INTERVAL {
         let what = format!("{interval} from one question to the next is a load of its own");
         complaints.about(code, "healthCheck.interval", what, format!("use {SHORTEST_INTERVAL:?} or more"));
@@ -242,6 +247,27 @@ fn check(declared: &HealthCheck, complaints: &mut Complaints<'_>) -> Check {
     if timeout_length > interval.as_std() {
         let what = format!("an answer may take {timeout}, longer than the {interval} to the next question");
         complaints.about(code, "healthCheck.timeout", what, "make it shorter, or interval longer");
+    }
+    let question = match check_type {
+        HealthCheckType::Http => http_question(path.as_deref().unwrap_or_default(), expected_statuses, complaints),
+        HealthCheckType::Grpc => Question::Grpc { service: grpc_service.as_deref().unwrap_or_default().into() },
+        HealthCheckType::Tcp => Question::Tcp,
+    };
+    let threshold = |declared: &i32| u32::try_from(*declared).unwrap_or(1).max(1);
+    Check {
+        question,
+        interval: interval.as_std().max(SHORTEST_INTERVAL),
+        timeout: timeout_length,
+        healthy_after: threshold(healthy_threshold),
+        unhealthy_after: threshold(unhealthy_threshold),
+    }
+}
+
+fn http_question(path: &str, expected_statuses: &[StatusRange], complaints: &mut Complaints<'_>) -> Question {
+    let code = Code::InvalidHealth;
+    if !path.starts_with('/') || path.parse::<http::uri::PathAndQuery>().is_err() {
+        let what = format!("\"{}\" is no path", path.escape_debug());
+        complaints.about(code, "healthCheck.path", what, "use one that begins with / and needs no escaping");
     }
     let mut expected = Vec::new();
     for (index, StatusRange { start, end }) in expected_statuses.iter().enumerate() {
@@ -256,15 +282,7 @@ fn check(declared: &HealthCheck, complaints: &mut Complaints<'_>) -> Check {
     if expected_statuses.is_empty() {
         expected.push((*DEFAULT_EXPECTED.start(), *DEFAULT_EXPECTED.end()));
     }
-    let threshold = |declared: &i32| u32::try_from(*declared).unwrap_or(1).max(1);
-    Check {
-        path: path.as_str().into(),
-        expected: expected.into(),
-        interval: interval.as_std().max(SHORTEST_INTERVAL),
-        timeout: timeout_length,
-        healthy_after: threshold(healthy_threshold),
-        unhealthy_after: threshold(unhealthy_threshold),
-    }
+    Question::Http { path: path.into(), expected: expected.into() }
 }
 
 fn slow_start(declared: &LoadBalancer, complaints: &mut Complaints<'_>) -> Option<Duration> {

@@ -166,6 +166,13 @@ impl Gateway {
         get(self.admin, "/metrics").unwrap().text()
     }
 
+    /// The value of a series, whose labels are given as they are written; 0 when there is none.
+    pub(crate) fn series(&self, series: &str) -> f64 {
+        let metrics = self.metrics();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
     /// Waits until a line with all of these parts has been logged: lines are written by a thread of their own, so what
     /// an answer shows may be logged after it.
     pub(crate) fn wait_for_line(&self, parts: &[&str]) {
