@@ -214,7 +214,14 @@ impl Lowering<'_, '_> {
         );
         let rule = rule.into();
         self.lowered.problems.extend(problems.into_iter().map(|problem| problem.in_rule(&rule)));
-        DraftBackend { name: resolved.name, weight: 1, limits: None, filters: Vec::new(), target: resolved.target }
+        DraftBackend {
+            name: resolved.name,
+            weight: 1,
+            fallback: false,
+            limits: None,
+            filters: Vec::new(),
+            target: resolved.target,
+        }
     }
 
     fn tls(&mut self, keyring: &mut Keyring, entries: &[IngressTLS]) {
@@ -292,5 +299,12 @@ impl Lowering<'_, '_> {
 }
 
 fn unavailable(name: Arc<str>) -> DraftBackend {
-    DraftBackend { name, weight: 1, limits: None, filters: Vec::new(), target: Err(StatusCode::SERVICE_UNAVAILABLE) }
+    DraftBackend {
+        name,
+        weight: 1,
+        fallback: false,
+        limits: None,
+        filters: Vec::new(),
+        target: Err(StatusCode::SERVICE_UNAVAILABLE),
+    }
 }

@@ -164,11 +164,13 @@ async fn exchange<'t>(
         marks.cors = Some((cors, cors.allowed(&parts.headers)));
     }
     // 4. A backend can have limits of its own, so which one it will be is settled here.
-    let pinned =
-        route.session.as_ref().and_then(|session| session::find(session, route, &parts.headers, worker.clock.wall()));
+    let pinned = route
+        .session
+        .as_ref()
+        .and_then(|session| session::find(session, route, &parts.headers, (worker.clock.now(), worker.clock.wall())));
     let (chosen, pinned) = match pinned {
         Some((number, backend, pinned)) => (Some((number, backend)), Some(pinned)),
-        None => (route.backends.at(worker.random_below(route.backends.total_weight())), None),
+        None => (route.backends.choose(|below| worker.random_below(below), worker.clock.now()), None),
     };
     let limits = route.limits_for(chosen.map(|(_, backend)| backend));
     let (ip, at) = (client.ip(), record.start());

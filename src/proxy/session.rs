@@ -15,23 +15,26 @@ pub(super) struct Pinned {
     ticket: Ticket,
 }
 
-/// Looks for the backend and the endpoint that a request's ticket names; `None` when it brings none that is any good.
+/// Looks for the backend and the endpoint that a request's ticket names; `None` when it brings none that is any good. The
+/// time is that of the workers' clock and that of the wall.
 pub(super) fn find<'r>(
     session: &Session,
     route: &'r Route,
     headers: &HeaderMap,
-    now: u64,
+    (now, wall): (u64, u64),
 ) -> Option<(usize, &'r Backend, Pinned)> {
     let text = match &session.carrier {
         Carrier::Cookie(name) => cookie::first(headers, name)?,
         Carrier::Header(name) => headers.get(name)?.as_bytes(),
     };
-    // A backend that is to get nothing any more gets nothing of those either who have been there.
-    let backends = route.backends.iter().enumerate().filter(|(_, backend)| backend.weight > 0);
-    for (number, backend) in backends {
+    for (number, backend) in route.backends.iter().enumerate() {
         let Target::Cluster(cluster) = &backend.target else { continue };
+        // A backend that is to get nothing, or nothing any more, gets nothing of those either who have been there.
+        if backend.weight == 0 || backend.fallback && !route.backends.falls_back(now) {
+            continue;
+        }
         let Some(ticket) = cluster.session_key.as_ref().and_then(|key| key.open(text)) else { continue };
-        if is_over(session, ticket, seconds(now)) {
+        if is_over(session, ticket, seconds(wall)) {
             return None;
         }
         if let Some(endpoint) = cluster.endpoint_of(ticket.endpoint) {

@@ -74,6 +74,8 @@ struct EntryDescription {
 struct BackendDescription {
     name: String,
     weight: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    fallback: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -255,10 +257,11 @@ fn listeners(listeners: Listeners) -> Option<&'static str> {
 }
 
 fn backend(backend: &Backend) -> BackendDescription {
-    let Backend { name, weight, limits, filters, target } = backend;
+    let Backend { name, weight, fallback, limits, filters, target } = backend;
     BackendDescription {
         name: name.to_string(),
         weight: *weight,
+        fallback: *fallback,
         limits: limits.as_ref().map(|limits| limits.policy.to_string()),
         filters: filters.iter().map(ToString::to_string).collect(),
         unresolved: match target {

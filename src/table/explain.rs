@@ -107,9 +107,10 @@ fn steps(found: Match<'_, '_>, host: &str, head: &RequestHead<'_, '_>) -> Vec<St
     steps.extend(route.retry.as_ref().map(ToString::to_string));
     steps.extend(route.session.as_ref().map(ToString::to_string));
     for backend in route.backends.iter() {
-        let share = match route.backends.total_weight() {
+        let in_reserve = if backend.fallback { "in reserve, " } else { "" };
+        let share = match route.backends.total_weight(backend.fallback) {
             0 => "nothing".to_owned(),
-            total => format!("{} of {total}", backend.weight),
+            total => format!("{in_reserve}{} of {total}", backend.weight),
         };
         let behind = match &backend.target {
             Target::Cluster(cluster) => {

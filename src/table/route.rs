@@ -144,19 +144,25 @@ pub enum HashOn {
 #[derive(Debug, Default)]
 pub struct Backends {
     list: Box<[Backend]>,
+    /// The sum of the weights of those that are no fallback, and of those that are.
     total: u32,
+    in_reserve: u32,
 }
 
 impl Backends {
     /// The given backends; those of weight 0 stay listed and get nothing.
     pub fn new(list: Vec<Backend>) -> Self {
-        let total = list.iter().map(|backend| backend.weight).fold(0, u32::saturating_add);
-        Self { list: list.into(), total }
+        let sum = |fallback| {
+            let weights = list.iter().filter(|backend| backend.fallback == fallback).map(|backend| backend.weight);
+            weights.fold(0, u32::saturating_add)
+        };
+        let (total, in_reserve) = (sum(false), sum(true));
+        Self { list: list.into(), total, in_reserve }
     }
 
-    /// The sum of all weights.
-    pub fn total_weight(&self) -> u32 {
-        self.total
+    /// The sum of the weights of those that are no fallback, or of those that are.
+    pub fn total_weight(&self, fallback: bool) -> u32 {
+        if fallback { self.in_reserve } else { self.total }
     }
 
     /// All of them, for describing.
@@ -164,13 +170,30 @@ impl Backends {
         self.list.iter()
     }
 
-    /// The backend whose share holds `point`, a number below [`Self::total_weight`]; with its number in the list.
-    pub fn at(&self, point: u32) -> Option<(usize, &Backend)> {
+    /// The backend of a request, with its number in the list: by weight, and one that is kept in reserve if that one has
+    /// nobody to take it. `random_below` gives a number below another one, `now` is the workers' clock.
+    pub fn choose(&self, random_below: impl Fn(u32) -> u32, now: u64) -> Option<(usize, &Backend)> {
+        let first = self.at(false, random_below(self.total));
+        if self.in_reserve == 0 || first.is_none_or(|(_, backend)| backend.takes_requests(now)) {
+            return first;
+        }
+        self.at(true, random_below(self.in_reserve)).filter(|(_, backend)| backend.takes_requests(now)).or(first)
+    }
+
+    /// Whether one that is kept in reserve may be asked now.
+    pub fn falls_back(&self, now: u64) -> bool {
+        let mut first = self.list.iter().filter(|backend| !backend.fallback && backend.weight > 0);
+        self.in_reserve > 0 && first.any(|backend| !backend.takes_requests(now))
+    }
+
+    /// The backend whose share holds `point`, a number below [`Self::total_weight`].
+    fn at(&self, fallback: bool, point: u32) -> Option<(usize, &Backend)> {
         if let [only] = &*self.list {
-            return (only.weight > 0).then_some((0, only));
+            return (only.weight > 0 && only.fallback == fallback).then_some((0, only));
         }
         let mut below = 0u32;
-        self.list.iter().enumerate().find(|(_, backend)| {
+        let mut shares = self.list.iter().enumerate().filter(|(_, backend)| backend.fallback == fallback);
+        shares.find(|(_, backend)| {
             below = below.saturating_add(backend.weight);
             point < below
         })
@@ -184,12 +207,25 @@ pub struct Backend {
     pub name: Arc<str>,
     /// Its share among the route's backends.
     pub weight: u32,
+    /// It is kept in reserve for when another has nobody to take a request.
+    pub fallback: bool,
     /// How often this backend may be asked, when the rule as a whole has no limits.
     pub limits: Option<Arc<RateLimits>>,
     /// Steps of this backend only, after those of the rule.
     pub filters: Box<[Filter]>,
     /// What stands behind it.
     pub target: Target,
+}
+
+impl Backend {
+    /// Whether one of its endpoints takes requests. One that does not resolve is not out of order but misdeclared: its
+    /// share is answered with an error that says so.
+    fn takes_requests(&self, now: u64) -> bool {
+        match &self.target {
+            Target::Cluster(cluster) => cluster.takes_requests(now),
+            Target::Unresolved(_) => true,
+        }
+    }
 }
 
 /// What stands behind a backend.

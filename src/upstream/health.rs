@@ -155,6 +155,12 @@ impl GroupHealth {
         Fit::Some(endpoints)
     }
 
+    /// Whether one of these takes requests, be it on trial.
+    pub fn takes_requests(&self, endpoints: &[Arc<Health>], now: u64) -> bool {
+        let may_be_tried = || self.due.load(Ordering::Relaxed) <= now;
+        !endpoints.is_empty() && (self.out() == 0 || may_be_tried() || endpoints.iter().any(|health| !health.is_out()))
+    }
+
     /// The state of the circuit of a cluster with these endpoints.
     pub fn circuit(&self, endpoints: &[Arc<Health>], outlier: &Outlier) -> Circuit {
         let all_out = !endpoints.is_empty() && endpoints.iter().all(|health| health.is_out());

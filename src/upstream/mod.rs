@@ -99,6 +99,12 @@ impl Cluster {
         Some(outlier.as_ref().map_or(Circuit::Closed, |outlier| set.group.circuit(&set.health, outlier)))
     }
 
+    /// Whether one of its endpoints takes requests, be it on trial. `now` is the workers' clock.
+    pub fn takes_requests(&self, now: u64) -> bool {
+        let set = self.endpoints();
+        set.group.takes_requests(&set.health, now)
+    }
+
     /// The endpoint that a ticket names, unless it has left or is left out.
     pub fn endpoint_of(&self, ticket: u64) -> Option<Endpoint> {
         let key = self.session_key.as_ref()?;

@@ -327,6 +327,37 @@ async fn one_of_four_that_fails_is_left_out() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fallback_is_asked_only_while_nobody_else_takes_requests() {
+    let (main, spare) = (Moody::with(200).await, Moody::with(203).await);
+    let objects = |main: &[SocketAddr], spare: &[SocketAddr]| {
+        let more = "outlierDetection: {consecutiveFailures: 2, interval: 100ms, baseEjectionTime: 1s}, \
+                    backendRefs: [{name: s, port: 80}, {name: spare, port: 80, fallback: true}]";
+        service("s", main)
+            + &service("spare", spare)
+            + &route("s", more).replacen("backendRefs: [{name: s, port: 80}], ", "", 1)
+    };
+    let gateway = Gateway::start_with(&objects(&[main.address()], &[spare.address()]), &["--workers", "1"]);
+    assert_eq!(statuses(&gateway, 20, get).await, [200; 20]);
+    // No endpoint at all.
+    gateway.apply(&objects(&[], &[spare.address()]));
+    assert_eq!(statuses(&gateway, 20, get).await, [203; 20]);
+    gateway.apply(&objects(&[], &[]));
+    assert_eq!(traffic::get(gateway.http, "/").await.refusal(), (503, "no_backend".to_owned()));
+    gateway.apply(&objects(&[main.address()], &[spare.address()]));
+    assert_eq!(statuses(&gateway, 20, get).await, [200; 20]);
+    // The only one is left out, and comes back by a trial.
+    main.becomes(500);
+    assert_eq!(statuses(&gateway, 20, get).await[..], [&[500; 2][..], &[203; 18]].concat());
+    main.becomes(200);
+    until_asked("it is back", async || statuses(&gateway, 1, get).await == [200]).await;
+    assert_eq!(statuses(&gateway, 20, get).await, [200; 20]);
+    // With nobody in reserve that could help, it is used as if there were none.
+    gateway.apply(&objects(&[main.address()], &[]));
+    main.becomes(500);
+    assert_eq!(statuses(&gateway, 20, get).await, [500; 20]);
+}
+
 /// The whole round of a circuit, with the exact number of requests that reach the backend in each state.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_circuit_opens_is_half_open_and_closes() {

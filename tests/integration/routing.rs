@@ -453,3 +453,30 @@ fn both_protocols_find_the_same_route_and_the_backend_sees_the_same_request() {
     let expected = ("/o/12?x=y".to_owned(), Version::HTTP_11, "o.test".to_owned(), "1".to_owned(), "o.test".to_owned());
     assert_eq!(seen.iter().map(told).collect::<Vec<_>>(), [expected.clone(), expected]);
 }
+
+/// The canary of the examples, whose tenth may go either way.
+#[test]
+fn a_canary_is_asked_for_by_a_header_or_a_cookie() {
+    let (web, next) = (Backend::named("web"), Backend::named("next"));
+    let example = include_str!("../../manifests/examples/canary.yaml").replace("port: 8080", "port: 80");
+    let gateway = Gateway::start(&(web.service("web") + &next.service("web-next") + "---\n" + &example));
+    let mut clients = [Client::http1(gateway.http), Client::http2(gateway.http)];
+    let mut answer = |fields: &[(&str, &str)], turn: usize| {
+        clients[turn % 2].request("GET", "canary.example.com", "/", fields).unwrap().text()
+    };
+    for fields in [
+        &[("x-canary", "always")][..],
+        &[("cookie", "canary=always")],
+        &[("cookie", "a=b; canary=always")],
+        &[("cookie", "canary=always; a=b")],
+        &[("cookie", "a=b"), ("cookie", "canary=always")],
+    ] {
+        for turn in 0..40 {
+            assert_eq!(answer(fields, turn), "next", "{fields:?}");
+        }
+    }
+    for field in [("x-canary", "never"), ("cookie", "xcanary=always"), ("cookie", "canary=alwaysx")] {
+        // That a tenth takes all of forty does not happen in the age of the universe.
+        assert!((0..40).any(|turn| answer(&[field], turn) == "web"), "{field:?}");
+    }
+}

@@ -36,6 +36,10 @@ pub struct BackendRef {
     #[serde(default = "one")]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub weight: i32,
+    /// Keeps it in reserve: it gets requests only while the backend that a request would go to has no endpoint that
+    /// takes requests, because there is none or all are left out. Several share such requests by weight.
+    #[serde(default)]
+    pub fallback: bool,
     /// Protocol spoken to the endpoints: http, h2c, https or grpc. When omitted, what the Service port's appProtocol
     /// says, else http.
     #[serde(skip_serializing_if = "Option::is_none")]

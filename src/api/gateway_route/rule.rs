@@ -18,9 +18,9 @@ use super::{
     )
     .message("a rule needs backendRefs, or a RequestRedirect or DirectResponse filter"),
     validation = Rule::new(
-        "!has(self.backendRefs) || size(self.backendRefs) == 0 || self.backendRefs.exists(b, b.weight > 0)"
+        "!has(self.backendRefs) || size(self.backendRefs) == 0 || self.backendRefs.exists(b, b.weight > 0 && !b.fallback)"
     )
-    .message("at least one backendRef must have a weight above 0"),
+    .message("at least one backendRef that is no fallback must have a weight above 0"),
     validation = Rule::new("!has(self.jwt) || !has(self.basicAuth)")
     .message("set at most one of jwt and basicAuth: both are read from the Authorization header")
 )]

@@ -79,7 +79,7 @@ fn defaults_are_filled_in() {
     let spec = serde_json::to_value(route.unwrap().spec).unwrap();
     assert_eq!(
         spec,
-        json!({"rules": [{"backendRefs": [{"kind": "Service", "name": "app", "port": 80, "weight": 1}]}]})
+        json!({"rules": [{"backendRefs": [{"kind": "Service", "name": "app", "port": 80, "weight": 1, "fallback": false}]}]})
     );
 }
 

@@ -144,7 +144,12 @@ fn rules_of_gateway_routes_hold() {
             Case(
                 "/spec/rules/0/backendRefs",
                 json!([{"name": "app", "port": 80, "weight": 0}]),
-                &["spec.rules[0]: at least one backendRef must have a weight above 0"],
+                &["spec.rules[0]: at least one backendRef that is no fallback must have a weight above 0"],
+            ),
+            Case(
+                "/spec/rules/0/backendRefs",
+                json!([{"name": "app", "port": 80, "weight": 0}, {"name": "app", "port": 80, "fallback": true}]),
+                &["spec.rules[0]: at least one backendRef that is no fallback must have a weight above 0"],
             ),
             filter(
                 &["spec.rules[0].filters[0]: ipAccess must be set exactly when type is IPAccess"],

@@ -36,10 +36,16 @@ pub(super) fn lower(
             one(scope, &format!("{rule}.backendRefs[{index}]"), backend, balancing, parameters, problems)
         })
         .collect();
-    if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
-        let what = "every backend has weight 0, so none would answer";
+    if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0 || backend.fallback) {
+        let what = "every backend has weight 0 or is a fallback, so none would answer";
         let field = format!("{rule}.backendRefs");
-        problems.push(Problem::new(Code::InvalidWeight, field, what, "give one of them a weight"));
+        let remedy = "give one of them a weight, and let it be no fallback";
+        problems.push(Problem::new(Code::InvalidWeight, field, what, remedy));
+    }
+    for (index, _) in backends.iter().enumerate().filter(|(_, backend)| backend.fallback && backend.weight == 0) {
+        let field = format!("{rule}.backendRefs[{index}].fallback");
+        let what = "with weight 0 it gets nothing when it is needed";
+        problems.push(Problem::new(Code::NoEffect, field, what, "give it a weight, or remove fallback"));
     }
     backends
 }
@@ -52,7 +58,7 @@ fn one(
     parameters: &Parameters,
     problems: &mut Vec<Problem>,
 ) -> DraftBackend {
-    let BackendRef { group, kind, name, namespace, port, weight, app_protocol, tls, filters } = declared;
+    let BackendRef { group, kind, name, namespace, port, weight, fallback, app_protocol, tls, filters } = declared;
     let weight = u32::try_from(*weight).unwrap_or_else(|_| {
         let what = format!("{weight} is no weight");
         problems.push(Problem::new(Code::InvalidWeight, format!("{field}.weight"), what, "use 0 or more"));
@@ -67,7 +73,7 @@ fn one(
     let backend::Resolved { name, target } = resolved;
     // On no other terms than those that are declared.
     let target = if spoken { target } else { target.and(Err(INVALID)) };
-    DraftBackend { name, weight, limits: None, filters, target }
+    DraftBackend { name, weight, fallback: *fallback, limits: None, filters, target }
 }
 
 /// What a filter's reference to a Service leads to, spoken to as the Service says.

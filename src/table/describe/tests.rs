@@ -43,6 +43,7 @@ fn a_table_is_described_in_full_and_always_alike() {
             Backend {
                 name: "shop/orders:80".into(),
                 weight: 90,
+                fallback: false,
                 limits: None,
                 filters: Box::default(),
                 target: Target::Cluster(Arc::clone(&orders)),
@@ -50,6 +51,7 @@ fn a_table_is_described_in_full_and_always_alike() {
             Backend {
                 name: "shop/gone:80".into(),
                 weight: 10,
+                fallback: true,
                 limits: None,
                 filters: [Filter::Refuse(StatusCode::INTERNAL_SERVER_ERROR)].into(),
                 target: Target::Unresolved(StatusCode::SERVICE_UNAVAILABLE),
@@ -86,6 +88,7 @@ fn a_table_is_described_in_full_and_always_alike() {
       weight: 90
     - name: shop/gone:80
       weight: 10
+      fallback: true
       filters:
       - 'refused: 500'
       unresolved: 503

@@ -101,6 +101,24 @@ fn when_too_many_are_out_all_are_used_unless_all_may_be() {
 }
 
 #[test]
+fn requests_are_taken_by_whoever_is_not_out_or_may_be_tried() {
+    let takes = |set: &Set, now| set.group.takes_requests(&set.endpoints, now);
+    assert!(!takes(&Set::of(0, 50), 0));
+    let set = Set::of(2, 100);
+    assert!(takes(&set, 0));
+    set.eject(0, 0);
+    assert!(takes(&set, 1));
+    set.endpoints[1].check_fails();
+    assert!(!takes(&set, 999));
+    // The first may be tried, by one request.
+    assert!(takes(&set, 1_000));
+    assert_eq!(set.fit(1_000), "trial 0");
+    assert!(!takes(&set, 1_000));
+    set.endpoints[1].check_passes();
+    assert!(takes(&set, 1_000));
+}
+
+#[test]
 fn a_trial_without_an_outcome_is_made_again() {
     let set = Set::of(2, 50);
     set.eject(0, 0);
