@@ -68,6 +68,8 @@ impl Default for Balancing {
 pub(super) struct Resolved {
     /// `namespace/service:port`, as metrics and logs name it.
     pub(super) name: Arc<str>,
+    /// The Service's port says that its endpoints speak gRPC.
+    pub(super) grpc: bool,
     /// The cluster, or the status that is answered in its place.
     pub(super) target: Result<ClusterKey, StatusCode>,
 }
@@ -80,7 +82,7 @@ pub(super) fn resolve(lookup: &mut Lookup<'_>, reference: BackendRef<'_>, proble
             PortRef::Number(port) => format!("{}/{}:{port}", key.namespace, key.name),
             PortRef::Name(port) => format!("{}/{}:{port}", key.namespace, key.name),
         };
-        Resolved { name: name.into(), target: Err(status) }
+        Resolved { name: name.into(), grpc: false, target: Err(status) }
     };
     let Some(service) = lookup.service(&key.namespace, &key.name) else {
         let remedy = "create it, or correct the name";
@@ -101,6 +103,7 @@ pub(super) fn resolve(lookup: &mut Lookup<'_>, reference: BackendRef<'_>, proble
         problems.push(no_such_port(&key, port, ports, port_field));
         return unresolved(StatusCode::SERVICE_UNAVAILABLE);
     };
+    let grpc = declared.app_protocol.as_deref() == Some("grpc");
     let protocol = match speak {
         Speak::Http1 => Some(Protocol::Http1),
         Speak::H2c => Some(Protocol::H2c),
@@ -131,7 +134,7 @@ pub(super) fn resolve(lookup: &mut Lookup<'_>, reference: BackendRef<'_>, proble
     let name = format!("{}/{}:{number}", key.namespace, key.name).into();
     let Balancing { balancer, policy, sessions } = balancing;
     let policy = if sessions { Arc::new(with_secret(&policy, service)) } else { policy };
-    Resolved { name, target: Ok(ClusterKey { group, port: number, balancer, policy }) }
+    Resolved { name, grpc, target: Ok(ClusterKey { group, port: number, balancer, policy }) }
 }
 
 /// The policy with what the tickets of a Service's clients are signed with. The Service's UID is the same on every replica,

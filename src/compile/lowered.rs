@@ -108,6 +108,7 @@ pub(super) struct DraftBackend {
     pub(super) name: Arc<str>,
     pub(super) weight: u32,
     pub(super) fallback: bool,
+    pub(super) grpc: bool,
     pub(super) limits: Option<Arc<RateLimits>>,
     pub(super) filters: Vec<Filter>,
     pub(super) target: Result<ClusterKey, StatusCode>,

@@ -384,8 +384,8 @@ fn place(
         });
         let mirrors = mirrors.collect();
         let backends = backends.into_iter().map(|backend| {
-            let DraftBackend { name, weight, fallback, limits, filters, target } = backend;
-            Backend { name, weight, fallback, limits, filters: filters.into(), target: resolve(target) }
+            let DraftBackend { name, weight, fallback, grpc, limits, filters, target } = backend;
+            Backend { name, weight, fallback, grpc, limits, filters: filters.into(), target: resolve(target) }
         });
         let backends = Backends::new(backends.collect());
         let slot = free.remove(&id).unwrap_or_else(|| slots.allocate());

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -15,6 +15,7 @@ use super::clock::Deadline;
 use super::compressed::Compressed;
 use super::connection::Client;
 use super::error::Error;
+use super::grpc_web::{Decoder, Webbed};
 use super::hold::Held;
 use super::mirror::Mirrored;
 use super::record::Record;
@@ -41,6 +42,9 @@ pub(super) enum BodyError {
     /// It is larger than its route allows.
     #[error("too large")]
     TooLarge,
+    /// It is not in the coding that its head says.
+    #[error("malformed base64")]
+    Malformed,
 }
 
 /// What the exchange can see of a request's body that has gone upstream.
@@ -50,6 +54,8 @@ pub(super) struct Upload {
     pub(super) broken: Cell<bool>,
     /// It is larger than its route allows.
     pub(super) too_large: Cell<bool>,
+    /// It is not in the coding that its head says.
+    pub(super) malformed: Cell<bool>,
     /// Bytes handed on.
     pub(super) bytes: Cell<u64>,
     /// It has come in whole.
@@ -122,6 +128,8 @@ pub(super) struct Streaming {
     strict: Option<Arc<Route>>,
     /// A copy that goes out when this has come in whole.
     copy: Option<Box<Mirrored>>,
+    /// What makes bytes of its text.
+    decoder: Option<Box<Decoder>>,
     idle: Duration,
     deadline: Deadline,
 }
@@ -141,7 +149,8 @@ impl RequestBody {
         record.uploads(upload.clone());
         let (idle, deadline) = (route.timeouts.idle, worker.clock.deadline());
         let (most, strict) = (route.access.body.most, forward::has_unforgeable(route).then(|| route.clone()));
-        let streaming = Streaming { incoming, upload: upload.clone(), most, strict, copy: None, idle, deadline };
+        let streaming =
+            Streaming { incoming, upload: upload.clone(), most, strict, copy: None, decoder: None, idle, deadline };
         (Self::Streaming(Box::new(streaming)), Some(upload))
     }
 
@@ -160,6 +169,21 @@ impl RequestBody {
         }
     }
 
+    /// Takes it for base64 from here on, whose bytes go upstream.
+    pub(super) fn decode(&mut self) -> Result<(), Error> {
+        match self {
+            Self::Streaming(streaming) => streaming.decoder = Some(Box::default()),
+            Self::Held(held) => {
+                let mut decoder = Decoder::default();
+                let decoded = decoder.decode(&held.data).filter(|_| decoder.is_whole());
+                held.data = decoded.ok_or(Error::MALFORMED_BASE64)?;
+            }
+            // The first is nothing in either form; the other is what bodies become once they are sent.
+            Self::Empty | Self::Kept(_) => {}
+        }
+        Ok(())
+    }
+
     /// Whether it can be sent again because there is none.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
@@ -171,70 +195,18 @@ impl Body for RequestBody {
     type Error = BoxError;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let streaming = match self.get_mut() {
-            Self::Empty => return Poll::Ready(None),
-            Self::Kept(reading) => return Pin::new(&mut **reading).poll_frame(cx),
-            Self::Held(held) => return Poll::Ready(held.next().map(Ok)),
-            Self::Streaming(streaming) => &mut **streaming,
-        };
-        let frame = Pin::new(&mut streaming.incoming).poll_frame(cx);
-        streaming.upload.awaited.set(frame.is_pending());
-        match frame {
-            Poll::Pending => {
-                if streaming.deadline.due().is_none() {
-                    streaming.deadline.set(streaming.idle);
-                }
-                if streaming.deadline.poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
-                streaming.upload.broken.set(true);
-                Poll::Ready(Some(Err(BodyError::Idle.into())))
-            }
-            Poll::Ready(None) => {
-                streaming.upload.ended.set(true);
-                streaming.send_copy();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Ok(frame))) => {
-                streaming.deadline.clear();
-                if streaming.incoming.is_end_stream() {
-                    streaming.upload.ended.set(true);
-                }
-                if let Some(data) = frame.data_ref() {
-                    let bytes = streaming.upload.bytes.get() + data.remaining() as u64;
-                    streaming.upload.bytes.set(bytes);
-                    if streaming.most.is_some_and(|most| bytes > most) {
-                        streaming.upload.too_large.set(true);
-                        return Poll::Ready(Some(Err(BodyError::TooLarge.into())));
-                    }
-                    streaming.copy.take_if(|copy| !copy.take(data));
-                }
-                // Nobody asks a body for its end who knows its length.
-                if frame.is_trailers() || streaming.incoming.is_end_stream() {
-                    streaming.send_copy();
-                }
-                Poll::Ready(Some(Ok(match frame.into_trailers() {
-                    Ok(mut trailers) => {
-                        forward::clean_trailers(&mut trailers);
-                        if let Some(route) = &streaming.strict {
-                            forward::drop_unforgeable(&mut trailers, route);
-                        }
-                        Frame::trailers(trailers)
-                    }
-                    Err(frame) => frame,
-                })))
-            }
-            Poll::Ready(Some(Err(_))) => {
-                streaming.upload.broken.set(true);
-                Poll::Ready(Some(Err(BodyError::Broken.into())))
-            }
+        match self.get_mut() {
+            Self::Empty => Poll::Ready(None),
+            Self::Kept(reading) => Pin::new(&mut **reading).poll_frame(cx),
+            Self::Held(held) => Poll::Ready(held.next().map(Ok)),
+            Self::Streaming(streaming) => streaming.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streaming(streaming) => streaming.incoming.is_end_stream(),
+            Self::Streaming(streaming) => streaming.is_end(),
             Self::Kept(reading) => reading.is_end_stream(),
             Self::Held(held) => held.is_end(),
         }
@@ -243,6 +215,7 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(streaming) if streaming.decoder.is_some() => SizeHint::new(),
             Self::Streaming(streaming) => streaming.incoming.size_hint(),
             Self::Kept(reading) => reading.size_hint(),
             Self::Held(held) => SizeHint::with_exact(held.data.len() as u64),
@@ -251,6 +224,90 @@ impl Body for RequestBody {
 }
 
 impl Streaming {
+    /// The next part of what goes upstream.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        loop {
+            let frame = ready!(self.poll_sent(cx));
+            let Some(decoder) = &mut self.decoder else { return Poll::Ready(frame) };
+            let decoded = match frame.transpose()?.map(Frame::into_data) {
+                Some(Ok(data)) => decoder.decode(&data),
+                Some(Err(trailers)) if decoder.is_whole() => return Poll::Ready(Some(Ok(trailers))),
+                None if decoder.is_whole() => return Poll::Ready(None),
+                Some(Err(_)) | None => None,
+            };
+            match decoded {
+                Some(bytes) if bytes.is_empty() => {}
+                Some(bytes) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None => {
+                    self.upload.malformed.set(true);
+                    self.upload.broken.set(true);
+                    return Poll::Ready(Some(Err(BodyError::Malformed.into())));
+                }
+            }
+        }
+    }
+
+    /// The next part of what the client has sent.
+    fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = Pin::new(&mut self.incoming).poll_frame(cx);
+        self.upload.awaited.set(frame.is_pending());
+        match frame {
+            Poll::Pending => {
+                if self.deadline.due().is_none() {
+                    self.deadline.set(self.idle);
+                }
+                if self.deadline.poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                self.upload.broken.set(true);
+                Poll::Ready(Some(Err(BodyError::Idle.into())))
+            }
+            Poll::Ready(None) => {
+                self.upload.ended.set(true);
+                self.send_copy();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.deadline.clear();
+                if self.incoming.is_end_stream() {
+                    self.upload.ended.set(true);
+                }
+                if let Some(data) = frame.data_ref() {
+                    let bytes = self.upload.bytes.get() + data.remaining() as u64;
+                    self.upload.bytes.set(bytes);
+                    if self.most.is_some_and(|most| bytes > most) {
+                        self.upload.too_large.set(true);
+                        return Poll::Ready(Some(Err(BodyError::TooLarge.into())));
+                    }
+                    self.copy.take_if(|copy| !copy.take(data));
+                }
+                // Nobody asks a body for its end who knows its length.
+                if frame.is_trailers() || self.incoming.is_end_stream() {
+                    self.send_copy();
+                }
+                Poll::Ready(Some(Ok(match frame.into_trailers() {
+                    Ok(mut trailers) => {
+                        forward::clean_trailers(&mut trailers);
+                        if let Some(route) = &self.strict {
+                            forward::drop_unforgeable(&mut trailers, route);
+                        }
+                        Frame::trailers(trailers)
+                    }
+                    Err(frame) => frame,
+                })))
+            }
+            Poll::Ready(Some(Err(_))) => {
+                self.upload.broken.set(true);
+                Poll::Ready(Some(Err(BodyError::Broken.into())))
+            }
+        }
+    }
+
+    /// Whether there is no next part. What has come of a group that is not whole has to be told of.
+    fn is_end(&self) -> bool {
+        self.incoming.is_end_stream() && self.decoder.as_ref().is_none_or(|decoder| decoder.is_whole())
+    }
+
     fn send_copy(&mut self) {
         if let Some(copy) = self.copy.take() {
             copy.send();
@@ -269,6 +326,9 @@ impl Upload {
         if self.too_large.get() {
             return Error::BodyTooLarge;
         }
+        if self.malformed.get() {
+            return Error::MALFORMED_BASE64;
+        }
         client.refusal.get().map_or(Error::ClientClosed, Error::Framing)
     }
 }
@@ -283,6 +343,7 @@ enum Kind {
     Full(Bytes),
     Upstream(Upstream),
     Compressed(Box<Compressed>),
+    Webbed(Box<Webbed>),
 }
 
 /// A backend's body as it comes.
@@ -315,7 +376,17 @@ impl ResponseBody {
         let Self { kind, record } = self;
         let kind = match kind {
             Kind::Upstream(upstream) => Kind::Compressed(Box::new(by(upstream))),
-            kind @ (Kind::Full(_) | Kind::Compressed(_)) => kind,
+            kind @ (Kind::Full(_) | Kind::Compressed(_) | Kind::Webbed(_)) => kind,
+        };
+        Self { kind, record }
+    }
+
+    /// The backend's body as clients of gRPC-Web read it.
+    pub(super) fn webbed(self, by: impl FnOnce(Upstream) -> Webbed) -> Self {
+        let Self { kind, record } = self;
+        let kind = match kind {
+            Kind::Upstream(upstream) => Kind::Webbed(Box::new(by(upstream))),
+            kind @ (Kind::Full(_) | Kind::Compressed(_) | Kind::Webbed(_)) => kind,
         };
         Self { kind, record }
     }
@@ -403,6 +474,10 @@ impl Body for ResponseBody {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(frame) => frame,
             },
+            Kind::Webbed(webbed) => match webbed.poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(frame) => frame,
+            },
         };
         if let Some(record) = &mut this.record {
             match &frame {
@@ -429,7 +504,7 @@ impl Body for ResponseBody {
         match &self.kind {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Upstream(upstream) => upstream.body.size_hint(),
-            Kind::Compressed(_) => SizeHint::new(),
+            Kind::Compressed(_) | Kind::Webbed(_) => SizeHint::new(),
         }
     }
 }
@@ -440,6 +515,7 @@ impl Kind {
             Self::Full(bytes) => bytes.is_empty(),
             Self::Upstream(upstream) => upstream.is_end(),
             Self::Compressed(compressed) => compressed.is_end(),
+            Self::Webbed(webbed) => webbed.is_end(),
         }
     }
 }

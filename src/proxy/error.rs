@@ -81,6 +81,9 @@ pub(super) enum Error {
 }
 
 impl Error {
+    /// A body that is said to be base64 and is not.
+    pub(super) const MALFORMED_BASE64: Self = Self::BadRequest("malformed base64");
+
     /// The status that tells the client.
     pub(super) fn status(self) -> StatusCode {
         match self {

@@ -25,7 +25,7 @@ use super::limits::{self, Look};
 use super::marks::Marks;
 use super::mirror::Mirrored;
 use super::record::Record;
-use super::{Worker, external_auth, hash, hold, identity, pressure, session, upgrade};
+use super::{Worker, external_auth, grpc_web, hash, hold, identity, pressure, session, upgrade};
 use crate::filter::{self, Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
 use crate::path::normalise;
 use crate::table::{ClientValidation, KeySource, Match, RequestHead, Route, Table, Target};
@@ -256,6 +256,10 @@ async fn exchange<'t>(
         .hash_on
         .as_ref()
         .and_then(|on| hash::key(on, client.ip(), &parts.headers, query, &params, known.claims()));
+    let web = if backend.grpc { grpc_web::Call::read(&parts.method, &parts.headers) } else { None };
+    if let Some(call) = web {
+        call.request(&mut parts.headers, &mut body)?;
+    }
     parts.headers.insert(header::HOST, rewritten.host.clone().unwrap_or_else(|| asked.authority.clone()));
     let target = target(&asked.target, &path, query, rewritten.path.as_deref(), known.query.as_deref())?;
 
@@ -282,7 +286,9 @@ async fn exchange<'t>(
     let mut response = attempt::forward(attempt, body, upload).await?;
     forward::clean_response(response.headers_mut());
     filtering.response(route, &backend.filters, response.headers_mut());
-    if let (Some(compression), Some(wish)) = (&route.compression, wish) {
+    if let Some(call) = web {
+        response = call.response(response);
+    } else if let (Some(compression), Some(wish)) = (&route.compression, wish) {
         response = compress(worker, compression, wish, response);
     }
     Ok(response)

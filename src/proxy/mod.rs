@@ -18,6 +18,7 @@ mod exchange;
 mod external_auth;
 mod forward;
 pub mod framing;
+mod grpc_web;
 mod hash;
 mod hold;
 mod http1;

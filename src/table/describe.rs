@@ -76,6 +76,8 @@ struct BackendDescription {
     weight: u32,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     fallback: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    grpc: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     limits: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -257,11 +259,12 @@ fn listeners(listeners: Listeners) -> Option<&'static str> {
 }
 
 fn backend(backend: &Backend) -> BackendDescription {
-    let Backend { name, weight, fallback, limits, filters, target } = backend;
+    let Backend { name, weight, fallback, grpc, limits, filters, target } = backend;
     BackendDescription {
         name: name.to_string(),
         weight: *weight,
         fallback: *fallback,
+        grpc: *grpc,
         limits: limits.as_ref().map(|limits| limits.policy.to_string()),
         filters: filters.iter().map(ToString::to_string).collect(),
         unresolved: match target {

@@ -209,6 +209,8 @@ pub struct Backend {
     pub weight: u32,
     /// It is kept in reserve for when another has nobody to take a request.
     pub fallback: bool,
+    /// It speaks gRPC and nothing else, so that calls in gRPC-Web are put into it.
+    pub grpc: bool,
     /// How often this backend may be asked, when the rule as a whole has no limits.
     pub limits: Option<Arc<RateLimits>>,
     /// Steps of this backend only, after those of the rule.

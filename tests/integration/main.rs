@@ -44,6 +44,9 @@ mod resilience;
 /// Checks on endpoints: over HTTP, by gRPC and by a connection.
 mod health_checks;
 
+/// Calls of browsers, in gRPC-Web, to backends that speak gRPC.
+mod grpc_web;
+
 /// Clients that stay with the endpoint that served them first.
 mod sessions;
 

@@ -40,8 +40,8 @@ pub struct BackendRef {
     /// takes requests, because there is none or all are left out. Several share such requests by weight.
     #[serde(default)]
     pub fallback: bool,
-    /// Protocol spoken to the endpoints: http, h2c, https or grpc. When omitted, what the Service port's appProtocol
-    /// says, else http.
+    /// Protocol spoken to the endpoints: http, h2c, https or grpc, which takes calls of browsers in gRPC-Web as well. When
+    /// omitted, what the Service port's appProtocol says, else http.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_protocol: Option<AppProtocol>,
     /// How the endpoints' certificate is verified and which one is shown to them. Setting it turns TLS on.
@@ -63,7 +63,7 @@ pub enum AppProtocol {
     H2c,
     /// HTTP over TLS, HTTP/2 where ALPN agrees.
     Https,
-    /// gRPC: HTTP/2, in clear text unless `tls` is set.
+    /// gRPC: HTTP/2, in clear text unless `tls` is set. Calls in gRPC-Web, as browsers make them, become calls of gRPC.
     Grpc,
 }
 

@@ -70,10 +70,11 @@ fn one(
     let from = scope.lowered.object.clone();
     let (speak, spoken) = speak.map_or((Speak::AsDeclared, false), |speak| (speak, true));
     let resolved = named.resolve(scope.lookup, &from, field, speak, balancing.clone(), problems);
-    let backend::Resolved { name, target } = resolved;
+    let backend::Resolved { name, grpc, target } = resolved;
+    let grpc = app_protocol.map_or(grpc, |protocol| protocol == AppProtocol::Grpc);
     // On no other terms than those that are declared.
     let target = if spoken { target } else { target.and(Err(INVALID)) };
-    DraftBackend { name, weight, fallback: *fallback, limits: None, filters, target }
+    DraftBackend { name, weight, fallback: *fallback, grpc, limits: None, filters, target }
 }
 
 /// What a filter's reference to a Service leads to, spoken to as the Service says.
@@ -111,7 +112,7 @@ impl Named<'_> {
         let Some(service) = self.service(lookup, from, field, problems) else {
             let namespace = self.namespace.unwrap_or(&from.namespace);
             let name = format!("{namespace}/{}:{}", self.name, self.port);
-            return backend::Resolved { name: name.into(), target: Err(INVALID) };
+            return backend::Resolved { name: name.into(), grpc: false, target: Err(INVALID) };
         };
         let reference = backend::BackendRef {
             service,

@@ -44,6 +44,7 @@ fn a_table_is_described_in_full_and_always_alike() {
                 name: "shop/orders:80".into(),
                 weight: 90,
                 fallback: false,
+                grpc: true,
                 limits: None,
                 filters: Box::default(),
                 target: Target::Cluster(Arc::clone(&orders)),
@@ -52,6 +53,7 @@ fn a_table_is_described_in_full_and_always_alike() {
                 name: "shop/gone:80".into(),
                 weight: 10,
                 fallback: true,
+                grpc: false,
                 limits: None,
                 filters: [Filter::Refuse(StatusCode::INTERNAL_SERVER_ERROR)].into(),
                 target: Target::Unresolved(StatusCode::SERVICE_UNAVAILABLE),
@@ -86,6 +88,7 @@ fn a_table_is_described_in_full_and_always_alike() {
     backends:
     - name: shop/orders:80
       weight: 90
+      grpc: true
     - name: shop/gone:80
       weight: 10
       fallback: true
