@@ -24,7 +24,7 @@ use super::{
 };
 
 pub use self::{
-    backend::{AppProtocol, BackendRef, BackendTls},
+    backend::{AppProtocol, BackendRef, BackendTls, ProxyProtocol},
     basic_auth::BasicAuth,
     filter::{
         Cors, CorsMethod, DirectResponse, ExternalAuth, Filter, FilterType, HeaderModifier, HeaderValue, IpAccess,

@@ -14,7 +14,7 @@ use crate::slot::Slot;
 use crate::snapshot::Reader;
 use crate::table::Table;
 use crate::upstream::check::{Check, Course};
-use crate::upstream::{Cluster, Endpoint, Health, Transport};
+use crate::upstream::{Cluster, Endpoint, Health, ProxyProtocol, Transport};
 
 /// How often circuits are looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -44,6 +44,7 @@ type Key = (u64, Check);
 struct Task {
     check: Check,
     transport: Transport,
+    announces: Option<ProxyProtocol>,
     address: SocketAddr,
     host: String,
     service: Arc<str>,
@@ -108,7 +109,15 @@ impl Task {
             Transport::Tls(tls) => tls.server_name.to_str().into_owned(),
         };
         let vote = Vote { health: health.clone(), course: Course::default() };
-        Self { check: check.clone(), transport, address, host, service: cluster.name.clone(), vote }
+        Self {
+            check: check.clone(),
+            transport,
+            announces: cluster.announces,
+            address,
+            host,
+            service: cluster.name.clone(),
+            vote,
+        }
     }
 
     async fn run(mut self) {
@@ -118,7 +127,7 @@ impl Task {
         tokio::time::sleep(share(interval, started(&text))).await;
         for number in 0u64.. {
             let began = Instant::now();
-            let answer = self.check.ask(&self.transport, self.address, &self.host).await;
+            let answer = self.check.ask(&self.transport, self.announces, self.address, &self.host).await;
             let failing = self.vote.take(&self.check, answer.is_ok());
             let (service, endpoint) = (&self.service, self.address);
             match (failing, answer) {

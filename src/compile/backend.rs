@@ -12,7 +12,7 @@ use super::report::Problem;
 use crate::api::{Identity, Service, ServicePort};
 use crate::source::ObjectKey;
 use crate::upstream::session::Secret;
-use crate::upstream::{Balancer, Policy};
+use crate::upstream::{Balancer, Policy, ProxyProtocol};
 
 /// A reference to a port of a Service.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(super) struct BackendRef<'a> {
     /// The path of the field that gives its port.
     pub(super) port_field: &'a str,
     pub(super) speak: Speak,
+    /// How endpoints are told whom a connection is for, and the path of the field that says so.
+    pub(super) announces: Option<(ProxyProtocol, &'a str)>,
     pub(super) balancing: Balancing,
     /// What is answered when the Service does not exist.
     pub(super) missing: StatusCode,
@@ -76,7 +78,7 @@ pub(super) struct Resolved {
 
 /// What a reference leads to, and what is wrong with it.
 pub(super) fn resolve(lookup: &mut Lookup<'_>, reference: BackendRef<'_>, problems: &mut Vec<Problem>) -> Resolved {
-    let BackendRef { service: key, port, name_field, port_field, speak, balancing, missing } = reference;
+    let BackendRef { service: key, port, name_field, port_field, speak, announces, balancing, missing } = reference;
     let unresolved = |status| {
         let name = match port {
             PortRef::Number(port) => format!("{}/{}:{port}", key.namespace, key.name),
@@ -126,10 +128,16 @@ pub(super) fn resolve(lookup: &mut Lookup<'_>, reference: BackendRef<'_>, proble
         problems.push(Problem::new(Code::InvalidTls, name_field, what, "give a name in tls.hostname"));
         return unresolved(StatusCode::SERVICE_UNAVAILABLE);
     };
+    if let (Protocol::H2c, Some((_, field))) = (&protocol, announces) {
+        let what = "over HTTP/2 a connection carries the requests of many clients, and can be announced for one only";
+        problems.push(Problem::new(Code::Unsupported, field, what, "remove it, or use appProtocol http or https"));
+        return unresolved(missing);
+    }
     let group = GroupKey {
         service: ServiceKey { namespace: key.namespace.clone(), name: key.name.clone() },
         port_name: declared.name.as_deref().unwrap_or_default().into(),
         protocol,
+        announces: announces.map(|(version, _)| version),
     };
     let name = format!("{}/{}:{number}", key.namespace, key.name).into();
     let Balancing { balancer, policy, sessions } = balancing;

@@ -16,7 +16,8 @@ use crate::slot::{Slot, Slots};
 use crate::source::ObjectKey;
 use crate::store::Store;
 use crate::upstream::{
-    Balancer, Cluster, Endpoint, EndpointSet, GroupHealth, Health, Policy, Tally, TlsTransport, Transport,
+    Balancer, Cluster, Endpoint, EndpointSet, GroupHealth, Health, Policy, ProxyProtocol, Tally, TlsTransport,
+    Transport,
 };
 
 /// How endpoints are spoken to, as far as clusters differ in it.
@@ -47,6 +48,8 @@ pub(super) struct GroupKey {
     /// The name of the Service's port, which is its name in the slices too; may be empty.
     pub(super) port_name: Arc<str>,
     pub(super) protocol: Protocol,
+    /// How endpoints are told whom a connection is for.
+    pub(super) announces: Option<ProxyProtocol>,
 }
 
 /// Which cluster.
@@ -169,7 +172,9 @@ impl Clusters {
         let tally = self.tallies.entry(name.clone()).or_default().clone();
         let slot = self.cluster_slots.allocate();
         let cluster = Cluster::new(name, slot, transport, *balancer, group.set(*balancer));
-        let cluster = Arc::new(cluster.governed(policy.clone(), tally));
+        let mut cluster = cluster.governed(policy.clone(), tally);
+        cluster.announces = group_key.announces;
+        let cluster = Arc::new(cluster);
         self.all.insert(slot, cluster.clone());
         group.members.push(Member { key: member_key, cluster: cluster.clone(), users: 1 });
         if is_first {
@@ -334,6 +339,6 @@ fn groups_of<'g>(
     groups: &'g mut BTreeMap<GroupKey, Group>,
     service: &ServiceKey,
 ) -> impl Iterator<Item = (&'g GroupKey, &'g mut Group)> {
-    let first = GroupKey { service: service.clone(), port_name: "".into(), protocol: Protocol::Http1 };
+    let first = GroupKey { service: service.clone(), port_name: "".into(), protocol: Protocol::Http1, announces: None };
     groups.range_mut(first.clone()..).take_while(move |(key, _)| key.service == first.service)
 }

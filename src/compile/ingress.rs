@@ -207,6 +207,7 @@ impl Lowering<'_, '_> {
                 name_field: &format!("{field}.service.name"),
                 port_field: &port_field,
                 speak: Speak::AsDeclared,
+                announces: None,
                 balancing: Balancing::default(),
                 missing: StatusCode::SERVICE_UNAVAILABLE,
             },

@@ -22,8 +22,8 @@ use super::session::{self, Pinned};
 use super::{Worker, forward};
 use crate::table::Route;
 use crate::upstream::balance::Choice;
-use crate::upstream::pool::{ConnectError, ExchangeError, Lease, SendError, Stage};
-use crate::upstream::{Bound, Cluster, Endpoint, EndpointSet, Fit, Head, Repeat};
+use crate::upstream::pool::{ConnectError, Destination, ExchangeError, Lease, SendError, Stage};
+use crate::upstream::{Announced, Bound, Cluster, Endpoint, EndpointSet, Fit, Head, Repeat};
 
 /// A request that is ready to go out, and where to.
 pub(super) struct Attempt<'a> {
@@ -39,6 +39,8 @@ pub(super) struct Attempt<'a> {
     pub(super) record: &'a mut Record,
     /// When the whole exchange must be over, by the worker's clock.
     pub(super) due: Option<u64>,
+    /// Whom connections speak for, where the cluster's say so.
+    pub(super) speaks_for: Option<Rc<Announced>>,
     /// The endpoint that the client is to stay with.
     pub(super) pinned: Option<Pinned>,
     /// What it takes to send it once more.
@@ -225,7 +227,7 @@ impl<'a> Attempt<'a> {
         let pool = &self.worker.pool;
         pool.set_now(self.worker.clock.now());
         if matches!(how, How::Pooled)
-            && let Some(lease) = pool.lease_existing(endpoint.slot)
+            && let Some(lease) = pool.lease_existing(endpoint.slot, self.speaks_for.as_ref())
         {
             return Ok((endpoint, lease));
         }
@@ -340,11 +342,12 @@ impl<'a> Attempt<'a> {
         let pool = &self.worker.pool;
         let now = self.worker.clock.now();
         let stage = Cell::new(Stage::Acquire);
+        let to = Destination { cluster: self.cluster, endpoint, speaks_for: self.speaks_for.as_ref() };
         let connect = pin!(async {
             match how {
-                How::Pooled => pool.lease(self.cluster, endpoint, &stage).await,
-                How::New(_) => pool.lease_new(self.cluster, endpoint, &stage).await,
-                How::Upgrade => pool.lease_new_http1(self.cluster, endpoint, &stage).await,
+                How::Pooled => pool.lease(&to, &stage).await,
+                How::New(_) => pool.lease_new(&to, &stage).await,
+                How::Upgrade => pool.lease_new_http1(&to, &stage).await,
             }
         });
         match within(deadline, now, Some(self.route.timeouts.connect), due, connect).await {

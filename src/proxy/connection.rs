@@ -26,6 +26,7 @@ use super::{Worker, exchange, forward, http1, proxy_protocol};
 use crate::address::Trust;
 use crate::drain::Phase;
 use crate::telemetry::{HandshakeFailure, Protocol};
+use crate::upstream::Announced;
 use crate::upstream::pool::LocalExecutor;
 
 /// What HTTP/2 by prior knowledge begins with (RFC 9113 3.4).
@@ -62,6 +63,8 @@ pub(super) struct Client {
 /// What requests of one connection share.
 struct Connection {
     address: SocketAddr,
+    /// Our end of it.
+    local: SocketAddr,
     http1: Cell<bool>,
     /// Something has been asked on the connection.
     asked: Cell<bool>,
@@ -71,7 +74,7 @@ struct Connection {
 }
 
 impl Client {
-    fn new(trust: &Trust, address: SocketAddr, port: u16, tls: Option<Session>) -> Rc<Self> {
+    fn new(trust: &Trust, address: SocketAddr, local: SocketAddr, tls: Option<Session>) -> Rc<Self> {
         let ip_text = forward::ip_value(address.ip());
         let secure = tls.is_some();
         Rc::new(Self {
@@ -79,13 +82,14 @@ impl Client {
             chain: ip_text.clone(),
             ip_text,
             host: None,
-            port_text: HeaderValue::from(port),
+            port_text: HeaderValue::from(local.port()),
             tls,
             ip: address.ip(),
             secure,
             trusted: trust.proxies.contains(address.ip()),
             connection: Rc::new(Connection {
                 address,
+                local,
                 http1: Cell::new(true),
                 asked: Cell::new(false),
                 outdated: Cell::new(false),
@@ -122,6 +126,13 @@ impl Client {
     /// The address at the other end of the connection.
     pub(super) fn peer_ip(&self) -> IpAddr {
         self.connection.address.ip()
+    }
+
+    /// Whom a connection to an endpoint speaks for on its behalf. Of a client that a proxy has told of, no port is known.
+    pub(super) fn announced(&self) -> Announced {
+        let Connection { address, local, .. } = *self.connection;
+        let port = if self.ip == address.ip() { address.port() } else { 0 };
+        Announced { source: SocketAddr::new(self.ip, port), destination: local }
     }
 
     /// Whether it speaks TLS, to us or to a proxy that we trust.
@@ -184,10 +195,10 @@ async fn announced(worker: &Worker, tcp: &mut TcpStream, address: SocketAddr) ->
 }
 
 /// Serves a connection in clear: HTTP/1.1, or HTTP/2 by prior knowledge.
-pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address: SocketAddr, port: u16) {
+pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address: SocketAddr, local: SocketAddr) {
     let Some(address) = announced(&worker, &mut tcp, address).await else { return };
     let Some(Ok((already, http2))) = in_time(&worker, FIRST_BYTES, sniff(&mut tcp)).await else { return };
-    let client = Client::new(&worker.trust, address, port, None);
+    let client = Client::new(&worker.trust, address, local, None);
     if http2 {
         Box::pin(serve_http2(worker, client, Rewind::new(tcp, already))).await;
     } else {
@@ -196,7 +207,7 @@ pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address:
 }
 
 /// Serves a connection over TLS, with what ALPN has agreed on.
-pub(super) async fn serve_tls(worker: Rc<Worker>, mut tcp: TcpStream, address: SocketAddr, port: u16) {
+pub(super) async fn serve_tls(worker: Rc<Worker>, mut tcp: TcpStream, address: SocketAddr, local: SocketAddr) {
     let Some(address) = announced(&worker, &mut tcp, address).await else { return };
     let began = Instant::now();
     // Boxed, like what follows for HTTP/2, since a connection is to take no more memory than what it is now needs.
@@ -219,7 +230,7 @@ pub(super) async fn serve_tls(worker: Rc<Worker>, mut tcp: TcpStream, address: S
     };
     worker.metrics.handshake_done(began.elapsed());
     let http2 = session.http2;
-    let client = Client::new(&worker.trust, address, port, Some(session));
+    let client = Client::new(&worker.trust, address, local, Some(session));
     if http2 {
         Box::pin(serve_http2(worker, client, stream)).await;
     } else {

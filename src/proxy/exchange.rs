@@ -274,6 +274,7 @@ async fn exchange<'t>(
         headers: parts.headers,
         record,
         due,
+        speaks_for: cluster.announces.map(|_| Rc::new(client.announced())),
         pinned,
         again: Again::default(),
     };

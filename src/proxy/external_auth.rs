@@ -17,7 +17,7 @@ use crate::filter::{ExternalAuth, Ruling};
 use crate::table::{AuthService, Target};
 use crate::telemetry::Reason;
 use crate::upstream::balance::Choice;
-use crate::upstream::pool::{Stage, UpstreamBody};
+use crate::upstream::pool::{Destination, Stage, UpstreamBody};
 use crate::upstream::{Cluster, Endpoint, Fit, Head};
 
 /// The most of an answer's body that a client is given.
@@ -87,9 +87,11 @@ async fn answer(worker: &Worker, cluster: &Cluster, head: &Head<'_>) -> Option<A
     for _ in 0..TRIES {
         let endpoint = select(worker, cluster, &failed)?;
         worker.pool.set_now(worker.clock.now());
-        let lease = match worker.pool.lease_existing(endpoint.slot).filter(|_| failed.is_empty()) {
+        let lease = match worker.pool.lease_existing(endpoint.slot, None).filter(|_| failed.is_empty()) {
             Some(lease) => Ok(lease),
-            None => worker.pool.lease_new(cluster, &endpoint, &stage).await,
+            None => {
+                worker.pool.lease_new(&Destination { cluster, endpoint: &endpoint, speaks_for: None }, &stage).await
+            }
         };
         let sent = match lease {
             Ok(lease) => lease.send(head, RequestBody::Empty).await.map_err(|error| error.error.to_string()),

@@ -111,7 +111,7 @@ fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
 /// Accepts until the drain begins, and then what has connected by that moment: the kernel resets what is still in its
 /// queue when the socket is closed.
 pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool) -> io::Result<()> {
-    let port = listener.local_addr()?.port();
+    let local = listener.local_addr()?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let registration = worker.connections.register();
     loop {
@@ -123,7 +123,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bo
             listener.poll_accept(cx).map(Some)
         });
         match accepted.await {
-            Some(Ok((tcp, address))) => serve(&worker, tcp, address, port, secure),
+            Some(Ok((tcp, address))) => serve(&worker, tcp, address, local, secure),
             Some(Err(error)) if is_exhausted(&error) => {
                 worker.complain(|| {
                     tracing::warn!(%error, "cannot accept connections: out of file descriptors or memory");
@@ -138,28 +138,30 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bo
     let listener = listener.into_std()?;
     while let Ok((tcp, address)) = listener.accept() {
         tcp.set_nonblocking(true)?;
-        serve(&worker, TcpStream::from_std(tcp)?, address, port, secure);
+        serve(&worker, TcpStream::from_std(tcp)?, address, local, secure);
     }
     Ok(())
 }
 
-fn serve(worker: &Rc<Worker>, tcp: TcpStream, address: SocketAddr, port: u16, secure: bool) {
+fn serve(worker: &Rc<Worker>, tcp: TcpStream, address: SocketAddr, local: SocketAddr, secure: bool) {
     let Some(held) = worker.hold_connection(secure) else {
         worker.complain(|| tracing::warn!(most = worker.capacity.most(), "connections refused: there are too many"));
         return;
     };
     // Responses go out whole; waiting for more would only delay them. Failing to say so hurts nothing.
     let _ = tcp.set_nodelay(true);
+    // The listener's own address may be that of every interface.
+    let local = if local.ip().is_unspecified() { tcp.local_addr().unwrap_or(local) } else { local };
     let worker = worker.clone();
     // A task is as large as the largest that it may hold, so each kind has its own.
     if secure {
         tokio::task::spawn_local(async move {
-            connection::serve_tls(worker, tcp, address, port).await;
+            connection::serve_tls(worker, tcp, address, local).await;
             drop(held);
         });
     } else {
         tokio::task::spawn_local(async move {
-            connection::serve_clear(worker, tcp, address, port).await;
+            connection::serve_clear(worker, tcp, address, local).await;
             drop(held);
         });
     }

@@ -20,7 +20,7 @@ use super::hold::Held;
 use crate::table::{Route, Target};
 use crate::telemetry::Copied;
 use crate::upstream::balance::Choice;
-use crate::upstream::pool::Stage;
+use crate::upstream::pool::{Destination, Stage};
 use crate::upstream::{Cluster, Fit, Head};
 
 /// The largest body that is copied. A request with a larger one is not.
@@ -154,9 +154,12 @@ async fn answer(worker: &Worker, cluster: &Cluster, head: &Head<'_>, data: Bytes
         **cluster.balancer.select(&set, &choice)?
     };
     worker.pool.set_now(worker.clock.now());
-    let lease = match worker.pool.lease_existing(endpoint.slot) {
+    let lease = match worker.pool.lease_existing(endpoint.slot, None) {
         Some(lease) => lease,
-        None => worker.pool.lease_new(cluster, &endpoint, &Cell::new(Stage::Acquire)).await.ok()?,
+        None => {
+            let to = Destination { cluster, endpoint: &endpoint, speaks_for: None };
+            worker.pool.lease_new(&to, &Cell::new(Stage::Acquire)).await.ok()?
+        }
     };
     let body = if data.is_empty() {
         RequestBody::Empty

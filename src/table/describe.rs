@@ -308,7 +308,7 @@ fn cluster(cluster: &Cluster) -> ClusterDescription {
     });
     ClusterDescription {
         name: cluster.name.to_string(),
-        transport: cluster.transport.to_string(),
+        transport: cluster.spoken(),
         balancer: balancer(cluster.balancer),
         policy: cluster.policy.to_string(),
         endpoints: endpoint_texts.collect(),

@@ -119,8 +119,8 @@ fn steps(found: Match<'_, '_>, host: &str, head: &RequestHead<'_, '_>) -> Vec<St
                     policy => format!("; {policy}"),
                 };
                 let transport = match &cluster.transport {
-                    Transport::Http1 | Transport::H2c => String::new(),
-                    Transport::Tls(_) => format!("; {}", cluster.transport),
+                    Transport::Http1 | Transport::H2c if cluster.announces.is_none() => String::new(),
+                    Transport::Http1 | Transport::H2c | Transport::Tls(_) => format!("; {}", cluster.spoken()),
                 };
                 let count = cluster.endpoints().endpoints.len();
                 format!("{count} endpoints, {}{transport}{policy}", cluster.balancer)

@@ -1,5 +1,6 @@
 //! From a chosen backend to an endpoint: the group behind a backend, how one of it is chosen, and how it is spoken to.
 
+mod announcement;
 pub mod balance;
 pub mod breaker;
 pub mod budget;
@@ -18,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
+pub use announcement::{Announced, ProxyProtocol};
 pub use balance::{Balancer, Choice, Loads, Shares};
 pub use breaker::{Bound, Breaker, Permit};
 pub use budget::Budget;
@@ -44,6 +46,8 @@ pub struct Cluster {
     pub slot: Slot,
     /// How its endpoints are spoken to.
     pub transport: Transport,
+    /// How they are told whom a connection is for, if they are. Such a connection serves one client alone.
+    pub announces: Option<ProxyProtocol>,
     /// How one of its endpoints is chosen.
     pub balancer: Balancer,
     /// What is done about endpoints in trouble.
@@ -67,6 +71,7 @@ impl Cluster {
             name,
             slot,
             transport,
+            announces: None,
             balancer,
             policy: Arc::default(),
             budget: None,
@@ -83,6 +88,12 @@ impl Cluster {
         let breaker = policy.limits.map(|limits| Arc::new(Breaker::new(limits)));
         let session_key = policy.session_secret.as_ref().map(SessionKey::new).map(Box::new);
         Self { policy, budget, breaker, session_key, tally, ..self }
+    }
+
+    /// How its endpoints are spoken to, in words: `https for orders.shop.svc, PROXY protocol v2`.
+    pub fn spoken(&self) -> String {
+        let announces = self.announces.map(|protocol| format!(", {protocol}"));
+        format!("{}{}", self.transport, announces.unwrap_or_default())
     }
 
     /// The state of the circuit, if the policy makes it one: open while nothing is let through because every endpoint is

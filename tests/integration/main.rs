@@ -44,6 +44,9 @@ mod resilience;
 /// Checks on endpoints: over HTTP, by gRPC and by a connection.
 mod health_checks;
 
+/// Endpoints that are told for whom a connection is made, by the PROXY protocol.
+mod announcements;
+
 /// Calls of browsers, in gRPC-Web, to backends that speak gRPC.
 mod grpc_web;
 

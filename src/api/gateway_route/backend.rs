@@ -44,6 +44,10 @@ pub struct BackendRef {
     /// omitted, what the Service port's appProtocol says, else http.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub app_protocol: Option<AppProtocol>,
+    /// Version of the PROXY protocol by which endpoints are told for whom a connection is made: V1 or V2. Such a connection
+    /// carries requests of one client only, so there are more of them. Only for HTTP/1.1, in clear text or over TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// How the endpoints' certificate is verified and which one is shown to them. Setting it turns TLS on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<BackendTls>,
@@ -65,6 +69,15 @@ pub enum AppProtocol {
     Https,
     /// gRPC: HTTP/2, in clear text unless `tls` is set. Calls in gRPC-Web, as browsers make them, become calls of gRPC.
     Grpc,
+}
+
+/// A version of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ProxyProtocol {
+    /// A line of text.
+    V1,
+    /// Bytes.
+    V2,
 }
 
 /// TLS towards endpoints.

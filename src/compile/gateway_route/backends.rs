@@ -14,8 +14,9 @@ use super::parameters::Parameters;
 use super::scope::Scope;
 use super::{tls, trust};
 use crate::api::gateway_route::{AppProtocol, BackendRef, BackendTls};
-use crate::api::{BackendObjectRef, CaCertificateRef, SecretObjectRef};
+use crate::api::{self, BackendObjectRef, CaCertificateRef, SecretObjectRef};
 use crate::source::{Kind, ObjectKey};
+use crate::upstream::ProxyProtocol;
 
 /// What stands for a backend that must not be, or cannot be, looked at: as HTTPRoute has it, its share gets 500.
 const INVALID: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
@@ -58,7 +59,8 @@ fn one(
     parameters: &Parameters,
     problems: &mut Vec<Problem>,
 ) -> DraftBackend {
-    let BackendRef { group, kind, name, namespace, port, weight, fallback, app_protocol, tls, filters } = declared;
+    let BackendRef { group, kind, name, namespace, port, weight, fallback, app_protocol, proxy_protocol, tls, filters } =
+        declared;
     let weight = u32::try_from(*weight).unwrap_or_else(|_| {
         let what = format!("{weight} is no weight");
         problems.push(Problem::new(Code::InvalidWeight, format!("{field}.weight"), what, "use 0 or more"));
@@ -67,9 +69,13 @@ fn one(
     let filters = filters::of_backend(field, filters, parameters, problems);
     let speak = speak(scope, field, *app_protocol, tls.as_ref(), problems);
     let named = Named { group, kind, name, namespace: namespace.as_deref(), port: *port };
+    let announces = proxy_protocol.map(|version| match version {
+        api::gateway_route::ProxyProtocol::V1 => ProxyProtocol::V1,
+        api::gateway_route::ProxyProtocol::V2 => ProxyProtocol::V2,
+    });
     let from = scope.lowered.object.clone();
     let (speak, spoken) = speak.map_or((Speak::AsDeclared, false), |speak| (speak, true));
-    let resolved = named.resolve(scope.lookup, &from, field, speak, balancing.clone(), problems);
+    let resolved = named.resolve(scope.lookup, &from, field, (speak, announces), balancing.clone(), problems);
     let backend::Resolved { name, grpc, target } = resolved;
     let grpc = app_protocol.map_or(grpc, |protocol| protocol == AppProtocol::Grpc);
     // On no other terms than those that are declared.
@@ -87,7 +93,7 @@ pub(super) fn of_filter(
 ) -> backend::Resolved {
     let BackendObjectRef { group, kind, name, namespace, port } = declared;
     let named = Named { group, kind, name, namespace: namespace.as_deref(), port: *port };
-    named.resolve(lookup, from, field, Speak::AsDeclared, Balancing::default(), problems)
+    named.resolve(lookup, from, field, (Speak::AsDeclared, None), Balancing::default(), problems)
 }
 
 /// What a reference names.
@@ -105,7 +111,7 @@ impl Named<'_> {
         lookup: &mut Lookup<'_>,
         from: &ObjectKey,
         field: &str,
-        speak: Speak,
+        (speak, announces): (Speak, Option<ProxyProtocol>),
         balancing: Balancing,
         problems: &mut Vec<Problem>,
     ) -> backend::Resolved {
@@ -114,12 +120,14 @@ impl Named<'_> {
             let name = format!("{namespace}/{}:{}", self.name, self.port);
             return backend::Resolved { name: name.into(), grpc: false, target: Err(INVALID) };
         };
+        let announces_field = format!("{field}.proxyProtocol");
         let reference = backend::BackendRef {
             service,
             port: PortRef::Number(self.port),
             name_field: &format!("{field}.name"),
             port_field: &format!("{field}.port"),
             speak,
+            announces: announces.map(|version| (version, announces_field.as_str())),
             balancing,
             missing: INVALID,
         };

@@ -11,8 +11,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::super::Transport;
 use super::super::pool::{self, ConnectError, Stream};
+use super::super::{ProxyProtocol, Transport};
 use super::{Check, Question, is_expected};
 
 /// Why an answer was not a good one.
@@ -62,13 +62,19 @@ const STATUS: u8 = 1 << 3;
 const SERVING: u64 = 1;
 
 impl Check {
-    /// Asks once. `host` is the authority that the request names.
+    /// Asks once. `host` is the authority that the request names; the connection speaks for us alone.
     ///
     /// # Errors
     /// When there is no good answer; it says why.
-    pub async fn ask(&self, transport: &Transport, address: SocketAddr, host: &str) -> Result<(), CheckError> {
+    pub async fn ask(
+        &self,
+        transport: &Transport,
+        announces: Option<ProxyProtocol>,
+        address: SocketAddr,
+        host: &str,
+    ) -> Result<(), CheckError> {
         let asked = async {
-            let (stream, is_http2) = pool::connect(transport, address).await?;
+            let (stream, is_http2) = pool::connect(transport, announces, address).await?;
             match &self.question {
                 Question::Http { path, expected } => {
                     let status = if is_http2 {

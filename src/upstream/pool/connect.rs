@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -114,18 +114,22 @@ pub(super) enum Versions {
     OnlyHttp1,
 }
 
-/// A connection, and whether HTTP/2 is spoken on it; `reached` is told how far it has come.
+/// A connection, and whether HTTP/2 is spoken on it. It begins with the announcement; `reached` is told how far it has come.
 pub(super) async fn connect(
     transport: &Transport,
     address: SocketAddr,
     versions: Versions,
+    announcement: Option<Vec<u8>>,
     permit: Option<Permit>,
     reached: impl Fn(Stage),
 ) -> Result<(Stream, bool), ConnectError> {
     reached(Stage::Connect);
-    let tcp = TcpStream::connect(address).await.map_err(ConnectError::Tcp)?;
+    let mut tcp = TcpStream::connect(address).await.map_err(ConnectError::Tcp)?;
     // A request goes out in one write; waiting for more would only delay it. Failing to say so hurts nothing.
     let _ = tcp.set_nodelay(true);
+    if let Some(announcement) = announcement {
+        tcp.write_all(&announcement).await.map_err(ConnectError::Tcp)?;
+    }
     let tcp = Socket::new(tcp, permit);
     match transport {
         Transport::Http1 => Ok((Stream::Tcp(tcp), false)),

@@ -13,8 +13,8 @@ use hyper::body::Incoming;
 
 use super::{BoxError, Pool, Shared, Stream};
 use crate::slot::Slot;
-use crate::upstream::Permit;
 use crate::upstream::http1::{self, Head, Http1, KEEP_ALIVE};
+use crate::upstream::{Announced, Permit};
 
 /// A connection to one endpoint for one exchange. Dropping it gives the connection back if nothing is left on it, and
 /// closes it otherwise.
@@ -31,6 +31,8 @@ where
     pub(super) born: u64,
     pub(super) served: u32,
     pub(super) connection: Connection<B>,
+    /// Whom the connection speaks for, if it has said so.
+    pub(super) speaks_for: Option<Rc<Announced>>,
     /// The exchange's place among those under way, where they are bounded.
     permit: Option<Permit>,
 }
@@ -90,10 +92,10 @@ where
     B: Body + 'static,
 {
     /// A lease still without its connection.
-    pub(super) fn empty(pool: Pool<B>, endpoint: Slot) -> Self {
+    pub(super) fn empty(pool: Pool<B>, endpoint: Slot, speaks_for: Option<Rc<Announced>>) -> Self {
         let born = pool.now();
         let connection = Connection::Gone;
-        Self { pool, endpoint, reused: false, keep_for: None, born, served: 0, connection, permit: None }
+        Self { pool, endpoint, reused: false, keep_for: None, born, served: 0, connection, speaks_for, permit: None }
     }
 
     /// Keeps a place among the exchanges under way for as long as this one lasts.
@@ -286,7 +288,7 @@ where
             && let Connection::Http1(mut http1) = std::mem::replace(&mut self.connection, Connection::Gone)
         {
             http1.rest();
-            self.pool.keep(self.endpoint, http1, self.keep_for, self.born, self.served + 1);
+            self.pool.clone().keep(&mut self, http1);
         }
     }
 }

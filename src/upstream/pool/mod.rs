@@ -25,7 +25,7 @@ use place::{Existing, Place};
 
 use super::balance::Loads;
 use super::http1::{Http1, MAX_RESPONSE_HEAD};
-use super::{Cluster, Endpoint, Permit, Transport};
+use super::{Announced, Cluster, Endpoint, Permit, ProxyProtocol, Transport};
 use crate::slot::{Slot, SlotVec};
 
 /// An idle HTTP/1.1 connection is not used again after this long, unless the endpoint has said how long it keeps it:
@@ -57,8 +57,13 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// # Errors
 /// When none can be made.
-pub(super) async fn connect(transport: &Transport, address: SocketAddr) -> Result<(Stream, bool), ConnectError> {
-    connect::connect(transport, address, Versions::Any, None, |_| {}).await
+pub(super) async fn connect(
+    transport: &Transport,
+    announces: Option<ProxyProtocol>,
+    address: SocketAddr,
+) -> Result<(Stream, bool), ConnectError> {
+    let announcement = announces.map(|protocol| protocol.header(None));
+    connect::connect(transport, address, Versions::Any, announcement, None, |_| {}).await
 }
 
 /// A worker's connections to endpoints, and what it knows of their load.
@@ -81,6 +86,17 @@ struct Inner<B: Body + 'static> {
     now: Cell<u64>,
     connects: Cell<u64>,
     reuses: Cell<u64>,
+}
+
+/// Where a connection leads.
+#[derive(Clone, Copy, Debug)]
+pub struct Destination<'d> {
+    /// The cluster, which says how its endpoints are spoken to.
+    pub cluster: &'d Cluster,
+    /// One of its endpoints.
+    pub endpoint: &'d Endpoint,
+    /// Whom it speaks for, where the cluster's connections say so; without it for us alone.
+    pub speaks_for: Option<&'d Rc<Announced>>,
 }
 
 /// What is known of one endpoint.
@@ -123,6 +139,8 @@ struct Idle<B: Body + 'static> {
     until: u64,
     born: u64,
     served: u32,
+    /// Whom it speaks for, if it has said so.
+    speaks_for: Option<Rc<Announced>>,
 }
 
 impl<B: Body + 'static> Idle<B> {
@@ -190,10 +208,11 @@ where
     B: Body<Data = bytes::Bytes> + Unpin + 'static,
     B::Error: Into<BoxError>,
 {
-    /// A connection to the endpoint that is there and has room for one more exchange.
-    pub fn lease_existing(&self, endpoint: Slot) -> Option<Lease<B>> {
-        let existing = self.existing(endpoint)?;
-        Some(self.reuse(self.empty_lease(endpoint), existing))
+    /// A connection to the endpoint that is there and has room for one more exchange. Where connections say whom they
+    /// speak for, it is one that speaks for this client.
+    pub fn lease_existing(&self, endpoint: Slot, speaks_for: Option<&Rc<Announced>>) -> Option<Lease<B>> {
+        let existing = self.existing(endpoint, speaks_for)?;
+        Some(self.reuse(self.empty_lease(endpoint, speaks_for), existing))
     }
 
     fn reuse(&self, mut lease: Lease<B>, existing: Existing<B>) -> Lease<B> {
@@ -209,13 +228,9 @@ where
     ///
     /// # Errors
     /// When none is there and none can be made.
-    pub async fn lease(
-        &self,
-        cluster: &Cluster,
-        endpoint: &Endpoint,
-        stage: &Cell<Stage>,
-    ) -> Result<Lease<B>, ConnectError> {
-        let waiting = self.empty_lease(endpoint.slot);
+    pub async fn lease(&self, to: &Destination<'_>, stage: &Cell<Stage>) -> Result<Lease<B>, ConnectError> {
+        let Destination { cluster, endpoint, speaks_for } = to;
+        let waiting = self.empty_lease(endpoint.slot, *speaks_for);
         // Another exchange may be dialing an HTTP/2 connection that has room for this one as well.
         while self.shares(endpoint.slot, &cluster.transport)
             && let Some(Some(dialing)) =
@@ -223,15 +238,15 @@ where
         {
             dialing.notified().await;
         }
-        if let Some(lease) = self.lease_existing(endpoint.slot) {
+        if let Some(lease) = self.lease_existing(endpoint.slot, *speaks_for) {
             return Ok(lease);
         }
         let mut lease = waiting;
-        let permit = match self.place(cluster, endpoint, true).await? {
+        let permit = match self.place(to, true).await? {
             Place::New(permit) => permit,
             Place::Existing(existing) => return Ok(self.reuse(lease, existing)),
         };
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any, permit, stage).await?;
+        lease.connection = self.dial(to, Versions::Any, permit, stage).await?;
         Ok(lease)
     }
 
@@ -239,16 +254,8 @@ where
     ///
     /// # Errors
     /// When none can be made.
-    pub async fn lease_new(
-        &self,
-        cluster: &Cluster,
-        endpoint: &Endpoint,
-        stage: &Cell<Stage>,
-    ) -> Result<Lease<B>, ConnectError> {
-        let mut lease = self.empty_lease(endpoint.slot);
-        let Place::New(permit) = self.place(cluster, endpoint, false).await? else { return Err(ConnectError::Full) };
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::Any, permit, stage).await?;
-        Ok(lease)
+    pub async fn lease_new(&self, to: &Destination<'_>, stage: &Cell<Stage>) -> Result<Lease<B>, ConnectError> {
+        self.lease_new_of(to, Versions::Any, stage).await
     }
 
     /// A connection that nobody has used, of HTTP/1.1 wherever the endpoint has the choice: only there can a request
@@ -256,33 +263,37 @@ where
     ///
     /// # Errors
     /// When none can be made.
-    pub async fn lease_new_http1(
+    pub async fn lease_new_http1(&self, to: &Destination<'_>, stage: &Cell<Stage>) -> Result<Lease<B>, ConnectError> {
+        self.lease_new_of(to, Versions::OnlyHttp1, stage).await
+    }
+
+    async fn lease_new_of(
         &self,
-        cluster: &Cluster,
-        endpoint: &Endpoint,
+        to: &Destination<'_>,
+        versions: Versions,
         stage: &Cell<Stage>,
     ) -> Result<Lease<B>, ConnectError> {
-        let mut lease = self.empty_lease(endpoint.slot);
-        let Place::New(permit) = self.place(cluster, endpoint, false).await? else { return Err(ConnectError::Full) };
-        lease.connection = self.dial(&cluster.transport, endpoint, Versions::OnlyHttp1, permit, stage).await?;
+        let mut lease = self.empty_lease(to.endpoint.slot, to.speaks_for);
+        let Place::New(permit) = self.place(to, false).await? else { return Err(ConnectError::Full) };
+        lease.connection = self.dial(to, versions, permit, stage).await?;
         Ok(lease)
     }
 
     /// A lease still without its connection. The endpoint counts as busy from here on, dialing included, so that others
     /// are preferred.
-    fn empty_lease(&self, endpoint: Slot) -> Lease<B> {
+    fn empty_lease(&self, endpoint: Slot, speaks_for: Option<&Rc<Announced>>) -> Lease<B> {
         self.inner.endpoints.borrow_mut().get_or_insert_with(endpoint, State::default).in_flight += 1;
-        Lease::empty(self.clone(), endpoint)
+        Lease::empty(self.clone(), endpoint, speaks_for.cloned())
     }
 
-    fn existing(&self, endpoint: Slot) -> Option<Existing<B>> {
+    fn existing(&self, endpoint: Slot, speaks_for: Option<&Rc<Announced>>) -> Option<Existing<B>> {
         if let Some(Some(shared)) = self.with(endpoint, State::free_shared) {
             shared.streams.set(shared.streams.get() + 1);
             return Some(Existing { connection: lease::Connection::Http2(shared), born: 0, served: 0 });
         }
-        while let Some(Some(mut idle)) = self.with(endpoint, |state| state.idle.pop()) {
+        while let Some(Some(mut idle)) = self.with(endpoint, |state| state.take_idle(speaks_for)) {
             if idle.connection.is_usable() && idle.until > self.now() {
-                let Idle { connection, until: _, born, served } = idle;
+                let Idle { connection, until: _, born, served, speaks_for: _ } = idle;
                 return Some(Existing { connection: lease::Connection::Http1(connection), born, served });
             }
         }
@@ -300,17 +311,21 @@ where
 
     async fn dial(
         &self,
-        transport: &Transport,
-        endpoint: &Endpoint,
+        to: &Destination<'_>,
         versions: Versions,
         permit: Option<Permit>,
         stage: &Cell<Stage>,
     ) -> Result<lease::Connection<B>, ConnectError> {
+        let Destination { cluster: Cluster { transport, announces, .. }, endpoint, speaks_for } = to;
         self.inner.connects.set(self.inner.connects.get() + 1);
+        // A connection of HTTP/2 would carry the requests of others as well.
+        let versions = if announces.is_some() { Versions::OnlyHttp1 } else { versions };
+        let announcement = announces.map(|protocol| protocol.header(speaks_for.map(|announced| &**announced)));
         let shares = versions == Versions::Any && self.shares(endpoint.slot, transport);
         let _dialing = shares.then(|| Dialing::begin(self.clone(), endpoint.slot));
         let (stream, http2) =
-            connect::connect(transport, endpoint.address, versions, permit, |reached| stage.set(reached)).await?;
+            connect::connect(transport, endpoint.address, versions, announcement, permit, |reached| stage.set(reached))
+                .await?;
         if !http2 {
             return Ok(lease::Connection::Http1(Box::new(Http1::new(stream))));
         }
@@ -417,20 +432,16 @@ where
         self.inner.endpoints.borrow_mut().get_mut(endpoint).map(act)
     }
 
-    fn keep(
-        &self,
-        endpoint: Slot,
-        connection: Box<Http1<Stream, B>>,
-        keep_for: Option<Duration>,
-        born: u64,
-        served: u32,
-    ) {
+    fn keep(&self, lease: &mut Lease<B>, connection: Box<Http1<Stream, B>>) {
+        let Lease { endpoint, keep_for, born, .. } = *lease;
+        let served = lease.served + 1;
         let limit = keep_for.map_or(IDLE_HTTP1, |said| (said - IDLE_MARGIN.min(said / 2)).min(IDLE_MOST));
         let now = self.now();
         if served >= MAX_EXCHANGES || now.saturating_sub(born) >= milliseconds(MAX_AGE) {
             return;
         }
-        let idle = Idle { connection, until: now.saturating_add(milliseconds(limit)), born, served };
+        let until = now.saturating_add(milliseconds(limit));
+        let idle = Idle { connection, until, born, served, speaks_for: lease.speaks_for.take() };
         self.with(endpoint, |state| {
             // Somebody else may have a better use for its place.
             if state.waiting == 0 && idle.permit().is_some_and(Permit::is_wanted) {
@@ -451,6 +462,13 @@ where
 }
 
 impl<B: Body + 'static> State<B> {
+    /// A connection of HTTP/1.1 that rests, the one that has rested for the shortest time.
+    fn take_idle(&mut self, speaks_for: Option<&Rc<Announced>>) -> Option<Idle<B>> {
+        let Some(speaks_for) = speaks_for else { return self.idle.pop() };
+        let number = self.idle.iter().rposition(|idle| idle.speaks_for.as_ref() == Some(speaks_for))?;
+        Some(self.idle.remove(number))
+    }
+
     /// An HTTP/2 connection with room for another stream.
     fn free_shared(&mut self) -> Option<Rc<Shared<B>>> {
         self.shared.retain(|shared| !shared.sender.is_closed());

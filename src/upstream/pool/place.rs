@@ -6,9 +6,9 @@ use std::sync::Arc;
 use http_body::Body;
 use tokio::sync::Notify;
 
-use super::{BoxError, ConnectError, Pool, lease};
+use super::{BoxError, ConnectError, Destination, Pool, lease};
 use crate::slot::Slot;
-use crate::upstream::{Bound, Breaker, Cluster, Endpoint, Permit};
+use crate::upstream::{Bound, Breaker, Permit};
 
 /// A connection that is there, with its age.
 pub(super) struct Existing<B: Body + 'static> {
@@ -31,33 +31,29 @@ where
     B::Error: Into<BoxError>,
 {
     /// A place for a connection to the endpoint; with `any` also one that is there.
-    pub(super) async fn place(
-        &self,
-        cluster: &Cluster,
-        endpoint: &Endpoint,
-        any: bool,
-    ) -> Result<Place<B>, ConnectError> {
-        let bounded = cluster.breaker.as_ref().filter(|breaker| breaker.limits().connections.is_some());
+    pub(super) async fn place(&self, to: &Destination<'_>, any: bool) -> Result<Place<B>, ConnectError> {
+        let bounded = to.cluster.breaker.as_ref().filter(|breaker| breaker.limits().connections.is_some());
         let Some(breaker) = bounded else { return Ok(Place::New(None)) };
         if let Some(permit) = self.new_place(breaker) {
             return Ok(Place::New(Some(permit)));
         }
         // Boxed, since it is rare.
-        Box::pin(self.wait_for_place(breaker, endpoint.slot, any)).await
+        Box::pin(self.wait_for_place(breaker, to, any)).await
     }
 
     async fn wait_for_place(
         &self,
         breaker: &Arc<Breaker>,
-        endpoint: Slot,
+        to: &Destination<'_>,
         any: bool,
     ) -> Result<Place<B>, ConnectError> {
         let _pending = breaker.take(Bound::Pending).ok_or(ConnectError::Full)?;
+        let endpoint = to.endpoint.slot;
         let waiting = any.then(|| Waiting::begin(self.clone(), endpoint));
         loop {
             // Listening before looking: what is freed in between is not missed.
             let freed = breaker.freed.notified();
-            if any && let Some(existing) = self.existing(endpoint) {
+            if any && let Some(existing) = self.existing(endpoint, to.speaks_for) {
                 return Ok(Place::Existing(existing));
             }
             if let Some(permit) = self.new_place(breaker) {
