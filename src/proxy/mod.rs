@@ -79,6 +79,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(100);
 /// How often a draining worker looks whether its last connection has ended.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
+/// How long connections that are still open have to say that they end.
+const PARTING: Duration = Duration::from_millis(200);
 
 /// How old a line of the access log may become before it is handed on.
 const FLUSH: Duration = Duration::from_millis(100);
@@ -233,19 +235,20 @@ async fn run(settings: Settings) -> io::Result<()> {
         // It takes what has connected until now, and ends.
         let _ = task.await;
     }
-    let finished = async {
+    let finished = async || {
         while worker.open.get() > 0 {
             tokio::time::sleep(DRAIN_STEP).await;
         }
     };
     tokio::select! {
-        () = finished => {}
+        () = finished() => {}
         () = drain.reached(Phase::Ended) => {}
         () = tokio::time::sleep(grace.timeout) => {
             tracing::warn!(connections = worker.open.get(), "connections were still open at the end of the drain");
         }
     }
     worker.enter(Phase::Ended);
+    let _ = tokio::time::timeout(PARTING, finished()).await;
     ticking.abort();
     sweeping.abort();
     if let Some(attending) = attending {

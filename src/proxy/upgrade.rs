@@ -34,7 +34,27 @@ pub(super) struct Tunnel {
 struct Watched<'a, S> {
     io: S,
     moved: &'a Cell<bool>,
+    /// What it has been sent.
+    sent: Frames,
 }
+
+/// Where one direction of a WebSocket is in its frames (RFC 6455 5.2).
+#[derive(Debug, Default)]
+struct Frames {
+    /// How many bytes of a frame's header have passed.
+    read: u8,
+    /// How many of those are an extended length.
+    wide: u8,
+    masked: bool,
+    length: u64,
+    /// What is still to come of a payload.
+    left: u64,
+}
+
+/// A frame that closes with 1001, "going away" (RFC 6455 5.5.1, 7.4.1), as a server sends it and as a client does, masked
+/// with zeros.
+const GOING_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xe9];
+const GOING_AWAY_MASKED: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
 
 /// Asks the backend. Only its 101 makes the client's connection a tunnel; any other answer is an ordinary response.
 pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<ResponseBody>, Error> {
@@ -93,30 +113,97 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
 }
 
 impl Tunnel {
-    /// Carries bytes both ways until both sides have ended or nothing has moved for too long. `early` is what the client
-    /// has sent already.
-    pub(super) async fn run(self, client: impl AsyncRead + AsyncWrite + Unpin, early: &[u8]) -> io::Result<()> {
+    /// Carries bytes both ways until both sides have ended, nothing has moved for too long, or all is over, which both are
+    /// told then. `early` is what the client has sent already.
+    pub(super) async fn run(
+        self,
+        client: impl AsyncRead + AsyncWrite + Unpin,
+        early: &[u8],
+        mut is_over: impl FnMut(&mut Context<'_>) -> bool,
+    ) -> io::Result<()> {
         let Self { stream, read, idle, mut deadline, _lease } = self;
         let moved = Cell::new(true);
-        let mut client = Watched { io: client, moved: &moved };
-        let mut backend = Watched { io: stream, moved: &moved };
-        let carried = async {
-            client.write_all(&read).await?;
-            client.flush().await?;
-            backend.write_all(early).await?;
-            tokio::io::copy_bidirectional(&mut client, &mut backend).await
-        };
-        let mut carried = pin!(carried);
+        let mut client = Watched { io: client, moved: &moved, sent: Frames::default() };
+        let mut backend = Watched { io: stream, moved: &moved, sent: Frames::default() };
+        {
+            let carried = async {
+                client.write_all(&read).await?;
+                client.flush().await?;
+                backend.write_all(early).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut backend).await
+            };
+            let mut carried = pin!(carried);
+            let ended = poll_fn(|cx| {
+                if is_over(cx) {
+                    return Poll::Ready(None);
+                }
+                if let Poll::Ready(result) = carried.as_mut().poll(cx) {
+                    return Poll::Ready(Some(result.map(drop)));
+                }
+                if moved.take() {
+                    deadline.set(idle);
+                }
+                deadline.poll(cx).map(|()| Some(Err(io::ErrorKind::TimedOut.into())))
+            });
+            if let Some(result) = ended.await {
+                return result;
+            }
+        }
         poll_fn(|cx| {
-            if let Poll::Ready(result) = carried.as_mut().poll(cx) {
-                return Poll::Ready(result.map(drop));
-            }
-            if moved.take() {
-                deadline.set(idle);
-            }
-            deadline.poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+            client.part(cx, &GOING_AWAY);
+            backend.part(cx, &GOING_AWAY_MASKED);
+            Poll::Ready(())
         })
-        .await
+        .await;
+        Ok(())
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Watched<'_, S> {
+    /// Sends a last frame, if the one before is whole and there is room for it at once.
+    fn part(&mut self, cx: &mut Context<'_>, frame: &[u8]) {
+        if self.sent.is_between() && Pin::new(&mut self.io).poll_write(cx, frame).is_ready() {
+            let _ = Pin::new(&mut self.io).poll_flush(cx);
+            let _ = Pin::new(&mut self.io).poll_shutdown(cx);
+        }
+    }
+}
+
+impl Frames {
+    /// More of it.
+    fn pass(&mut self, mut bytes: &[u8]) {
+        while let [first, rest @ ..] = bytes {
+            if self.left > 0 {
+                let skipped = usize::try_from(self.left).map_or(bytes.len(), |left| left.min(bytes.len()));
+                self.left -= skipped as u64;
+                bytes = bytes.get(skipped..).unwrap_or_default();
+                continue;
+            }
+            bytes = rest;
+            self.read += 1;
+            match self.read {
+                1 => {}
+                2 => {
+                    self.masked = first & 0x80 != 0;
+                    (self.wide, self.length) = match first & 0x7f {
+                        126 => (2, 0),
+                        127 => (8, 0),
+                        length => (0, length.into()),
+                    };
+                }
+                read if read <= 2 + self.wide => self.length = self.length << 8 | u64::from(*first),
+                // The key.
+                _ => {}
+            }
+            if self.read >= 2 && self.read == 2 + self.wide + if self.masked { 4 } else { 0 } {
+                (self.read, self.left) = (0, self.length);
+            }
+        }
+    }
+
+    /// Whether what has passed ends with a whole frame.
+    fn is_between(&self) -> bool {
+        self.read == 0 && self.left == 0
     }
 }
 
@@ -135,8 +222,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let result = Pin::new(&mut this.io).poll_write(cx, buf);
-        if result.is_ready() {
+        if let Poll::Ready(written) = &result {
             this.moved.set(true);
+            let sent = written.as_ref().map_or(0, |length| *length);
+            this.sent.pass(buf.get(..sent).unwrap_or_default());
         }
         result
     }
@@ -147,5 +236,57 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A frame of this payload's length.
+    fn frame(length: usize, masked: bool) -> Vec<u8> {
+        let mask = if masked { 0x80 } else { 0 };
+        let mut frame = vec![0x82];
+        match length {
+            ..126 => frame.push(mask | length as u8),
+            126..=0xffff => {
+                frame.push(mask | 126);
+                frame.extend((length as u16).to_be_bytes());
+            }
+            _ => {
+                frame.push(mask | 127);
+                frame.extend((length as u64).to_be_bytes());
+            }
+        }
+        frame.extend(std::iter::repeat_n(0x5a, length + if masked { 4 } else { 0 }));
+        frame
+    }
+
+    #[test]
+    fn frames_end_where_they_end_however_they_are_cut() {
+        for masked in [false, true] {
+            let frames = [0, 1, 125, 126, 300, 65_535, 65_536, 3].map(|length| frame(length, masked));
+            for size in [1, 2, 3, 7, 100, 1 << 20] {
+                let (mut state, mut passed, mut ends) = (Frames::default(), 0, frames.iter());
+                let mut end = 0;
+                for piece in frames.concat().chunks(size) {
+                    state.pass(piece);
+                    passed += piece.len();
+                    while end < passed {
+                        end += ends.next().unwrap().len();
+                    }
+                    assert_eq!(state.is_between(), passed == end, "{passed} in pieces of {size}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn partings_are_whole_frames() {
+        for frame in [&GOING_AWAY[..], &GOING_AWAY_MASKED] {
+            let mut state = Frames::default();
+            state.pass(frame);
+            assert!(state.is_between());
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Method, Response, header};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -265,4 +265,50 @@ async fn before_anything_is_published_it_ends_at_once() {
     .await;
     api_server.abort();
     assert_eq!(code, Some(Some(0)));
+}
+
+/// What is left of a WebSocket at the end of the drain is told so, unless it is in the middle of a message.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_websocket_ends_with_a_word_of_it() {
+    const GOING_AWAY: &[u8] = &[0x88, 0x02, 0x03, 0xe9];
+    const GOING_AWAY_MASKED: &[u8] = &[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
+    const HELLO: &[u8] = b"\x81\x05Hello";
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let endpoint = Endpoint::scripted(move |mut tcp, _| {
+        let tell = tell.clone();
+        async move {
+            let frame = if read_head(&mut tcp).await.starts_with("GET /half ") { &HELLO[..4] } else { HELLO };
+            let switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+            tcp.write_all(&[switched, frame].concat()).await.unwrap();
+            tell.send(read_to_the_end(&mut tcp).await).unwrap();
+        }
+    })
+    .await;
+    let objects = crate::harness::backend::service("s", &[endpoint.address]) + &route("s", "");
+    let flags = ["--workers", "1", "--drain-delay", "0s", "--drain-timeout", "500ms"];
+    let mut gateway = Gateway::start_with(&objects, &flags);
+    let mut clients = Vec::new();
+    for (path, frame) in [("/whole", HELLO), ("/half", &HELLO[..4])] {
+        let mut client = TcpStream::connect(gateway.http).await.unwrap();
+        let asked = format!(
+            "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: \
+             13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
+        client.write_all(asked.as_bytes()).await.unwrap();
+        assert!(soon(read_head(&mut client)).await.starts_with("HTTP/1.1 101 "));
+        let mut come = vec![0; frame.len()];
+        soon(client.read_exact(&mut come)).await.unwrap();
+        assert_eq!(come, frame);
+        clients.push(client);
+    }
+    gateway.signal("TERM");
+    let mut last = Vec::new();
+    for client in &mut clients {
+        last.push(soon(read_to_the_end(client)).await);
+    }
+    assert_eq!(last, [GOING_AWAY, b""]);
+    for _ in 0..2 {
+        assert_eq!(soon(told.recv()).await.unwrap(), GOING_AWAY_MASKED);
+    }
+    assert_eq!(gateway.exit_code(), Some(0));
 }

@@ -130,12 +130,13 @@ where
             let Some(tunnel) = client.take_tunnel() else { return };
             drop(spoken);
             let _spoken = worker.hold_protocol(client.tls.is_some(), Protocol::Tunnel);
-            let mut tunnel = pin!(tunnel.run(io, &early));
-            poll_fn(|cx| {
+            let is_over = |cx: &mut Context<'_>| {
                 registration.waker(cx);
-                if worker.phase() >= Phase::Ended { Poll::Ready(()) } else { tunnel.as_mut().poll(cx).map(|_| ()) }
-            })
-            .await;
+                worker.phase() >= Phase::Ended
+            };
+            if let Err(error) = tunnel.run(io, &early, is_over).await {
+                tracing::debug!(%error, client = %client.peer_ip(), "tunnel ended");
+            }
         }
         Next::Close { unread } => close(&worker, &mut io, unread).await,
         Next::Request | Next::Gone => {}
