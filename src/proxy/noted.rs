@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request}
 
 use crate::table::{PathMatch, Route};
 use crate::telemetry::trace::Traced;
-use crate::telemetry::{TraceIds, Try, Values};
+use crate::telemetry::{Try, Values};
 
 /// What is remembered of one exchange.
 #[derive(Debug)]
@@ -216,13 +216,3 @@ fn head(method: &Method, parts: &request::Parts) -> u64 {
         parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
     (method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + fields) as u64
 }
-
-/// The trace that the caller says the request belongs to (W3C Trace Context 3.2), and whether the caller records it.
-pub(super) fn trace_parent(headers: &HeaderMap) -> Option<(TraceIds, bool)> {
-    let mut values = headers.get_all(TRACE_PARENT).iter();
-    let (ids, flags) = TraceIds::parse(values.next()?.as_bytes())?;
-    values.next().is_none().then_some((ids, flags & 1 == 1))
-}
-
-/// Names the trace that a request belongs to.
-pub(super) const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");

@@ -9,13 +9,13 @@ use super::Worker;
 use super::body::Upload;
 use super::connection::Client;
 use super::limits::Mark;
-use super::noted::{self, Noted, Part};
+use super::noted::{Noted, Part};
 use super::traces;
 use crate::auth::Claims;
 use crate::slot::Slot;
 use crate::table::{PathMatch, Route};
 use crate::telemetry::trace::Finished;
-use crate::telemetry::{Entry, Exchange, Reason, Remaining, TraceIds, WorkerLog};
+use crate::telemetry::{Entry, Exchange, Reason, Remaining, TraceIds, Tracer, WorkerLog};
 use crate::upstream::Endpoint;
 
 /// One exchange from its head to the last byte of its response; told to the metrics when it is dropped, wherever that
@@ -65,9 +65,10 @@ impl Record {
 
     /// Its head is this.
     pub(super) fn note(&mut self, parts: &request::Parts, request_id: &HeaderValue) {
-        let parent = noted::trace_parent(&parts.headers);
-        self.trace = parent.map(|(ids, _)| ids);
         let worker = &self.worker;
+        let propagators = worker.tracer.as_ref().map(Tracer::propagators).unwrap_or_default();
+        let caller = propagators.read(&parts.headers);
+        self.trace = caller.ids;
         if worker.log.is_none() && worker.tracer.is_none() && !worker.tap.is_watched() {
             return;
         }
@@ -76,7 +77,7 @@ impl Record {
             noted.headers(log.headers(), &parts.headers);
         }
         if worker.tracer.is_some() {
-            let traced = traces::begin(parent, || worker.random());
+            let traced = traces::begin(caller, || worker.random());
             self.trace = Some(traced.ids);
             noted.traced = Some(traced);
         }
@@ -94,8 +95,8 @@ impl Record {
             && let Some(noted) = &mut self.noted
             && let Some(traced) = &mut noted.traced
         {
-            let told = traces::call(traced, tracer.sampler(), || self.worker.random());
-            headers.insert(noted::TRACE_PARENT, self.worker.value(&told));
+            let (told, recorded) = traces::call(traced, tracer.sampler(), || self.worker.random());
+            tracer.propagators().write(headers, told, recorded, |text| self.worker.value(text));
         }
     }
 

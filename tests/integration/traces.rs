@@ -138,6 +138,27 @@ fn callers_and_rules_decide_what_is_recorded() {
 }
 
 #[test]
+fn a_trace_goes_on_in_b3_where_that_is_asked_for() {
+    let (backend, collector) = (Backend::named("b"), Collector::start());
+    let gateway =
+        start(&(backend.service("b") + &order()), &collector.url(), &[("OTEL_PROPAGATORS", "b3,tracecontext")]);
+    for flag in ["1", "0"] {
+        let told = format!("{TRACE}-{CALLER}-{flag}");
+        request(gateway.http, "GET", "a.test", "/orders/1", &[("b3", &told)], b"").unwrap();
+    }
+    // Who says no more than that nothing is to be recorded is in no trace yet.
+    request(gateway.http, "GET", "a.test", "/orders/1", &[("b3", "0")], b"").unwrap();
+    let spans = spans(&gateway, &collector, 2);
+    assert_eq!((spans[0].trace.as_str(), spans[0].parent.as_str()), (TRACE, CALLER));
+    let seen = backend.seen();
+    let told = |number: usize, name: &str| seen[number].headers[name].to_str().unwrap().to_owned();
+    assert_eq!(told(0, "b3"), format!("{TRACE}-{}-1", spans[1].id));
+    assert_eq!(told(0, "traceparent"), format!("00-{TRACE}-{}-01", spans[1].id));
+    assert!(told(1, "b3").starts_with(TRACE) && told(1, "b3").ends_with("-0"), "{}", told(1, "b3"));
+    assert!(!told(2, "b3").contains(TRACE) && told(2, "b3").ends_with("-0"), "{}", told(2, "b3"));
+}
+
+#[test]
 fn a_collector_that_never_answers_costs_nobody_anything() {
     let backend = Backend::named("b");
     // Accepts by its backlog and says nothing.

@@ -162,13 +162,14 @@ impl TraceIds {
     /// as the specification asks (3.2.4).
     pub fn parse(value: &[u8]) -> Option<(Self, u8)> {
         let (version, rest) = value.split_at_checked(2)?;
-        let [version] = bytes(version)?;
+        let [version] = hexadecimal(version)?;
         let (ids, after) = rest.split_at_checked(53)?;
         if version == 0xff || version == 0 && !after.is_empty() || !matches!(after, [] | [b'-', ..]) {
             return None;
         }
         let mut parts = ids.split(|byte| *byte == b'-').skip(1);
-        let (trace, span, flags) = (bytes(parts.next()?)?, bytes(parts.next()?)?, bytes(parts.next()?)?);
+        let (trace, span, flags) =
+            (hexadecimal(parts.next()?)?, hexadecimal(parts.next()?)?, hexadecimal(parts.next()?)?);
         let [flags] = flags;
         // All zeros stand for no id.
         (ids.starts_with(b"-") && parts.next().is_none() && trace != [0; 16] && span != [0; 8])
@@ -177,7 +178,7 @@ impl TraceIds {
 }
 
 /// Lower-case hexadecimal digits as bytes.
-fn bytes<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+pub(in crate::telemetry) fn hexadecimal<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     if digits.len() != 2 * N {
         return None;

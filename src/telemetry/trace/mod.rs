@@ -9,6 +9,7 @@
 
 mod export;
 mod failure;
+mod propagation;
 mod protobuf;
 mod sampler;
 mod setting;
@@ -21,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 pub use export::Exporter;
+pub use propagation::{Caller, Propagators};
 pub use sampler::Sampler;
 pub use setting::{Setting, SettingError};
 pub use span::{Call, Finished, Traced};
@@ -29,6 +31,7 @@ pub use span::{Call, Finished, Traced};
 #[derive(Clone)]
 pub struct Tracer {
     sampler: Sampler,
+    propagators: Propagators,
     queue: mpsc::Sender<Finished>,
     dropped: Arc<AtomicU64>,
 }
@@ -42,7 +45,7 @@ impl fmt::Debug for Tracer {
 /// A tracer and what exports; exchanges that are lost are added to `dropped`.
 pub fn channel(setting: Setting, dropped: Arc<AtomicU64>) -> (Tracer, Exporter) {
     let (queue, finished) = mpsc::channel(setting.queue);
-    let tracer = Tracer { sampler: setting.sampler, queue, dropped: dropped.clone() };
+    let tracer = Tracer { sampler: setting.sampler, propagators: setting.propagators, queue, dropped: dropped.clone() };
     (tracer, Exporter::new(setting, finished, dropped))
 }
 
@@ -50,6 +53,11 @@ impl Tracer {
     /// Who decides which traces are recorded.
     pub fn sampler(&self) -> Sampler {
         self.sampler
+    }
+
+    /// The headers by which callers tell us of their trace, and we tell backends.
+    pub fn propagators(&self) -> Propagators {
+        self.propagators
     }
 
     /// Hands on an exchange that is over, unless the queue is full.

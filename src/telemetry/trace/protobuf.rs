@@ -59,7 +59,7 @@ fn server(finished: &Finished) -> Message {
     let mut message = Message::default();
     message.bytes(span::TRACE_ID, &traced.ids.trace);
     message.bytes(span::SPAN_ID, &traced.ids.span);
-    if let Some((parent, _)) = traced.parent {
+    if let Some(parent) = traced.parent {
         message.bytes(span::PARENT_SPAN_ID, &parent);
     }
     let name = if template.is_empty() { method.clone() } else { format!("{method} {template}") };

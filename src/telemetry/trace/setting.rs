@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 
-use super::Sampler;
+use super::{Propagators, Sampler};
 
 /// How traces are exported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub struct Setting {
     /// How long one batch may take.
     pub(super) timeout: Duration,
     pub(super) sampler: Sampler,
+    pub(super) propagators: Propagators,
     pub(super) resource: Resource,
     /// How long a batch waits to be full.
     pub(super) delay: Duration,
@@ -143,6 +144,7 @@ impl Setting {
             headers,
             timeout,
             sampler: sampler(&variables)?,
+            propagators: propagators(&variables)?,
             resource: Resource { service, more },
             delay: Duration::from_millis(variables.number("OTEL_BSP_SCHEDULE_DELAY", 5000)?),
             queue: positive(variables.number("OTEL_BSP_MAX_QUEUE_SIZE", 2048)?),
@@ -193,6 +195,13 @@ fn sampler(variables: &Variables<'_>) -> Result<Sampler, SettingError> {
         }
     };
     Ok(Sampler::new(parent_based, share))
+}
+
+/// OpenTelemetry's propagators by their names.
+fn propagators(variables: &Variables<'_>) -> Result<Propagators, SettingError> {
+    let Some(names) = variables.get("OTEL_PROPAGATORS") else { return Ok(Propagators::default()) };
+    let why = "names what is not known; write tracecontext, baggage, b3 or none, separated by commas";
+    Propagators::parse(&names).ok_or_else(|| wrong("OTEL_PROPAGATORS", &names, why))
 }
 
 /// `key=value,key=value`, with percent-encoded values as in baggage.

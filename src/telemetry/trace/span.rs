@@ -11,8 +11,10 @@ use crate::telemetry::{Entry, Reason, TraceIds};
 pub struct Traced {
     /// The trace, and the span of the exchange.
     pub ids: TraceIds,
-    /// The caller's span, and whether the caller records.
-    pub parent: Option<([u8; 8], bool)>,
+    /// The caller's span.
+    pub parent: Option<[u8; 8]>,
+    /// Whether the caller records, if it has said.
+    pub caller: Option<bool>,
     /// Whether it is recorded; none until that is decided.
     pub sampled: Option<bool>,
     /// The endpoints that were asked.

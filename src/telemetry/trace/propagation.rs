@@ -1,0 +1,204 @@
+//! Which headers carry a trace from one process to the next: W3C Trace Context, and B3 in one header where that is asked
+//! for (<https://github.com/openzipkin/b3-propagation>).
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::super::access_log::hexadecimal;
+use crate::telemetry::TraceIds;
+
+/// Names the trace that a request belongs to (W3C Trace Context 3.2).
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+/// The same in B3.
+const B3: HeaderName = HeaderName::from_static("b3");
+
+/// `00-`, 32 digits, `-`, 16 digits, `-01`.
+const LENGTH: usize = 55;
+/// Where the trace and the span are in that, as B3 has them too.
+const IDS: std::ops::Range<usize> = 3..52;
+
+/// What a caller says of the trace that its request belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The trace and the caller's span; B3 can do without.
+    pub ids: Option<TraceIds>,
+    /// Whether it records; none leaves it to us.
+    pub recorded: Option<bool>,
+}
+
+/// The headers that are read and written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Propagators {
+    w3c: bool,
+    b3: bool,
+}
+
+impl Default for Propagators {
+    fn default() -> Self {
+        Self { w3c: true, b3: false }
+    }
+}
+
+impl Propagators {
+    /// OpenTelemetry's names of them, separated by commas; none when one is not known.
+    pub(super) fn parse(names: &str) -> Option<Self> {
+        let mut known = Self { w3c: false, b3: false };
+        for name in names.split(',').map(str::trim) {
+            match name {
+                "tracecontext" => known.w3c = true,
+                "b3" => known.b3 = true,
+                // Goes on as it came.
+                "baggage" | "none" | "" => {}
+                _ => return None,
+            }
+        }
+        Some(known)
+    }
+
+    /// What the caller says. Who says it in several ways is believed in W3C's.
+    pub fn read(self, headers: &HeaderMap) -> Caller {
+        let only = |name: HeaderName| {
+            let mut values = headers.get_all(name).iter();
+            values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes)
+        };
+        let w3c = || {
+            let (ids, flags) = TraceIds::parse(only(TRACE_PARENT)?)?;
+            Some(Caller { ids: Some(ids), recorded: Some(flags & 1 == 1) })
+        };
+        let b3 = || parse_b3(only(B3)?);
+        self.w3c.then(w3c).flatten().or_else(|| self.b3.then(b3).flatten()).unwrap_or_default()
+    }
+
+    /// Tells whoever is asked next of its place in the trace.
+    pub fn write(
+        self,
+        headers: &mut HeaderMap,
+        ids: TraceIds,
+        recorded: bool,
+        mut value: impl FnMut(&[u8]) -> HeaderValue,
+    ) {
+        let text = text(ids, recorded);
+        if self.w3c {
+            headers.insert(TRACE_PARENT, value(&text));
+        }
+        if self.b3 {
+            let mut b3 = text.get(IDS).unwrap_or_default().to_vec();
+            b3.extend([b'-', b'0' + u8::from(recorded)]);
+            headers.insert(B3, value(&b3));
+        }
+    }
+}
+
+/// `TRACE-SPAN-SAMPLED-PARENT`, of which the last two may be left out, or SAMPLED alone.
+fn parse_b3(value: &[u8]) -> Option<Caller> {
+    let recorded = |word: &[u8]| match word {
+        b"0" => Some(false),
+        // The last means that it is to be recorded whatever anybody thinks.
+        b"1" | b"d" => Some(true),
+        _ => None,
+    };
+    if let Some(recorded) = recorded(value) {
+        return Some(Caller { ids: None, recorded: Some(recorded) });
+    }
+    let mut parts = value.split(|byte| *byte == b'-');
+    let (trace, span, word) = (parts.next()?, parts.next()?, parts.next());
+    // Half an id is the lower half.
+    let trace = match hexadecimal::<8>(trace) {
+        Some(half) => {
+            let mut whole = [0; 16];
+            whole.last_chunk_mut::<8>()?.copy_from_slice(&half);
+            whole
+        }
+        None => hexadecimal(trace)?,
+    };
+    let ids = TraceIds { trace, span: hexadecimal(span)? };
+    let recorded = match word {
+        Some(word) => Some(recorded(word)?),
+        None => None,
+    };
+    (ids.trace != [0; 16] && ids.span != [0; 8]).then_some(Caller { ids: Some(ids), recorded })
+}
+
+fn text(ids: TraceIds, recorded: bool) -> [u8; LENGTH] {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [b'-'; LENGTH];
+    let digits = |bytes: &mut dyn Iterator<Item = u8>, places: &mut [u8]| {
+        for (byte, place) in bytes.zip(places.chunks_exact_mut(2)) {
+            for (nibble, place) in [byte >> 4, byte & 0xf].into_iter().zip(place) {
+                *place = DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
+            }
+        }
+    };
+    let flags = u8::from(recorded);
+    for (from, bytes) in [(0, &[0][..]), (3, &ids.trace[..]), (36, &ids.span[..]), (53, &[flags][..])] {
+        digits(&mut bytes.iter().copied(), text.get_mut(from..from + 2 * bytes.len()).unwrap_or_default());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const SPAN: &str = "00f067aa0ba902b7";
+
+    fn ids() -> TraceIds {
+        TraceIds::parse(format!("00-{TRACE}-{SPAN}-01").as_bytes()).unwrap().0
+    }
+
+    fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let field = |(name, value): &(&'static str, &str)| (HeaderName::from_static(name), value.parse().unwrap());
+        fields.iter().map(field).collect()
+    }
+
+    fn read(propagators: &str, fields: &[(&'static str, &str)]) -> Caller {
+        Propagators::parse(propagators).unwrap().read(&headers(fields))
+    }
+
+    #[test]
+    fn b3_in_one_header_as_its_page_has_it() {
+        let b3 = |value: &str| read("b3", &[("b3", value)]);
+        let of = |recorded| Caller { ids: Some(ids()), recorded };
+        for (rest, recorded) in [
+            ("", None),
+            ("-1", Some(true)),
+            ("-0", Some(false)),
+            ("-d", Some(true)),
+            ("-1-05e3ac9a4f6e3b90", Some(true)),
+        ] {
+            assert_eq!(b3(&format!("{TRACE}-{SPAN}{rest}")), of(recorded), "{rest}");
+        }
+        assert_eq!(b3("0"), Caller { ids: None, recorded: Some(false) });
+        assert_eq!(b3("1"), Caller { ids: None, recorded: Some(true) });
+        let half = b3(&format!("a3ce929d0e0e4736-{SPAN}-1")).ids.unwrap();
+        assert_eq!((&half.trace[..8], &half.trace[8..]), (&[0; 8][..], &ids().trace[8..]));
+        for nothing in ["", "2", "a3ce-1", TRACE, &format!("{TRACE}-{SPAN}-x"), &format!("{}-{SPAN}", "0".repeat(32))] {
+            assert_eq!(b3(nothing), Caller::default(), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_for_is_read_and_written() {
+        let parent = format!("00-{TRACE}-{SPAN}-01");
+        let other = format!("a3ce929d0e0e4736-{SPAN}-0");
+        let both = [("traceparent", parent.as_str()), ("b3", other.as_str())];
+        let w3c = Caller { ids: Some(ids()), recorded: Some(true) };
+        assert_eq!(read("tracecontext,baggage", &both), w3c);
+        assert_eq!(read("b3, tracecontext", &both), w3c);
+        assert_eq!(read("b3", &both).recorded, Some(false));
+        assert_eq!(read("none", &both), Caller::default());
+        assert_eq!(read("tracecontext", &[both[0], both[0]]), Caller::default());
+        assert_eq!(Propagators::parse("tracecontext,xray"), None);
+
+        let written = |propagators: &str| {
+            let mut headers = headers(&[]);
+            let value = |text: &[u8]| HeaderValue::from_bytes(text).unwrap();
+            Propagators::parse(propagators).unwrap().write(&mut headers, ids(), true, value);
+            headers
+        };
+        assert_eq!(written("tracecontext"), headers(&[("traceparent", &parent)]));
+        assert_eq!(written("b3"), headers(&[("b3", &format!("{TRACE}-{SPAN}-1"))]));
+        assert_eq!(written("b3,tracecontext").len(), 2);
+        assert_eq!(written("none").len(), 0);
+    }
+}
