@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::code::Code;
+use super::conflict;
 use super::lowered::{Lowered, TlsClaim};
-use super::objects::Objects;
+use super::objects::{Objects, caught};
 use super::report::Problem;
 use crate::auth::Fingerprint;
 use crate::source::ObjectKey;
@@ -34,7 +35,12 @@ impl TlsHosts {
         for host in dirty {
             let before = self.hosts.remove(host).unwrap_or_default();
             let claims: Vec<_> = objects.claimants_of_tls(host).collect();
-            let now = if claims.is_empty() { TlsHost::default() } else { choose(host, claims) };
+            let chosen = caught(|| if claims.is_empty() { TlsHost::default() } else { choose(host, claims.clone()) });
+            let now = chosen.unwrap_or_else(|| TlsHost {
+                certificate: before.certificate.clone(),
+                validation: before.validation.clone(),
+                losses: conflict::unsettled(host, claims.iter().map(|(lowered, _)| &lowered.object)),
+            });
             let same = match (&before.certificate, &now.certificate) {
                 (Some(before), Some(now)) => same(before, now),
                 (None, None) => true,

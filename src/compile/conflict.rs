@@ -38,7 +38,10 @@ struct Loss<'a> {
 
 /// Settles the claims on a host. Of two claims to the same match on the same listener the older object's stands, then
 /// the one that comes first by namespace and name, and within an object the earlier rule's.
-pub(super) fn settle(host: &HostKey, mut claimants: Vec<&Placed>) -> Settled {
+pub(super) fn settle(host: &HostKey, claimants: &[&Placed]) -> Settled {
+    #[cfg(test)]
+    assert!(!super::tests::PANICS.with_borrow(|name| **name == host.to_string()), "for a test");
+    let mut claimants = claimants.to_vec();
     claimants.sort_by(|a, b| a.lowered.rank.cmp(&b.lowered.rank));
     let mut held: HashMap<&str, Vec<Holder<'_>>> = HashMap::new();
     let mut settled = Settled::default();
@@ -74,6 +77,16 @@ pub(super) fn settle(host: &HostKey, mut claimants: Vec<&Placed>) -> Settled {
         }
     }
     settled
+}
+
+/// What those are told who claim a host over which settling has panicked.
+pub(super) fn unsettled<'c>(
+    host: &HostKey,
+    claimants: impl Iterator<Item = &'c ObjectKey>,
+) -> BTreeMap<ObjectKey, Vec<Problem>> {
+    let what = format!("putting together what is declared for {} panics, which is a mistake in Headgate", Place(host));
+    let remedy = "report it with the log and the objects of the host; what was served of it before still is";
+    claimants.map(|object| (object.clone(), vec![Problem::new(Code::Internal, "", what.clone(), remedy)])).collect()
 }
 
 fn entry(rank: &Precedence, claim: &Claim, route: &Arc<Route>) -> Entry {

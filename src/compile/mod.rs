@@ -210,12 +210,20 @@ impl Compiled {
                 self.losses.remove(host).into_iter().for_each(|losses| told.extend(losses.into_keys()));
                 None
             } else {
-                let conflict::Settled { entries, losses } = conflict::settle(host, claimants);
+                let settled = objects::caught(|| {
+                    let conflict::Settled { entries, losses } = conflict::settle(host, &claimants);
+                    (Some(Arc::new(HostRouter::new(entries))), losses)
+                });
+                // What was served of the host before still is.
+                let (router, losses) = settled.unwrap_or_else(|| {
+                    let former = self.table.hosts.get(host).cloned();
+                    (former, conflict::unsettled(host, claimants.iter().map(|placed| &placed.lowered.object)))
+                });
                 told.extend(losses.keys().cloned());
                 let before =
                     if losses.is_empty() { self.losses.remove(host) } else { self.losses.insert(host.clone(), losses) };
                 told.extend(before.into_iter().flat_map(BTreeMap::into_keys));
-                Some(Arc::new(HostRouter::new(entries)))
+                router
             };
             built.push((host.clone(), router));
         }

@@ -275,9 +275,9 @@ pub(super) fn is_compiled(kind: Kind) -> bool {
 }
 
 /// What panics is a mistake of ours, and is kept from other objects: of what is kept, lowering one only adds keys to the
-/// keyring, so nothing is left half done.
-fn caught<T>(lower: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(lower)).ok()
+/// keyring, and a host is put together from what does not change, so nothing is left half done.
+pub(super) fn caught<T>(step: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(step)).ok()
 }
 
 /// An object of which nothing can be made.

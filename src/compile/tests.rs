@@ -19,7 +19,7 @@ use crate::source::{Change, Kind, Object, ObjectKey};
 use crate::store::Store;
 
 thread_local! {
-    /// The name of an object whose lowering panics.
+    /// The name of an object whose lowering panics, or of a host that is not settled for a panic.
     pub(super) static PANICS: RefCell<String> = RefCell::default();
 }
 

@@ -252,3 +252,34 @@ fn a_panic_concerns_the_object_that_it_is_met_in() {
         assert_eq!(world.problems(Kind::Ingress, name), Vec::<String>::new());
     }
 }
+
+/// F-15: the same over a host: what was served of it before still is, and those who claim it are told.
+#[test]
+fn a_panic_over_a_host_leaves_it_as_it_was() {
+    let mut world = World::of(good(1));
+    world.upsert([
+        simple("a", "here.example.com", "/", "good-001"),
+        simple("b", "elsewhere.example.com", "/", "good-001"),
+    ]);
+    let paths = |world: &World, host: &str| {
+        let text = serde_json::to_value(world.compiled.table.describe()).unwrap();
+        let hosts = text["hosts"].as_array().unwrap();
+        let found = hosts.iter().find(|found| found["host"] == host).unwrap();
+        let routes = found["routes"].as_array().unwrap().iter();
+        routes.map(|route| route["path"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    PANICS.set("here.example.com".to_owned());
+    world.upsert([
+        simple("a", "here.example.com", "/new", "good-001"),
+        simple("b", "elsewhere.example.com", "/new", "good-001"),
+    ]);
+    assert_eq!(paths(&world, "here.example.com"), ["PathPrefix /"]);
+    assert_eq!(paths(&world, "elsewhere.example.com"), ["PathPrefix /new"]);
+    let told = world.problems(Kind::Ingress, "a");
+    assert!(matches!(&told[..], [one] if one.contains("here.example.com panics")), "{told:?}");
+    assert_eq!(world.problems(Kind::Ingress, "b"), Vec::<String>::new());
+    PANICS.set(String::new());
+    world.upsert([simple("a", "here.example.com", "/newer", "good-001")]);
+    assert_eq!(paths(&world, "here.example.com"), ["PathPrefix /newer"]);
+    assert_eq!(world.problems(Kind::Ingress, "a"), Vec::<String>::new());
+}
