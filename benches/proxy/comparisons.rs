@@ -1,6 +1,6 @@
 //! What is compared with what, and what the ratio is to be.
 
-use crate::contest::{Contestant, Plan, Rounds, contest};
+use crate::contest::{Contestant, Plan, Rounds, contest, side_by_side};
 use crate::identity::Identity;
 use crate::objects::{self, LIMITED, PLAIN, TOKEN};
 use crate::offer::{Offer, Request};
@@ -189,14 +189,15 @@ pub(crate) fn features(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let share = [("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.01")];
     let endpoint = format!("http://{collector}");
     let start = |ours: Ours<'_>| Server::ours(&ours, &plain);
-    let without = start(Ours::serving(&objects))?;
+    // Of two that run side by side none is the other, so that a limit or a token has a process of its own as well.
+    let (without, asked) = (start(Ours::serving(&objects))?, start(Ours::serving(&objects))?);
     objects::are_in_force(&without)?;
     let logged = start(Ours { flags: &["--access-log", &log], ..Ours::serving(&objects) })?;
     let traced = start(Ours { flags: &["--otlp-endpoint", &endpoint], variables: &share, ..Ours::serving(&objects) })?;
     let watched = start(Ours::serving(&objects))?;
     let cases = [
-        ("a local limit", 1.03, &without, &limited, &plain, None),
-        ("a cached JWT", 1.03, &without, &token, &unasked, None),
+        ("a local limit", 1.03, &asked, &limited, &plain, None),
+        ("a cached JWT", 1.03, &asked, &token, &unasked, None),
         ("a JSON access log", 1.04, &logged, &plain, &plain, None),
         ("1 % traced", 1.02, &traced, &plain, &plain, None),
         ("a scrape a second", 1.02, &watched, &plain, &plain, Some(watched.admin)),
@@ -204,7 +205,7 @@ pub(crate) fn features(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (what, goal, server, request, other, scraped) in cases {
         let with = Contestant { scraped, ..Contestant::new(what, server, request) };
-        let rounds = contest(what, plan, Offer::Rate(plan.rate), &[with, Contestant::new("without", &without, other)])?;
+        let rounds = side_by_side(what, plan, [&with, &Contestant::new("without", &without, other)])?;
         rows.extend(rounds.cpu(&format!("{what}, {} a second", plan.rate), Some(Goal::at_most(goal)), what, "without"));
     }
     Ok(rows)

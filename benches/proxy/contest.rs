@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use clap::Args;
 
-use crate::offer::{Offer, Request, offer};
+use crate::offer::{Done, Offer, Request, offer, offer_both};
 use crate::server::Server;
 use crate::spread::Spread;
 use crate::table::{Goal, Row};
@@ -85,6 +85,36 @@ pub(crate) fn contest(what: &str, plan: &Plan, load: Offer, contestants: &[Conte
     Ok(Rounds { names: contestants.iter().map(|contestant| contestant.name).collect(), rounds })
 }
 
+/// Lets two have `plan.pairs` turns at the same time, each at half the rate, on one core: for a difference of a few percent
+/// turns one after the other differ too much by themselves.
+pub(crate) fn side_by_side(what: &str, plan: &Plan, [one, other]: [&Contestant<'_>; 2]) -> anyhow::Result<Rounds> {
+    let rate = plan.rate / 2;
+    let mut rounds = Vec::new();
+    for _ in 0..plan.pairs {
+        let scrapers = [one, other].map(|contestant| contestant.scraped.map(Scraper::start));
+        let stolen = stolen()?;
+        let both = [one, other].map(|contestant| (contestant.server, contestant.request));
+        let done = offer_both(both, rate, plan.seconds)?;
+        drop(scrapers);
+        let quiet = stolen_since(stolen)? < 0.01 * f64::from(plan.seconds);
+        let turns = done.map(|done| Turn::of(&done, quiet && done.seconds < f64::from(plan.seconds) * 1.02));
+        eprintln!("{what}: {:.1} µs, {} {:.1} µs", turns[0].microseconds, other.name, turns[1].microseconds);
+        rounds.push(turns.to_vec());
+    }
+    Ok(Rounds { names: vec![one.name, other.name], rounds })
+}
+
+impl Turn {
+    fn of(done: &Done, sound: bool) -> Self {
+        Self {
+            microseconds: done.cpu as f64 / done.requests / 1000.0,
+            p99: done.p99,
+            rate: done.requests / done.seconds,
+            sound,
+        }
+    }
+}
+
 /// A sound turn, if one of three is.
 fn take(contestant: &Contestant<'_>, load: Offer, seconds: u32) -> anyhow::Result<Turn> {
     let mut turn = once(contestant, load, seconds)?;
@@ -107,13 +137,7 @@ fn once(contestant: &Contestant<'_>, load: Offer, seconds: u32) -> anyhow::Resul
         Offer::Rate(_) => done.seconds < f64::from(seconds) * 1.02,
         Offer::Full | Offer::Closed | Offer::Streams => true,
     };
-    let sound = held && stolen_since(stolen)? < 0.01 * f64::from(seconds);
-    Ok(Turn {
-        microseconds: done.cpu as f64 / done.requests / 1000.0,
-        p99: done.p99,
-        rate: done.requests / done.seconds,
-        sound,
-    })
+    Ok(Turn::of(&done, held && stolen_since(stolen)? < 0.01 * f64::from(seconds)))
 }
 
 impl Rounds {

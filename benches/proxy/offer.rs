@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 
 use crate::server::{OTHER_CORE, Process, Server, pinned};
 
@@ -78,6 +78,22 @@ pub(crate) fn offer(server: &Server, request: &Request, offer: Offer, seconds: u
             Ok(Done { requests, seconds: f64::from(seconds), p99: f64::NAN, cpu })
         }
     }
+}
+
+/// Offers requests at a rate to each of two servers at the same time.
+pub(crate) fn offer_both(
+    [(one, asked), (other, asked_other)]: [(&Server, &Request); 2],
+    rate: u32,
+    seconds: u32,
+) -> anyhow::Result<[Done; 2]> {
+    let much = (rate * seconds).to_string();
+    let warm = |server, request| Load::warm(server, request, &["--requests", &much], Some(rate));
+    let (mut load, mut load_other) = (warm(one, asked)?, warm(other, asked_other)?);
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(|| load_other.run(other));
+        let done = load.run(one)?;
+        Ok([done, beside.join().map_err(|_| anyhow!("the load beside it failed"))??])
+    })
 }
 
 /// The host that is asked for over TLS.

@@ -128,7 +128,7 @@ async fn exchange<'t>(
         secure: client.tls.is_some(),
     };
     let Match { route, path: pattern, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
-    record.route(route, pattern);
+    record.route(route, pattern, &parts);
     let due = route.timeouts.request.map(|limit| attempt::after(worker.clock.now(), limit));
     let validation = route.access.client_validation.as_deref();
     if let Some(tls) = &client.tls {

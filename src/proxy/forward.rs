@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
 use crate::table::Route;
+use crate::telemetry::hexadecimal::digits;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -245,18 +246,6 @@ impl Values {
         self.rest.extend_from_slice(text);
         HeaderValue::from_maybe_shared(self.rest.split().freeze()).unwrap_or(HeaderValue::from_static("-"))
     }
-}
-
-/// A number in hexadecimal digits, all eight of them at once.
-fn digits(number: u32) -> [u8; 8] {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let mut nibbles = u64::from(number);
-    nibbles = (nibbles << 16 | nibbles) & 0x0000_ffff_0000_ffff;
-    nibbles = (nibbles << 8 | nibbles) & 0x00ff_00ff_00ff_00ff;
-    nibbles = (nibbles << 4 | nibbles) & 0x0f0f_0f0f_0f0f_0f0f;
-    // Those over 9 carry into the upper half of their byte when 6 is added.
-    let letters = (nibbles + 6 * ONES) >> 4 & ONES;
-    (nibbles + u64::from(b'0') * ONES + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 /// Whether a request can go out a second time without harm (RFC 9110 9.2.2).

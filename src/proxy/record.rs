@@ -10,11 +10,11 @@ use super::body::Upload;
 use super::connection::Client;
 use super::limits::Mark;
 use super::noted::{Noted, Part};
-use super::traces;
+use super::{forward, traces};
 use crate::auth::Claims;
 use crate::slot::Slot;
 use crate::table::{PathMatch, Route};
-use crate::telemetry::trace::Finished;
+use crate::telemetry::trace::{Finished, Traced};
 use crate::telemetry::{Entry, Exchange, Reason, Remaining, TraceIds, Tracer, WorkerLog};
 use crate::upstream::Endpoint;
 
@@ -69,19 +69,26 @@ impl Record {
         let propagators = worker.tracer.as_ref().map(Tracer::propagators).unwrap_or_default();
         let caller = propagators.read(&parts.headers);
         self.trace = caller.ids;
-        if worker.log.is_none() && worker.tracer.is_none() && !worker.tap.is_watched() {
+        let mut traced = None;
+        if let Some(tracer) = &worker.tracer {
+            let ids = traces::place(caller, || worker.random());
+            self.trace = Some(ids);
+            // Most are not recorded, and have nothing remembered of them. Their route may still want them to be.
+            traced = tracer.sampler().decide(ids.trace, caller.recorded, None).then(|| Traced::below(caller, ids));
+        }
+        if traced.is_none() && worker.log.is_none() && !worker.tap.is_watched() {
             return;
         }
+        self.remember(parts, request_id).traced = traced;
+    }
+
+    fn remember(&mut self, parts: &request::Parts, request_id: &HeaderValue) -> &mut Noted {
+        let worker = &self.worker;
         let mut noted = worker.notes.begin(&self.method, parts, request_id);
         if let Some(log) = &worker.log {
             noted.headers(log.headers(), &parts.headers);
         }
-        if worker.tracer.is_some() {
-            let traced = traces::begin(caller, || worker.random());
-            self.trace = Some(traced.ids);
-            noted.traced = Some(traced);
-        }
-        self.noted = Some(noted);
+        self.noted.insert(noted)
     }
 
     /// The trace it belongs to, if it belongs to one.
@@ -91,13 +98,14 @@ impl Record {
 
     /// An endpoint is about to be asked: it is told its place in the trace.
     pub(super) fn trying(&mut self, headers: &mut HeaderMap) {
-        if let Some(tracer) = &self.worker.tracer
-            && let Some(noted) = &mut self.noted
-            && let Some(traced) = &mut noted.traced
-        {
-            let (told, recorded) = traces::call(traced, tracer.sampler(), || self.worker.random());
-            tracer.propagators().write(headers, told, recorded, |text| self.worker.value(text));
-        }
+        let Some(tracer) = &self.worker.tracer else { return };
+        let traced = self.noted.as_mut().and_then(|noted| noted.traced.as_mut());
+        let (told, recorded) = match (traced, self.trace) {
+            (Some(traced), _) => (traces::call(traced, || self.worker.random()), true),
+            (None, Some(ids)) => (ids, false),
+            (None, None) => return,
+        };
+        tracer.propagators().write(headers, told, recorded, |text| self.worker.value(text));
     }
 
     /// When it began.
@@ -106,13 +114,34 @@ impl Record {
     }
 
     /// It belongs to this route.
-    pub(super) fn route(&mut self, route: &Route, path: &PathMatch) {
+    pub(super) fn route(&mut self, route: &Route, path: &PathMatch, parts: &request::Parts) {
         self.route = Some(route.slot);
+        if let Some(percent) = route.observe.trace_percent {
+            self.decide(percent, parts);
+        }
         let Some(noted) = &mut self.noted else { return };
         noted.route(route);
-        if let (Some(tracer), Some(traced)) = (&self.worker.tracer, &mut noted.traced) {
-            traces::decide(traced, tracer.sampler(), route.observe.trace_percent);
+        if noted.traced.is_some() {
             noted.template(path);
+        }
+    }
+
+    /// So many of a hundred of its route are recorded, where the caller has not decided that.
+    fn decide(&mut self, percent: u8, parts: &request::Parts) {
+        let (Some(tracer), Some(ids)) = (&self.worker.tracer, self.trace) else { return };
+        let caller = tracer.propagators().read(&parts.headers);
+        let recorded = tracer.sampler().decide(ids.trace, caller.recorded, Some(percent));
+        let traced = recorded.then(|| Traced::below(caller, ids));
+        match &mut self.noted {
+            Some(noted) => noted.traced = traced,
+            None if recorded => {
+                let request_id = parts.headers.get(forward::X_REQUEST_ID).cloned();
+                let since = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(0);
+                let noted = self.remember(parts, &request_id.unwrap_or(HeaderValue::from_static("-")));
+                noted.traced = traced;
+                noted.began = noted.began.saturating_sub(since);
+            }
+            None => {}
         }
     }
 
@@ -175,8 +204,8 @@ impl Record {
         let Some(noted) = &mut self.noted else { return };
         let waited = Duration::from_secs_f64(seconds);
         noted.tried(endpoint.address, waited, None);
-        if let (Some(tracer), Some(traced)) = (&self.worker.tracer, &mut noted.traced) {
-            traces::unreachable(traced, tracer.sampler(), || self.worker.random(), endpoint.address, waited);
+        if let Some(traced) = &mut noted.traced {
+            traces::unreachable(traced, || self.worker.random(), endpoint.address, waited);
         }
     }
 
@@ -256,9 +285,7 @@ impl Record {
         if self.worker.tap.is_watched() {
             self.worker.tap.show(&entry);
         }
-        if let (Some(tracer), Some(mut traced)) = (&self.worker.tracer, traced)
-            && traces::decide(&mut traced, tracer.sampler(), None)
-        {
+        if let (Some(tracer), Some(traced)) = (&self.worker.tracer, traced) {
             tracer.tell(Finished::new(&entry, traced, text(Part::Template)));
         }
     }

@@ -4,47 +4,25 @@ use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::telemetry::TraceIds;
-use crate::telemetry::trace::{Call, Caller, Sampler, Traced};
+use crate::telemetry::trace::{Call, Caller, Traced};
 
-/// A place below the caller's, or in a trace of its own.
-pub(super) fn begin(caller: Caller, random: impl Fn() -> u64) -> Traced {
+/// A place in the caller's trace, or in one of its own.
+pub(super) fn place(caller: Caller, random: impl Fn() -> u64) -> TraceIds {
     let trace = match caller.ids {
         Some(ids) => ids.trace,
         None => (u128::from(random()) << 64 | u128::from(random()) | 1).to_be_bytes(),
     };
-    Traced {
-        ids: TraceIds { trace, span: span(&random) },
-        parent: caller.ids.map(|ids| ids.span),
-        caller: caller.recorded,
-        sampled: None,
-        calls: Vec::new(),
-    }
+    TraceIds { trace, span: span(&random) }
 }
 
-/// Whether it is recorded. The first answer holds.
-pub(super) fn decide(traced: &mut Traced, sampler: Sampler, percent: Option<u8>) -> bool {
-    *traced.sampled.get_or_insert_with(|| sampler.decide(traced.ids.trace, traced.caller, percent))
-}
-
-/// An endpoint is about to be asked, and told this: it goes on from the span of that, or from ours where nothing is
-/// recorded; and whether something is.
-pub(super) fn call(traced: &mut Traced, sampler: Sampler, random: impl Fn() -> u64) -> (TraceIds, bool) {
-    let sampled = decide(traced, sampler, None);
-    let span = if sampled { open(traced, random, Duration::ZERO).span } else { traced.ids.span };
-    (TraceIds { span, ..traced.ids }, sampled)
+/// An endpoint is about to be asked, and told this: it goes on from the span of that.
+pub(super) fn call(traced: &mut Traced, random: impl Fn() -> u64) -> TraceIds {
+    TraceIds { span: open(traced, random, Duration::ZERO).span, ..traced.ids }
 }
 
 /// An endpoint was to be asked and there was no connection to be had, after so long.
-pub(super) fn unreachable(
-    traced: &mut Traced,
-    sampler: Sampler,
-    random: impl Fn() -> u64,
-    endpoint: SocketAddr,
-    waited: Duration,
-) {
-    if decide(traced, sampler, None) {
-        open(traced, random, waited).endpoint = Some(endpoint);
-    }
+pub(super) fn unreachable(traced: &mut Traced, random: impl Fn() -> u64, endpoint: SocketAddr, waited: Duration) {
+    open(traced, random, waited).endpoint = Some(endpoint);
 }
 
 /// A span for an endpoint, begun `waited` ago.

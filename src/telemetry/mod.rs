@@ -1,6 +1,7 @@
 //! What Headgate tells about itself: logs, the access log, live requests, metrics and traces.
 
 pub mod access_log;
+pub(crate) mod hexadecimal;
 pub mod log;
 mod metrics;
 mod reason;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Version;
 
-use crate::telemetry::Reason;
+use crate::telemetry::{Reason, hexadecimal};
 
 /// An exchange that is over, in the words of the access log. Text is as it was sent; whoever writes it escapes it.
 #[derive(Clone, Copy, Debug)]
@@ -162,38 +162,22 @@ impl TraceIds {
     /// as the specification asks (3.2.4).
     pub fn parse(value: &[u8]) -> Option<(Self, u8)> {
         let (version, rest) = value.split_at_checked(2)?;
-        let [version] = hexadecimal(version)?;
+        let [version] = hexadecimal::parse(version)?;
         let (ids, after) = rest.split_at_checked(53)?;
         if version == 0xff || version == 0 && !after.is_empty() || !matches!(after, [] | [b'-', ..]) {
             return None;
         }
         let mut parts = ids.split(|byte| *byte == b'-').skip(1);
-        let (trace, span, flags) =
-            (hexadecimal(parts.next()?)?, hexadecimal(parts.next()?)?, hexadecimal(parts.next()?)?);
+        let (trace, span, flags) = (
+            hexadecimal::parse(parts.next()?)?,
+            hexadecimal::parse(parts.next()?)?,
+            hexadecimal::parse(parts.next()?)?,
+        );
         let [flags] = flags;
         // All zeros stand for no id.
         (ids.starts_with(b"-") && parts.next().is_none() && trace != [0; 16] && span != [0; 8])
             .then_some((Self { trace, span }, flags))
     }
-}
-
-/// Lower-case hexadecimal digits as bytes.
-pub(in crate::telemetry) fn hexadecimal<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    if digits.len() != 2 * N {
-        return None;
-    }
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        for digit in pair {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => return None,
-            };
-            *byte = *byte << 4 | value;
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

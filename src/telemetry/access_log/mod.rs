@@ -22,7 +22,6 @@ mod stamp;
 mod text;
 mod writer;
 
-pub(in crate::telemetry) use entry::hexadecimal;
 pub use entry::{Entry, Remaining, TraceIds, Try, Values};
 pub use queue::{AccessLog, WorkerLog, Writing};
 pub use setting::{Setting, SettingError};

@@ -3,8 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::super::access_log::hexadecimal;
-use crate::telemetry::TraceIds;
+use crate::telemetry::{TraceIds, hexadecimal};
 
 /// Names the trace that a request belongs to (W3C Trace Context 3.2).
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -102,15 +101,15 @@ fn parse_b3(value: &[u8]) -> Option<Caller> {
     let mut parts = value.split(|byte| *byte == b'-');
     let (trace, span, word) = (parts.next()?, parts.next()?, parts.next());
     // Half an id is the lower half.
-    let trace = match hexadecimal::<8>(trace) {
+    let trace = match hexadecimal::parse::<8>(trace) {
         Some(half) => {
             let mut whole = [0; 16];
             whole.last_chunk_mut::<8>()?.copy_from_slice(&half);
             whole
         }
-        None => hexadecimal(trace)?,
+        None => hexadecimal::parse(trace)?,
     };
-    let ids = TraceIds { trace, span: hexadecimal(span)? };
+    let ids = TraceIds { trace, span: hexadecimal::parse(span)? };
     let recorded = match word {
         Some(word) => Some(recorded(word)?),
         None => None,
@@ -119,19 +118,15 @@ fn parse_b3(value: &[u8]) -> Option<Caller> {
 }
 
 fn text(ids: TraceIds, recorded: bool) -> [u8; LENGTH] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [b'-'; LENGTH];
-    let digits = |bytes: &mut dyn Iterator<Item = u8>, places: &mut [u8]| {
-        for (byte, place) in bytes.zip(places.chunks_exact_mut(2)) {
-            for (nibble, place) in [byte >> 4, byte & 0xf].into_iter().zip(place) {
-                *place = DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'0');
-            }
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    for (from, id) in [(3, &ids.trace[..]), (36, &ids.span[..])] {
+        let places = text.get_mut(from..).unwrap_or_default().as_chunks_mut::<8>().0;
+        for (word, place) in id.as_chunks::<4>().0.iter().zip(places) {
+            *place = hexadecimal::digits(u32::from_be_bytes(*word));
         }
-    };
-    let flags = u8::from(recorded);
-    for (from, bytes) in [(0, &[0][..]), (3, &ids.trace[..]), (36, &ids.span[..]), (53, &[flags][..])] {
-        digits(&mut bytes.iter().copied(), text.get_mut(from..from + 2 * bytes.len()).unwrap_or_default());
     }
+    let [.., flags] = &mut text;
+    *flags += u8::from(recorded);
     text
 }
 

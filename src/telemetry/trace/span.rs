@@ -3,20 +3,17 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::Caller;
 use crate::telemetry::access_log::QueryShown;
 use crate::telemetry::{Entry, Reason, TraceIds};
 
-/// What an exchange needs to know of its trace while it is under way.
+/// What an exchange that is recorded needs to know of its trace while it is under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Traced {
     /// The trace, and the span of the exchange.
     pub ids: TraceIds,
     /// The caller's span.
     pub parent: Option<[u8; 8]>,
-    /// Whether the caller records, if it has said.
-    pub caller: Option<bool>,
-    /// Whether it is recorded; none until that is decided.
-    pub sampled: Option<bool>,
     /// The endpoints that were asked.
     pub calls: Vec<Call>,
 }
@@ -34,6 +31,13 @@ pub struct Call {
     pub waited: Duration,
     /// The status of its answer; none when there was no answer.
     pub status: Option<u16>,
+}
+
+impl Traced {
+    /// An exchange with this place in its caller's trace.
+    pub fn below(caller: Caller, ids: TraceIds) -> Self {
+        Self { ids, parent: caller.ids.map(|ids| ids.span), calls: Vec::new() }
+    }
 }
 
 /// An exchange that is over.
