@@ -30,7 +30,7 @@ pub use self::{
         Cors, CorsMethod, DirectResponse, ExternalAuth, Filter, FilterType, HeaderModifier, HeaderValue, IpAccess,
         PathModifier, PathModifierType, RedirectScheme, RequestMirror, RequestRedirect, UrlRewrite,
     },
-    health::{CircuitBreaker, HealthCheck, HealthCheckType, OutlierDetection, StatusRange},
+    health::{CircuitBreaker, FailureRate, HealthCheck, HealthCheckType, OutlierDetection, StatusRange},
     jwt::{
         ClaimToHeader, JwksObjectRef, JwtAlgorithm, JwtProvider, JwtRequirement, LocalJwks, RemoteJwks, RequiredClaim,
         TokenHeader, TokenSource,

@@ -16,7 +16,7 @@ use super::error::Error;
 use super::replay::Replay;
 use crate::upstream::health::Change;
 use crate::upstream::pool::UpstreamBody;
-use crate::upstream::{Bound, Endpoint, Permit, Repeat};
+use crate::upstream::{Bound, Endpoint, Outcome, Permit, Repeat};
 
 /// What an exchange keeps so that its request can go out again.
 #[derive(Debug, Default)]
@@ -166,7 +166,7 @@ impl Attempt<'_> {
     }
 
     /// Tells the endpoint's health how an attempt went.
-    pub(super) fn report(&self, endpoint: &Endpoint, well: bool) {
+    pub(super) fn report(&self, endpoint: &Endpoint, outcome: Outcome) {
         let own = self.cluster.policy.outlier.as_ref();
         if own.is_none() && !self.again.on_trial.take() {
             return;
@@ -175,10 +175,10 @@ impl Attempt<'_> {
         let Some(health) = set.health_of(endpoint) else { return };
         let now = self.worker.clock.now();
         let change = match own {
-            _ if well => health.succeeded(now),
-            Some(outlier) => health.failed(outlier, set.endpoints.len(), now),
+            own if outcome == Outcome::Well => health.succeeded(own, now),
+            Some(outlier) => health.failed(outlier, outcome, set.endpoints.len(), now),
             // By the settings of whoever left it out.
-            None => health.failed(&health.left_out_by(), set.endpoints.len(), now),
+            None => health.failed(&health.left_out_by(), outcome, set.endpoints.len(), now),
         };
         let service = &self.cluster.name;
         match change {
@@ -190,7 +190,7 @@ impl Attempt<'_> {
                     endpoint = %endpoint.address,
                     circuit = "open",
                     seconds = milliseconds as f64 / 1e3,
-                    "endpoint is left out: it has failed too often in a row"
+                    "endpoint is left out: it has failed too often"
                 );
             }
             Some(Change::Returned) => {

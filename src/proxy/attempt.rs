@@ -23,7 +23,7 @@ use super::{Worker, forward};
 use crate::table::Route;
 use crate::upstream::balance::Choice;
 use crate::upstream::pool::{ConnectError, Destination, ExchangeError, Lease, SendError, Stage};
-use crate::upstream::{Announced, Bound, Cluster, Endpoint, EndpointSet, Fit, Head, Repeat};
+use crate::upstream::{Announced, Bound, Cluster, Endpoint, EndpointSet, Fit, Head, Outcome, Repeat};
 
 /// A request that is ready to go out, and where to.
 pub(super) struct Attempt<'a> {
@@ -123,7 +123,7 @@ pub(super) async fn forward(
                     drop(answer.into_lease());
                     return Err(Error::UpstreamProtocol);
                 }
-                attempt.report(&endpoint, !parts.status.is_server_error());
+                attempt.report(&endpoint, parts.status.into());
                 if let Some(why) = attempt.failed_by(parts.status, &parts.headers)
                     && let Some((next, pause)) = attempt.repeat(why, due)
                 {
@@ -168,7 +168,7 @@ pub(super) async fn forward(
                     let why = if refused { Repeat::RefusedStream } else { Repeat::StaleConnection };
                     attempt.cluster.tally.repeat(if to == endpoint || refused { why } else { Repeat::Reset });
                     if to != endpoint {
-                        attempt.report(&endpoint, false);
+                        attempt.report(&endpoint, Outcome::GatewayFailed);
                     }
                     (body, how) = (next, How::New(to));
                     again -= 1;
@@ -177,7 +177,7 @@ pub(super) async fn forward(
                 let why = if refused { Repeat::RefusedStream } else { Repeat::Reset };
                 let (malformed, failure) = (error.is_malformed(), attempt.failure(&error, upload.as_deref()));
                 if matches!(failure, Error::UpstreamReset | Error::UpstreamProtocol) {
-                    attempt.report(&endpoint, false);
+                    attempt.report(&endpoint, Outcome::GatewayFailed);
                 } else {
                     attempt.no_verdict(&endpoint);
                 }
@@ -187,7 +187,7 @@ pub(super) async fn forward(
                 let stuck = upload.as_ref().is_some_and(|upload| upload.is_stuck());
                 // An endpoint that still waits for the client's body is not late.
                 if stuck || upload.as_ref().is_none_or(|upload| upload.ended.get()) {
-                    attempt.report(&endpoint, false);
+                    attempt.report(&endpoint, Outcome::GatewayFailed);
                 } else {
                     attempt.no_verdict(&endpoint);
                 }
@@ -269,7 +269,7 @@ impl<'a> Attempt<'a> {
             Err(Error::PoolTimeout) => self.record.waited(seconds),
             Err(error) if error.is_unreachable() => {
                 self.record.unreachable(endpoint, seconds);
-                self.report(endpoint, false);
+                self.report(endpoint, Outcome::Unreachable);
                 self.again.tried.push(*endpoint);
             }
             Err(_) => {}

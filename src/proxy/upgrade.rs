@@ -17,6 +17,7 @@ use super::body::{RequestBody, ResponseBody};
 use super::clock::Deadline;
 use super::error::Error;
 use super::forward;
+use crate::upstream::Outcome;
 use crate::upstream::pool::{Lease, Stream};
 
 /// A backend that has agreed, and what it has sent already.
@@ -79,11 +80,11 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
     let response = match sent {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
-            attempt.report(&endpoint, false);
+            attempt.report(&endpoint, Outcome::GatewayFailed);
             return Err(attempt.failure(&error.error, None));
         }
         Err(elapsed) => {
-            attempt.report(&endpoint, false);
+            attempt.report(&endpoint, Outcome::GatewayFailed);
             return Err(match elapsed {
                 Elapsed::Step => Error::UpstreamTimeout,
                 Elapsed::Exchange => Error::RequestTimeout,
@@ -91,7 +92,7 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
         }
     };
     let (mut parts, mut body) = response.into_parts();
-    attempt.report(&endpoint, !parts.status.is_server_error());
+    attempt.report(&endpoint, parts.status.into());
     body.hold(permit);
     attempt.keep_client(&endpoint, &mut parts.headers);
     if parts.status != StatusCode::SWITCHING_PROTOCOLS {

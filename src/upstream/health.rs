@@ -16,17 +16,47 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::StatusCode;
+
 /// When an endpoint that fails is left out, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Outlier {
     /// After so many failures in a row.
     pub consecutive_failures: u32,
+    /// After so many in a row with [`Outcome::GatewayFailed`] or worse, if that is another number.
+    pub consecutive_gateway_failures: Option<u32>,
+    /// After so many in a row with [`Outcome::Unreachable`], if that is another number.
+    pub consecutive_connect_failures: Option<u32>,
+    /// When too large a share of what it was asked within the interval has failed.
+    pub failure_rate: Option<FailureRate>,
     /// Times at which endpoints that were left out are looked at are a multiple of this.
     pub interval: Duration,
     /// How long it is left out the first time; each further time adds as much again.
     pub base_ejection_time: Duration,
     /// The most endpoints of the cluster that are left out, in percent; one may always be.
     pub max_ejection_percent: u32,
+}
+
+/// A share of failures that is too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FailureRate {
+    /// In percent.
+    pub percent: u32,
+    /// Of fewer requests nothing can be said.
+    pub min_requests: u32,
+}
+
+/// How an exchange with an endpoint went, from well to worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// It has answered, and no 5xx.
+    Well,
+    /// It has answered 5xx.
+    Failed,
+    /// It has answered 502, 503 or 504, as gateways do whose own backend is away; or not in time, or not to the end.
+    GatewayFailed,
+    /// No connection could be made.
+    Unreachable,
 }
 
 /// However often an endpoint has failed, it is not left out longer, unless its base is longer than that.
@@ -57,8 +87,12 @@ pub struct GroupHealth {
 pub struct Health {
     group: Arc<GroupHealth>,
     flags: AtomicU8,
-    /// Failures in a row.
-    failures: AtomicU32,
+    /// Failures in a row: all, those that count for gateways, and those to connect.
+    failures: [AtomicU32; 3],
+    /// When the interval began for which requests and failures are counted, and both.
+    since: AtomicU64,
+    asked: AtomicU32,
+    failed: AtomicU32,
     /// When it may be tried again, while it is ejected.
     until: AtomicU64,
     /// How often it has been ejected lately.
@@ -190,7 +224,10 @@ impl Health {
         Self {
             group,
             flags: AtomicU8::new(0),
-            failures: AtomicU32::new(0),
+            failures: Default::default(),
+            since: AtomicU64::new(0),
+            asked: AtomicU32::new(0),
+            failed: AtomicU32::new(0),
             until: AtomicU64::new(0),
             times: AtomicU32::new(0),
             base: AtomicU64::new(1_000),
@@ -221,9 +258,10 @@ impl Health {
     }
 
     /// An exchange with it went well.
-    pub fn succeeded(&self, now: u64) -> Option<Change> {
-        if self.failures.load(Ordering::Relaxed) > 0 {
-            self.failures.store(0, Ordering::Relaxed);
+    pub fn succeeded(&self, outlier: Option<&Outlier>, now: u64) -> Option<Change> {
+        self.failures.iter().for_each(forget);
+        if let Some(outlier) = outlier {
+            self.fails_too_much(outlier, false, now);
         }
         // Requests that were under way when it was ejected prove nothing; the one on trial does.
         if self.flags.load(Ordering::Relaxed) & (EJECTED | TRIAL) != EJECTED | TRIAL {
@@ -240,8 +278,8 @@ impl Health {
         Some(Change::Returned)
     }
 
-    /// An exchange with it failed, one of `total` endpoints.
-    pub fn failed(&self, outlier: &Outlier, total: usize, now: u64) -> Option<Change> {
+    /// An exchange with it, one of `total` endpoints, failed in this way.
+    pub fn failed(&self, outlier: &Outlier, outcome: Outcome, total: usize, now: u64) -> Option<Change> {
         let flags = self.flags.load(Ordering::Relaxed);
         if flags & GONE != 0 {
             return None;
@@ -251,8 +289,13 @@ impl Health {
             let tried = flags & TRIAL != 0 && self.flags.fetch_and(!TRIAL, Ordering::Relaxed) & TRIAL != 0;
             return tried.then(|| self.leave_out(outlier, now));
         }
-        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
-        if failures < outlier.consecutive_failures {
+        let too_many = [
+            self.fails_again(0, true, Some(outlier.consecutive_failures)),
+            self.fails_again(1, outcome >= Outcome::GatewayFailed, outlier.consecutive_gateway_failures),
+            self.fails_again(2, outcome == Outcome::Unreachable, outlier.consecutive_connect_failures),
+            self.fails_too_much(outlier, true, now),
+        ];
+        if !too_many.contains(&true) {
             return None;
         }
         let total = u64::try_from(total).unwrap_or(u64::MAX);
@@ -280,6 +323,9 @@ impl Health {
     pub fn left_out_by(&self) -> Outlier {
         Outlier {
             consecutive_failures: 1,
+            consecutive_gateway_failures: None,
+            consecutive_connect_failures: None,
+            failure_rate: None,
             interval: Duration::from_millis(self.interval.load(Ordering::Relaxed)),
             base_ejection_time: Duration::from_millis(self.base.load(Ordering::Relaxed)),
             max_ejection_percent: 0,
@@ -294,8 +340,37 @@ impl Health {
         }
     }
 
+    /// One more of a row of failures, or what ends the row; whether there are as many as that.
+    fn fails_again(&self, row: usize, counts: bool, most: Option<u32>) -> bool {
+        let Some(row) = self.failures.get(row) else { return false };
+        if !counts {
+            forget(row);
+            return false;
+        }
+        let failures = row.fetch_add(1, Ordering::Relaxed) + 1;
+        most.is_some_and(|most| failures >= most)
+    }
+
+    /// One more of the interval's requests; whether it is a failure by which their share becomes too large.
+    fn fails_too_much(&self, outlier: &Outlier, failed: bool, now: u64) -> bool {
+        let Some(FailureRate { percent, min_requests }) = outlier.failure_rate else { return false };
+        let since = self.since.load(Ordering::Relaxed);
+        if now.saturating_sub(since) >= milliseconds(outlier.interval)
+            && self.since.compare_exchange(since, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            self.asked.store(0, Ordering::Relaxed);
+            self.failed.store(0, Ordering::Relaxed);
+        }
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        if !failed {
+            return false;
+        }
+        let failed = self.failed.fetch_add(1, Ordering::Relaxed) + 1;
+        asked >= min_requests && u64::from(failed) * 100 >= u64::from(asked) * u64::from(percent)
+    }
+
     fn leave_out(&self, outlier: &Outlier, now: u64) -> Change {
-        self.failures.store(0, Ordering::Relaxed);
+        self.failures.iter().chain([&self.asked, &self.failed]).for_each(forget);
         let base = milliseconds(outlier.base_ejection_time);
         self.base.store(base, Ordering::Relaxed);
         self.interval.store(milliseconds(outlier.interval), Ordering::Relaxed);
@@ -391,12 +466,26 @@ impl fmt::Display for Circuit {
 
 impl fmt::Display for Outlier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { consecutive_failures, interval, base_ejection_time, max_ejection_percent } = self;
-        write!(
-            f,
-            "leaves out after {consecutive_failures} failures for {base_ejection_time:?} and longer, looking every \
-             {interval:?}, at most {max_ejection_percent}%"
-        )
+        let Self {
+            consecutive_failures,
+            consecutive_gateway_failures,
+            consecutive_connect_failures,
+            failure_rate,
+            interval,
+            base_ejection_time,
+            max_ejection_percent,
+        } = self;
+        write!(f, "leaves out after {consecutive_failures} failures")?;
+        if let Some(failures) = consecutive_gateway_failures {
+            write!(f, ", {failures} as of gateways")?;
+        }
+        if let Some(failures) = consecutive_connect_failures {
+            write!(f, ", {failures} to connect")?;
+        }
+        if let Some(FailureRate { percent, min_requests }) = failure_rate {
+            write!(f, ", {percent}% of {min_requests} or more within {interval:?}")?;
+        }
+        write!(f, " for {base_ejection_time:?} and longer, looking every {interval:?}, at most {max_ejection_percent}%")
     }
 }
 
@@ -404,6 +493,25 @@ impl fmt::Display for Outlier {
 fn is_panic(out: u32, total: usize, outlier: Option<&Outlier>) -> bool {
     let most = outlier.map_or(0, |outlier| outlier.max_ejection_percent).max(PANIC_PERCENT);
     u64::from(out) * 100 > u64::try_from(total).unwrap_or(u64::MAX).saturating_mul(most.into())
+}
+
+/// Begins to count anew; looks first, since that is usual and to write would take the line from all other workers.
+fn forget(count: &AtomicU32) {
+    if count.load(Ordering::Relaxed) > 0 {
+        count.store(0, Ordering::Relaxed);
+    }
+}
+
+impl From<StatusCode> for Outcome {
+    fn from(status: StatusCode) -> Self {
+        match status {
+            StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT => {
+                Self::GatewayFailed
+            }
+            status if status.is_server_error() => Self::Failed,
+            _ => Self::Well,
+        }
+    }
 }
 
 fn milliseconds(duration: Duration) -> u64 {

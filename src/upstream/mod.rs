@@ -24,7 +24,7 @@ pub use balance::{Balancer, Choice, Loads, Shares};
 pub use breaker::{Bound, Breaker, Permit};
 pub use budget::Budget;
 pub use check::Check;
-pub use health::{Circuit, Fit, GroupHealth, Health};
+pub use health::{Circuit, Fit, GroupHealth, Health, Outcome};
 pub(crate) use http1::{Appetite, Out, declared_trailers, keep, poll_read_little, write_trailers};
 pub use http1::{Head, content_length};
 pub use policy::Policy;

@@ -17,13 +17,16 @@ use crate::harness::gateway::{Gateway, binary};
 use crate::harness::http::get;
 use crate::harness::load::{Ask, Load, Pace};
 use crate::harness::objects::route;
+use crate::harness::size;
 
+/// A slice of load for each gateway, in turn, so that what else the machine does concerns all alike.
 const LOAD: Load =
     Load { connections: 4, requests: 150, pace: Pace::Even(300), asks: &[Ask { host: "test", path: "/", body: "" }] };
-/// Slices of load for each gateway, in turn, so that what else the machine does concerns all alike.
-const ROUNDS: u32 = 3;
-/// How much later than without trouble 99 in 100 may be answered. Whoever waits for an output waits for ever.
+/// How much later than without trouble 99 in 100 may be answered in the suite, where other tests take the processor now and
+/// then. Whoever waits for an output waits for ever.
 const NOISE: Duration = Duration::from_millis(50);
+/// The same in full size and on a machine of its own, where there are enough slices: a tenth.
+const LATER: f64 = 1.1;
 /// `O_NONBLOCK`.
 const NON_BLOCKING: i32 = 0o4000;
 
@@ -54,6 +57,12 @@ fn counted(gateway: &Gateway, name: &str) -> u64 {
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
+}
+
+fn median(values: impl Iterator<Item = Duration>) -> Duration {
+    let mut values: Vec<_> = values.collect();
+    values.sort();
+    values[values.len() / 2]
 }
 
 #[test]
@@ -96,24 +105,26 @@ fn nobody_waits_for_an_output_that_takes_nothing() {
     );
 
     let gateways = [("calm", &calm), ("blocked", &blocked), ("full", &full), ("unheard", &unheard)];
+    let load = Load { requests: size::of(LOAD.requests, 600), ..LOAD };
+    let rounds = size::of(3, 40);
     let mut latencies = [const { Vec::new() }; 4];
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for ((_, gateway), latencies) in gateways.iter().zip(&mut latencies) {
-            let outcome = LOAD.start(gateway.http).outcome();
+            let outcome = load.start(gateway.http).outcome();
             assert!(outcome.failures.is_empty(), "{:#?}", outcome.failures);
-            latencies.extend(outcome.answers.iter().map(|answer| answer.came - answer.asked));
+            let mut slice: Vec<_> = outcome.answers.iter().map(|answer| answer.came - answer.asked).collect();
+            slice.sort();
+            latencies.push([500, 990].map(|share| slice[slice.len() * share / 1000]));
         }
     }
-    let within = latencies.map(|mut latencies| {
-        latencies.sort();
-        [500, 990].map(|share| latencies[latencies.len() * share / 1000])
-    });
+    let within = latencies.map(|slices| [0, 1].map(|share| median(slices.iter().map(|slice| slice[share]))));
+    let most = |calm: Duration| size::of(calm + NOISE, calm.mul_f64(LATER));
     for ((name, _), [half, nearly_all]) in gateways.iter().zip(within) {
         println!("{name}: half within {half:?}, 99 % within {nearly_all:?}");
-        assert!(nearly_all <= within[0][1] + NOISE, "{name}: {within:?}");
+        assert!(nearly_all <= most(within[0][1]), "{name}: {within:?}");
     }
 
-    let asked = u64::from(ROUNDS * LOAD.requests);
+    let asked = u64::from(rounds * load.requests);
     full.wait_until("all lines are counted as lost", || counted(&full, "headgate_access_log_dropped_total") == asked);
     assert!(counted(&unheard, "headgate_traces_dropped_total") >= asked - 16 - 4 - 1);
     assert_eq!(counted(&calm, "headgate_access_log_dropped_total"), 0);

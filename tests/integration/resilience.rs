@@ -328,6 +328,27 @@ async fn one_of_four_that_fails_is_left_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn failures_of_a_kind_are_counted_by_themselves() {
+    let (good, bad) = (Moody::with(200).await, Moody::with(500).await);
+    for (outlier, status, failures) in [
+        ("consecutiveGatewayFailures: 2", 503, 2),
+        ("consecutiveGatewayFailures: 2", 500, 10),
+        ("failureRate: {percent: 100, minRequests: 3}", 500, 3),
+        ("failureRate: {percent: 100, minRequests: 11}", 500, 10),
+    ] {
+        bad.becomes(status);
+        let more = format!(
+            "loadBalancer: {{type: RoundRobin}}, outlierDetection: {{consecutiveFailures: 100, {outlier}, interval: 60s, \
+             baseEjectionTime: 60s}}"
+        );
+        let addresses = [good.address(), bad.address()];
+        let gateway = Gateway::start_with(&declared(&addresses, &more), &["--workers", "1"]);
+        let seen = statuses(&gateway, 20, get).await;
+        assert_eq!(seen.iter().filter(|seen| **seen == status).count(), failures, "{outlier} at {status}: {seen:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fallback_is_asked_only_while_nobody_else_takes_requests() {
     let (main, spare) = (Moody::with(200).await, Moody::with(203).await);
     let objects = |main: &[SocketAddr], spare: &[SocketAddr]| {

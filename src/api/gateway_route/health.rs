@@ -36,7 +36,19 @@ pub struct OutlierDetection {
     #[serde(default = "default_consecutive_failures")]
     #[schemars(range(min = 1, max = 10_000))]
     pub consecutive_failures: i32,
-    /// How often endpoints that were left out are looked at again.
+    /// Failures in a row as of a gateway whose own backend is away, after which an endpoint is left out: 502, 503, 504, or
+    /// no whole answer in time. They count for consecutiveFailures too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub consecutive_gateway_failures: Option<i32>,
+    /// Failures in a row to connect, TLS included, after which an endpoint is left out. They count for the others too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub consecutive_connect_failures: Option<i32>,
+    /// Leaves an endpoint out for the share of its failures, in a row or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_rate: Option<FailureRate>,
+    /// How often endpoints that were left out are looked at again, and how long failureRate counts.
     #[serde(default = "default_outlier_interval")]
     pub interval: Duration,
     /// How long an endpoint is left out the first time; each further time adds as much again.
@@ -46,6 +58,19 @@ pub struct OutlierDetection {
     #[serde(default = "default_max_ejection_percent")]
     #[schemars(range(min = 0, max = 100))]
     pub max_ejection_percent: i32,
+}
+
+/// A share of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FailureRate {
+    /// Failures in a hundred requests of one interval.
+    #[schemars(range(min = 1, max = 100))]
+    pub percent: i32,
+    /// Requests of one interval below which nothing follows.
+    #[serde(default = "default_min_requests")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub min_requests: i32,
 }
 
 /// Questions to endpoints on a schedule.
@@ -122,6 +147,10 @@ pub struct StatusRange {
 
 fn default_consecutive_failures() -> i32 {
     5
+}
+
+fn default_min_requests() -> i32 {
+    20
 }
 
 fn default_outlier_interval() -> Duration {

@@ -17,7 +17,7 @@ use crate::upstream::Policy;
 use crate::upstream::breaker::Limits;
 use crate::upstream::budget::BudgetLimits;
 use crate::upstream::check::{Check, DEFAULT_EXPECTED, Question};
-use crate::upstream::health::Outlier;
+use crate::upstream::health::{FailureRate, Outlier};
 
 /// The shortest time from one question to an endpoint to the next.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
@@ -213,14 +213,39 @@ fn limits(declared: &CircuitBreaker, retry: Option<&Retry>, complaints: &mut Com
 }
 
 fn outlier(declared: &OutlierDetection, complaints: &mut Complaints<'_>) -> Outlier {
-    let OutlierDetection { consecutive_failures, interval, base_ejection_time, max_ejection_percent } = declared;
+    let OutlierDetection {
+        consecutive_failures,
+        consecutive_gateway_failures,
+        consecutive_connect_failures,
+        failure_rate,
+        interval,
+        base_ejection_time,
+        max_ejection_percent,
+    } = declared;
+    let count = |declared: i32| u32::try_from(declared).unwrap_or(1).max(1);
     let code = Code::InvalidHealth;
+    let longer = [
+        ("consecutiveGatewayFailures", *consecutive_gateway_failures),
+        ("consecutiveConnectFailures", *consecutive_connect_failures),
+    ];
+    for (field, number) in longer {
+        if let Some(number) = number.filter(|number| number >= consecutive_failures) {
+            let what =
+                format!("{number} in a row are not fewer than the {consecutive_failures} after which it is out anyway");
+            let field = format!("outlierDetection.{field}");
+            complaints.about(Code::NoEffect, &field, what, "make it smaller, or consecutiveFailures larger");
+        }
+    }
     if *consecutive_failures < 1 {
         let field = "outlierDetection.consecutiveFailures";
         complaints.about(code, field, format!("{consecutive_failures} failures leave out everybody"), "use 1 or more");
     }
     Outlier {
-        consecutive_failures: u32::try_from(*consecutive_failures).unwrap_or(1).max(1),
+        consecutive_failures: count(*consecutive_failures),
+        consecutive_gateway_failures: consecutive_gateway_failures.map(count),
+        consecutive_connect_failures: consecutive_connect_failures.map(count),
+        failure_rate: failure_rate
+            .map(|rate| FailureRate { percent: count(rate.percent).min(100), min_requests: count(rate.min_requests) }),
         interval: complaints.positive(code, "outlierDetection.interval", interval),
         base_ejection_time: complaints.positive(code, "outlierDetection.baseEjectionTime", base_ejection_time),
         max_ejection_percent: u32::try_from(*max_ejection_percent).unwrap_or_default().min(100),

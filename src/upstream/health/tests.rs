@@ -2,6 +2,9 @@ use super::*;
 
 const OUTLIER: Outlier = Outlier {
     consecutive_failures: 3,
+    consecutive_gateway_failures: None,
+    consecutive_connect_failures: None,
+    failure_rate: None,
     interval: Duration::from_millis(100),
     base_ejection_time: Duration::from_secs(1),
     max_ejection_percent: 50,
@@ -21,7 +24,15 @@ impl Set {
     }
 
     fn fail(&self, number: usize, now: u64) -> Option<Change> {
-        self.endpoints[number].failed(&self.outlier, self.endpoints.len(), now)
+        self.end(number, Outcome::Failed, now)
+    }
+
+    fn end(&self, number: usize, outcome: Outcome, now: u64) -> Option<Change> {
+        let health = &self.endpoints[number];
+        match outcome {
+            Outcome::Well => health.succeeded(Some(&self.outlier), now),
+            failed => health.failed(&self.outlier, failed, self.endpoints.len(), now),
+        }
     }
 
     /// Fails until it is ejected, or `None` if it is not.
@@ -49,11 +60,11 @@ fn closed_open_half_open_closed() {
     assert_eq!(set.fit(0), "all");
     assert_eq!([set.fail(1, 10), set.fail(1, 10)], [None, None]);
     // A success in between starts the row anew.
-    assert_eq!(set.endpoints[1].succeeded(10), None);
+    assert_eq!(set.endpoints[1].succeeded(None, 10), None);
     assert_eq!([set.fail(1, 10), set.fail(1, 10), set.fail(1, 10)], [None, None, Some(Change::Ejected(1090))]);
     assert_eq!((set.fit(20), set.endpoints[1].circuit()), ("0 2 3".to_owned(), Circuit::Open));
     // What was under way when it was ejected changes nothing, for better or worse.
-    assert_eq!((set.endpoints[1].succeeded(30), set.fail(1, 30)), (None, None));
+    assert_eq!((set.endpoints[1].succeeded(None, 30), set.fail(1, 30)), (None, None));
     assert_eq!(set.fit(1_099), "0 2 3");
     // One request, and no other until its outcome is known.
     assert_eq!([set.fit(1_100), set.fit(1_100), set.fit(2_000)], ["trial 1", "0 2 3", "0 2 3"]);
@@ -61,12 +72,12 @@ fn closed_open_half_open_closed() {
     // It fails: twice as long.
     assert_eq!(set.fail(1, 1_200), Some(Change::Ejected(2_000)));
     assert_eq!((set.fit(3_100), set.fit(3_200), set.fit(3_200)), ("0 2 3".into(), "trial 1".into(), "0 2 3".into()));
-    assert_eq!(set.endpoints[1].succeeded(3_300), Some(Change::Returned));
+    assert_eq!(set.endpoints[1].succeeded(None, 3_300), Some(Change::Returned));
     assert_eq!((set.fit(3_300), set.endpoints[1].circuit()), ("all".to_owned(), Circuit::Closed));
     // Within the next interval the third time is three times as long; much later all is forgotten.
     assert_eq!(set.eject(1, 3_350), Some(Change::Ejected(3_050)));
     assert_eq!(set.fit(6_400), "trial 1");
-    assert_eq!(set.endpoints[1].succeeded(6_400), Some(Change::Returned));
+    assert_eq!(set.endpoints[1].succeeded(None, 6_400), Some(Change::Returned));
     assert_eq!(set.eject(1, 60_000), Some(Change::Ejected(1_000)));
 }
 
@@ -139,7 +150,7 @@ fn checks_and_failures_are_counted_once() {
     assert_eq!(set.fit(5_000), "0 1 3");
     assert_eq!([health.check_passes(), health.check_passes()], [false, true]);
     assert_eq!((set.group.out(), set.fit(5_000)), (1, "trial 2".to_owned()));
-    assert_eq!(health.succeeded(5_000), Some(Change::Returned));
+    assert_eq!(health.succeeded(None, 5_000), Some(Change::Returned));
     assert_eq!((set.group.out(), set.fit(5_000)), (0, "all".to_owned()));
 }
 
@@ -153,7 +164,7 @@ fn one_that_has_left_counts_for_nothing() {
     set.endpoints[1].leave();
     assert_eq!(set.group.out(), 0);
     assert!(set.endpoints[1].check_passes());
-    assert_eq!((set.endpoints[0].succeeded(9), set.eject(0, 9), set.eject(1, 9)), (None, None, None));
+    assert_eq!((set.endpoints[0].succeeded(None, 9), set.eject(0, 9), set.eject(1, 9)), (None, None, None));
     assert_eq!(set.group.out(), 0);
 }
 
@@ -174,8 +185,67 @@ fn a_cluster_without_settings_tries_by_those_that_left_it_out() {
         matches!(fit(999), Fit::Some(_)) && matches!(fit(1_000), Fit::Trial(0)) && matches!(fit(1_999), Fit::Some(_))
     );
     let health = &set.endpoints[0];
-    assert_eq!(health.failed(&health.left_out_by(), 2, 1_500), Some(Change::Ejected(2_000)));
+    assert_eq!(health.failed(&health.left_out_by(), Outcome::Failed, 2, 1_500), Some(Change::Ejected(2_000)));
     assert!(matches!(fit(3_500), Fit::Trial(0)));
-    assert_eq!(health.succeeded(3_500), Some(Change::Returned));
+    assert_eq!(health.succeeded(None, 3_500), Some(Change::Returned));
     assert!(matches!(fit(3_500), Fit::All));
+}
+
+/// What each of these is answered by, letter by letter: `.` well, `5` failed, `g` as a gateway, `c` not connected. Gives how
+/// many it took to be left out.
+fn taken(outlier: Outlier, outcomes: &str) -> Option<usize> {
+    let set = Set { outlier, ..Set::of(1, 100) };
+    let outcome = |letter| match letter {
+        '.' => Outcome::Well,
+        '5' => Outcome::Failed,
+        'g' => Outcome::GatewayFailed,
+        _ => Outcome::Unreachable,
+    };
+    outcomes.chars().position(|letter| set.end(0, outcome(letter), 1_000).is_some()).map(|number| number + 1)
+}
+
+#[test]
+fn worse_failures_are_counted_by_themselves() {
+    let outlier = Outlier {
+        consecutive_failures: 5,
+        consecutive_gateway_failures: Some(3),
+        consecutive_connect_failures: Some(2),
+        ..OUTLIER
+    };
+    for (outcomes, out) in [
+        ("55555", Some(5)),
+        ("ggg", Some(3)),
+        ("cc", Some(2)),
+        // Another kind of failure ends a row, a worse one does not.
+        ("gg5gg", Some(5)),
+        ("gcg", Some(3)),
+        ("cgc", Some(3)),
+        ("c5c5", None),
+        ("gg.gg.cg.5555.", None),
+    ] {
+        assert_eq!(taken(outlier, outcomes), out, "{outcomes}");
+    }
+    assert_eq!(taken(Outlier { consecutive_failures: 4, ..OUTLIER }, "gc5g"), Some(4));
+}
+
+#[test]
+fn too_large_a_share_of_failures_leaves_out() {
+    let rate = FailureRate { percent: 50, min_requests: 4 };
+    let outlier = Outlier { consecutive_failures: 100, failure_rate: Some(rate), ..OUTLIER };
+    for (outcomes, out) in [
+        ("555", None),
+        ("5555", Some(4)),
+        (".5.5", Some(4)),
+        ("...5.5.", None),
+        ("...5.555", Some(8)),
+        ("5.....", None),
+    ] {
+        assert_eq!(taken(outlier, outcomes), out, "{outcomes}");
+    }
+    // What was in an interval before counts for nothing.
+    let set = Set { outlier, ..Set::of(1, 100) };
+    for now in [1_000, 1_040, 1_080, 1_120, 1_160, 1_200] {
+        assert_eq!(set.fail(0, now), None, "{now}");
+    }
+    assert!(set.fail(0, 1_210).is_some());
 }
