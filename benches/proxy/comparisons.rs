@@ -180,19 +180,18 @@ pub(crate) fn latency(plan: &Plan) -> anyhow::Result<Vec<Row>> {
 /// What each thing that can be asked of ours adds to the same request without.
 pub(crate) fn features(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let collector = watching::collector()?;
-    let (backend, identity, folder) = (Server::backend()?, Identity::new()?, tempfile::tempdir()?);
+    let (backend, identity) = (Server::backend()?, Identity::new()?);
     let objects = objects::all(&backend, &identity);
     let (plain, limited) = (Request::get(PLAIN), Request::get(LIMITED));
     let token = Request { headers: vec![objects::authorization()?], ..Request::get(TOKEN) };
     let unasked = Request { path: PLAIN.to_owned(), ..token.clone() };
-    let log = objects::access_log(&folder);
     let share = [("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.01")];
     let endpoint = format!("http://{collector}");
     let start = |ours: Ours<'_>| Server::ours(&ours, &plain);
     // Of two that run side by side none is the other, so that a limit or a token has a process of its own as well.
     let (without, asked) = (start(Ours::serving(&objects))?, start(Ours::serving(&objects))?);
     objects::are_in_force(&without)?;
-    let logged = start(Ours { flags: &["--access-log", &log], ..Ours::serving(&objects) })?;
+    let logged = start(Ours { flags: &["--access-log", "json"], ..Ours::serving(&objects) })?;
     let traced = start(Ours { flags: &["--otlp-endpoint", &endpoint], variables: &share, ..Ours::serving(&objects) })?;
     let watched = start(Ours::serving(&objects))?;
     let cases = [

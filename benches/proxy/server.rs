@@ -28,13 +28,15 @@ const START: Duration = Duration::from_secs(60);
 /// A process that ends with its owner.
 pub(crate) struct Process {
     child: Child,
+    /// What reads its output.
+    reader: Option<Child>,
     /// What it needs as long as it runs.
     _folder: Option<TempDir>,
 }
 
 impl Process {
     pub(crate) fn of(child: Child) -> Self {
-        Self { child, _folder: None }
+        Self { child, reader: None, _folder: None }
     }
 }
 
@@ -46,6 +48,9 @@ impl Drop for Process {
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
+        if let Some(reader) = &mut self.reader {
+            let _ = reader.wait();
+        }
     }
 }
 
@@ -139,10 +144,13 @@ impl Server {
         folder: Option<TempDir>,
         ready: &Request,
     ) -> anyhow::Result<Self> {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
+        // Whoever runs containers reads what they write; it ends with them.
+        let output = child.stdout.take().context("no output")?;
+        let reader = pinned(OTHER_CORE, "cat".as_ref()).stdin(output).stdout(Stdio::null()).spawn()?;
         let Places { http, https, admin } = places;
         let id = child.id();
-        let mut process = Process { child, _folder: folder };
+        let mut process = Process { child, reader: Some(reader), _folder: folder };
         let mut server = Self { id, _process: None, http, https, admin };
         let start = Instant::now();
         while !server.answers(ready) {
