@@ -208,7 +208,7 @@ impl Mark {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_overload_leaves_most_of_what_could_be_answered() {
     // It is the gateway that has most to do for an answer, not its backend nor its clients: it compresses.
-    let text: String = (0..1_200).map(|number| format!("{:x} ", number * number)).collect();
+    let text: String = (0..4_800).map(|number| format!("{:x} ", number * number)).collect();
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n{text}", text.len());
     let endpoint = Endpoint::scripted(move |mut tcp, _| {
         let answer = answer.clone();
