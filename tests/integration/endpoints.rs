@@ -81,26 +81,26 @@ fn no_request_fails_while_the_endpoints_are_swapped() {
 
 #[test]
 fn no_request_fails_on_a_backend_that_closes_connections_as_it_likes() {
-    const LOAD: Load = Load {
+    let load = Load {
         connections: 16,
-        requests: 10_000,
+        requests: size::of(10_000, 25_000),
         pace: Pace::FlatOut,
         asks: &[Ask { host: "app.test", path: "/", body: "" }],
     };
     // Connections rest between two bursts about as long as the backend lets them.
-    const IN_BURSTS: Load = Load { pace: Pace::Bursts(2_000), ..LOAD };
+    let in_bursts = Load { pace: Pace::Bursts(2_000), ..load };
 
     let backend = Fickle::start();
     let yaml = ROUTE.to_owned() + &service("app", &[backend.address]);
     let gateway = Gateway::start_with(&yaml, &["--workers", "2"]);
 
-    let outcomes = [LOAD, IN_BURSTS].map(|load| load.start(gateway.http).outcome());
+    let outcomes = [load, in_bursts].map(|load| load.start(gateway.http).outcome());
 
     let after_response = backend.counts().after_response.load(Ordering::Relaxed);
     let at_rest = backend.counts().at_rest.load(Ordering::Relaxed);
     println!("connections closed: {after_response} right after a response, {at_rest} at rest");
     for outcome in outcomes {
-        outcome.assert_none_failed(&LOAD);
+        outcome.assert_none_failed(&load);
     }
     assert!(after_response > 1_000 && at_rest > 200);
 }
