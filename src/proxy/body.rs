@@ -373,19 +373,19 @@ impl ResponseBody {
 
     /// The backend's body as the coding makes it.
     pub(super) fn compressed(self, by: impl FnOnce(Upstream) -> Compressed) -> Self {
-        let Self { kind, record } = self;
-        let kind = match kind {
-            Kind::Upstream(upstream) => Kind::Compressed(Box::new(by(upstream))),
-            kind @ (Kind::Full(_) | Kind::Compressed(_) | Kind::Webbed(_)) => kind,
-        };
-        Self { kind, record }
+        self.becomes(|upstream| Kind::Compressed(Box::new(by(upstream))))
     }
 
     /// The backend's body as clients of gRPC-Web read it.
     pub(super) fn webbed(self, by: impl FnOnce(Upstream) -> Webbed) -> Self {
+        self.becomes(|upstream| Kind::Webbed(Box::new(by(upstream))))
+    }
+
+    /// A backend's body as something else; any other stays what it is.
+    fn becomes(self, by: impl FnOnce(Upstream) -> Kind) -> Self {
         let Self { kind, record } = self;
         let kind = match kind {
-            Kind::Upstream(upstream) => Kind::Webbed(Box::new(by(upstream))),
+            Kind::Upstream(upstream) => by(upstream),
             kind @ (Kind::Full(_) | Kind::Compressed(_) | Kind::Webbed(_)) => kind,
         };
         Self { kind, record }

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// What version 2 begins with.
-const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
+use crate::upstream::PROXY_SIGNATURE as SIGNATURE;
+
 /// The longest line of version 1, with its end.
 const MAX_LINE: usize = 107;
 /// The most that we read of what version 2 may carry beside addresses.

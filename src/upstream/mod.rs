@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, Guard};
 
+pub(crate) use announcement::SIGNATURE as PROXY_SIGNATURE;
 pub use announcement::{Announced, ProxyProtocol};
 pub use balance::{Balancer, Choice, Loads, Shares};
 pub use breaker::{Bound, Breaker, Permit};

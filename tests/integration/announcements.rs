@@ -148,5 +148,5 @@ async fn it_comes_before_tls_and_before_checks() {
     let line = format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {}", address.port(), gateway.http.port());
     assert_eq!(told(&mut client, None).await, line);
     until("it has been checked again", || began.try_recv().is_ok_and(|header| header == "PROXY UNKNOWN")).await;
-    assert_eq!(gateway.series("headgate_upstream_endpoints{service=\"default/s:80\",state=\"failing\"}"), 0.0);
+    assert_eq!(gateway.endpoints("failing"), 0.0);
 }

@@ -24,11 +24,6 @@ fn declared(addresses: &[SocketAddr], more: &str) -> String {
     service("s", addresses) + &route("s", more)
 }
 
-/// How many endpoints are in this state.
-fn endpoints(gateway: &Gateway, state: &str) -> f64 {
-    gateway.series(&format!("headgate_upstream_endpoints{{service=\"default/s:80\",state=\"{state}\"}}"))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn checks_take_an_endpoint_out_and_bring_it_back() {
     let ill = Arc::new(AtomicBool::new(false));
@@ -52,7 +47,7 @@ async fn checks_take_an_endpoint_out_and_bring_it_back() {
     let (weak, strong) = (endpoint("weak", true).await, endpoint("strong", false).await);
     let more = "healthCheck: {path: /healthz, interval: 100ms, timeout: 100ms, unhealthyThreshold: 2}";
     let gateway = Gateway::start_with(&declared(&[weak.address, strong.address], more), &["--workers", "2"]);
-    let failing = || endpoints(&gateway, "failing");
+    let failing = || gateway.endpoints("failing");
     until("both are asked", || checked.load(Ordering::SeqCst) >= 4).await;
     assert_eq!(failing(), 0.0);
     ill.store(true, Ordering::SeqCst);
@@ -133,7 +128,7 @@ async fn a_grpc_server_says_whether_it_is_serving() {
     // Whatever requests are spoken in: who is asked by gRPC speaks HTTP/2.
     for protocol in ["grpc", "http"] {
         let gateway = Gateway::start_with(&objects(protocol), &["--workers", "1"]);
-        let failing = || endpoints(&gateway, "failing");
+        let failing = || gateway.endpoints("failing");
         let before = asked.load(Ordering::SeqCst);
         until("it is asked", || asked.load(Ordering::SeqCst) >= before + 3).await;
         assert_eq!(failing(), 0.0);
@@ -161,9 +156,9 @@ async fn an_endpoint_that_takes_connections_is_well() {
     for _ in 0..3 {
         soon(silent.accept()).await.unwrap();
     }
-    assert_eq!(endpoints(&gateway, "failing"), 0.0);
+    assert_eq!(gateway.endpoints("failing"), 0.0);
     drop(silent);
-    until("it is out", || endpoints(&gateway, "failing") == 1.0).await;
+    until("it is out", || gateway.endpoints("failing") == 1.0).await;
     let mut client = traffic::http1(gateway.http).await;
     for _ in 0..10 {
         assert_eq!(soon(ask(&mut client, get())).await.unwrap().body, Bytes::from("strong"));

@@ -79,10 +79,6 @@ fn get() -> Request<Bodied> {
     request(Method::GET, "/", empty())
 }
 
-fn endpoints(gateway: &Gateway, state: &str) -> f64 {
-    gateway.series(&format!("headgate_upstream_endpoints{{service=\"default/s:80\",state=\"{state}\"}}"))
-}
-
 fn repeated(gateway: &Gateway, reason: &str) -> f64 {
     gateway.series(&format!("headgate_upstream_retries_total{{service=\"default/s:80\",reason=\"{reason}\"}}"))
 }
@@ -312,7 +308,7 @@ async fn one_of_four_that_fails_is_left_out() {
         // One that cannot be reached costs nobody an answer.
         assert_eq!(failed, if fault == "refusing" { 0 } else { 5 }, "{fault}: {seen:?}");
         assert_eq!(seen[50..], [200; 50], "{fault}");
-        assert_eq!((endpoints(&gateway, "ejected"), endpoints(&gateway, "ready")), (1.0, 3.0));
+        assert_eq!((gateway.endpoints("ejected"), gateway.endpoints("ready")), (1.0, 3.0));
         assert_eq!(gateway.series("headgate_upstream_ejections_total{service=\"default/s:80\"}"), 1.0);
         until_logged(&gateway, [1, 0, 0]).await;
         // Another rule for the same Service that declares nothing of it knows as well.
@@ -323,7 +319,7 @@ async fn one_of_four_that_fails_is_left_out() {
         // It leaves and comes back: nothing of it is remembered.
         gateway.apply(&declared(&addresses[1..], more));
         gateway.apply(&declared(&addresses, more));
-        assert_eq!((endpoints(&gateway, "ejected"), endpoints(&gateway, "ready")), (0.0, 4.0));
+        assert_eq!((gateway.endpoints("ejected"), gateway.endpoints("ready")), (0.0, 4.0));
     }
 }
 

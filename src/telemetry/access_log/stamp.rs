@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::telemetry::hexadecimal;
+
 /// Digits of hexadecimal numbers.
 pub(super) const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -80,8 +82,14 @@ pub(super) fn seconds(out: &mut Vec<u8>, time: Duration) {
 
 /// Appends bytes as hexadecimal digits.
 pub(super) fn hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
-    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
+    let (words, rest) = bytes.as_chunks::<4>();
+    for word in words {
+        out.extend_from_slice(&hexadecimal::digits(u32::from_be_bytes(*word)));
+    }
+    for byte in rest {
+        let [.., high, low] = hexadecimal::digits(u32::from(*byte));
+        out.extend_from_slice(&[high, low]);
+    }
 }
 
 #[cfg(test)]

@@ -173,6 +173,11 @@ impl Gateway {
         value.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    /// How many endpoints of the Service `s` are in this state.
+    pub(crate) fn endpoints(&self, state: &str) -> f64 {
+        self.series(&format!("headgate_upstream_endpoints{{service=\"default/s:80\",state=\"{state}\"}}"))
+    }
+
     /// Waits until a line with all of these parts has been logged: lines are written by a thread of their own, so what
     /// an answer shows may be logged after it.
     pub(crate) fn wait_for_line(&self, parts: &[&str]) {
