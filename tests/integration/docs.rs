@@ -17,7 +17,7 @@ use crate::harness::run::{Said, command, said};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A running `headgate demo` in a folder of its own; it ends with this.
-struct Demo {
+pub(crate) struct Demo {
     child: Child,
     folder: TempDir,
     /// Everything that it printed.
@@ -28,7 +28,7 @@ struct Demo {
 
 impl Demo {
     /// Starts it, and returns when it has said what to try and the first of it has been answered.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let started = Instant::now();
         let folder = tempfile::tempdir().unwrap();
         let mut demo = command(binary().to_str().unwrap());
@@ -62,8 +62,20 @@ impl Demo {
     }
 
     /// Runs a command line as a reader would, where the demo was started.
-    fn sh(&self, line: &str) -> Said {
+    pub(crate) fn sh(&self, line: &str) -> Said {
         said(&mut self.shell(line))
+    }
+
+    /// Where it serves.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where it can be asked, as it says itself.
+    pub(crate) fn admin(&self) -> String {
+        let line = self.printed.lines().find(|line| line.contains("/api/v1/problems")).unwrap();
+        let (url, _) = line.split_once("/api/v1/problems").unwrap();
+        url.trim().trim_start_matches("curl ").to_owned()
     }
 
     fn shell(&self, line: &str) -> Command {

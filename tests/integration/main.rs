@@ -71,6 +71,9 @@ mod overload;
 /// The real binary as the ingress of the real API server.
 mod kubernetes;
 
+/// What the documents tell people to type.
+mod commands;
+
 /// The manifests that people apply, and the rights that they give.
 mod manifests;
 
