@@ -387,7 +387,7 @@ fn place(
             let DraftBackend { name, weight, fallback, grpc, limits, filters, target } = backend;
             Backend { name, weight, fallback, grpc, limits, filters: filters.into(), target: resolve(target) }
         });
-        let backends = Backends::new(backends.collect());
+        let backends = Backends::new(backends);
         let slot = free.remove(&id).unwrap_or_else(|| slots.allocate());
         let filters = filters.into();
         routes.push(Arc::new(Route {
@@ -401,12 +401,12 @@ fn place(
             filters,
             mirrors,
             backends,
-            hash_on,
+            hash_on: hash_on.map(Box::new),
             timeouts,
-            retry,
-            compression,
+            retry: retry.map(Box::new),
+            compression: compression.map(Box::new),
             observe,
-            session,
+            session: session.map(Box::new),
         }));
     }
     free.into_values().for_each(|slot| slots.release(slot));

@@ -116,6 +116,7 @@ impl Record {
     /// It belongs to this route.
     pub(super) fn route(&mut self, route: &Route, path: &PathMatch, parts: &request::Parts) {
         self.route = Some(route.slot);
+        self.worker.metrics.expect(route.slot);
         if let Some(percent) = route.observe.trace_percent {
             self.decide(percent, parts);
         }

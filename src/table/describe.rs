@@ -212,7 +212,7 @@ fn entry(entry: &Entry) -> EntryDescription {
         limits: route.limits.as_ref().map(|limits| limits.policy.to_string()),
         filters: filters(route),
         backends: route.backends.iter().map(backend).collect(),
-        hash_on: route.hash_on.as_ref().map(hash_on),
+        hash_on: route.hash_on.as_deref().map(hash_on),
         timeouts: timeouts(route.timeouts),
         retry: route.retry.as_ref().map(ToString::to_string),
         access_log: route.observe.access_log,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
+use smallvec::SmallVec;
 
 use super::{Access, Mirror, RateLimits, Retry, Session};
 use crate::auth::Requirement;
@@ -33,16 +34,23 @@ impl fmt::Display for RouteId {
 }
 
 /// One compiled rule: identity, filters, backends, timeouts.
+///
+/// What every request reads of it comes first and lies together, in the order in which it is read: of many thousand routes
+/// most are in no cache when they are asked for, and then each place that is looked at costs. What few routes have is kept
+/// elsewhere, for the same reason.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Route {
-    /// What it was compiled from.
-    pub id: RouteId,
     /// Where workers keep what they count for it.
     pub slot: Slot,
+    /// What is recorded of its requests.
+    pub observe: Observe,
     /// The listeners it answers on.
     pub listeners: Listeners,
     /// Whether a request that came in clear is sent to the same address over TLS (308).
     pub https_redirect: bool,
+    /// Where requests go, unless a filter has answered.
+    pub backends: Backends,
     /// What a request is asked before the filters see it.
     pub access: Access,
     /// How often it may be asked, whichever backend is.
@@ -53,20 +61,18 @@ pub struct Route {
     pub filters: Box<[Filter]>,
     /// Who gets copies of requests, as the filters have left them.
     pub mirrors: Box<[Mirror]>,
-    /// Where requests go, unless a filter has answered.
-    pub backends: Backends,
+    /// Which responses are compressed, if any.
+    pub compression: Option<Box<Compression>>,
+    /// How a client stays with its endpoint, if it is to.
+    pub session: Option<Box<Session>>,
+    /// When a request is sent once more, beyond what is always safe.
+    pub retry: Option<Box<Retry>>,
     /// What is hashed for a cluster that balances by consistent hashing.
-    pub hash_on: Option<HashOn>,
+    pub hash_on: Option<Box<HashOn>>,
     /// How long its parts may take.
     pub timeouts: Timeouts,
-    /// When a request is sent once more, beyond what is always safe.
-    pub retry: Option<Retry>,
-    /// How a client stays with its endpoint, if it is to.
-    pub session: Option<Session>,
-    /// Which responses are compressed, if any.
-    pub compression: Option<Compression>,
-    /// What is recorded of its requests.
-    pub observe: Observe,
+    /// What it was compiled from.
+    pub id: RouteId,
 }
 
 /// What is recorded of a route's requests; `None` is whatever the gateway is set to.
@@ -97,6 +103,11 @@ pub struct Listeners {
 impl Listeners {
     /// Both.
     pub const ALL: Self = Self { http: true, https: true };
+
+    /// Whether the clear one is among them, or the one over TLS.
+    pub fn has(self, secure: bool) -> bool {
+        if secure { self.https } else { self.http }
+    }
 }
 
 /// How long the parts of an exchange may take; `None` is no limit of its own.
@@ -143,7 +154,8 @@ pub enum HashOn {
 /// The backends of a route and their shares.
 #[derive(Debug, Default)]
 pub struct Backends {
-    list: Box<[Backend]>,
+    /// Nearly always one, which then lies in the route itself.
+    list: SmallVec<[Backend; 1]>,
     /// The sum of the weights of those that are no fallback, and of those that are.
     total: u32,
     in_reserve: u32,
@@ -151,13 +163,14 @@ pub struct Backends {
 
 impl Backends {
     /// The given backends; those of weight 0 stay listed and get nothing.
-    pub fn new(list: Vec<Backend>) -> Self {
+    pub fn new(list: impl IntoIterator<Item = Backend>) -> Self {
+        let list: SmallVec<[Backend; 1]> = list.into_iter().collect();
         let sum = |fallback| {
             let weights = list.iter().filter(|backend| backend.fallback == fallback).map(|backend| backend.weight);
             weights.fold(0, u32::saturating_add)
         };
         let (total, in_reserve) = (sum(false), sum(true));
-        Self { list: list.into(), total, in_reserve }
+        Self { list, total, in_reserve }
     }
 
     /// The sum of the weights of those that are no fallback, or of those that are.

@@ -59,7 +59,7 @@ fn a_table_is_described_in_full_and_always_alike() {
                 target: Target::Unresolved(StatusCode::SERVICE_UNAVAILABLE),
             },
         ]),
-        hash_on: Some(HashOn::PathParam("id".into())),
+        hash_on: Some(Box::new(HashOn::PathParam("id".into()))),
         timeouts: Timeouts { request: Some(Duration::from_millis(1500)), backend_request: None, ..Timeouts::default() },
         ..sample::route("shop")
     });

@@ -101,6 +101,11 @@ impl<V: Cell> Keyed<V> {
         }
     }
 
+    /// The key that is at hand, or 0.
+    pub(super) fn glance(&self) -> u64 {
+        self.first.key.load(Ordering::Relaxed)
+    }
+
     /// Every key with its cell, and the shared cell of those that did not fit with none.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Option<NonZeroU64>, &V)> {
         let more = self.more.get();

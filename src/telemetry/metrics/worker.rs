@@ -67,6 +67,12 @@ impl WorkerMetrics {
         self.cells.listener(secure).began.add(1);
     }
 
+    /// The exchange will be counted for this route. With many routes its cells are in no cache: asked for now, they come
+    /// while the exchange goes on.
+    pub fn expect(&self, route: Slot) {
+        self.cells.expect(route);
+    }
+
     /// An exchange is over.
     pub fn record(&self, exchange: &Exchange<'_>) {
         self.cells.record(exchange);
@@ -339,6 +345,13 @@ impl WorkerCells {
                 pool_seconds: 0.0,
                 ..*exchange
             }),
+        }
+    }
+
+    fn expect(&self, slot: Slot) {
+        let chunk = self.routes.get(slot.index() / CHUNK).and_then(OnceLock::get);
+        if let Some(cells) = chunk.and_then(|chunk| chunk.get(slot.index() % CHUNK)?.get()) {
+            cells.expect();
         }
     }
 
