@@ -1,7 +1,9 @@
 //! The API server of the tests, and what is declared to it.
 
 use std::collections::HashMap;
+use std::fs;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::{Child, Command, Stdio};
@@ -13,10 +15,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::watcher::{self, Event, watcher};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::objects::NAMESPACE;
+use super::objects::{self, NAMESPACE};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Objects that are being created at once.
@@ -26,7 +28,7 @@ const AT_ONCE: usize = 32;
 pub(crate) struct Cluster {
     /// Its input is open as long as the control plane is to run.
     supervisor: Child,
-    _state: TempDir,
+    state: TempDir,
     pub(crate) kubeconfig: PathBuf,
     client: kube::Client,
     /// When a watch was told of each version.
@@ -72,11 +74,36 @@ impl Cluster {
         let read = Kubeconfig::read_from(&kubeconfig)?;
         let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
         let client = kube::Client::try_from(config)?;
-        Ok(Self { supervisor, _state: state, kubeconfig, client, told: Arc::default() })
+        Ok(Self { supervisor, state, kubeconfig, client, told: Arc::default() })
+    }
+
+    /// Declares routes, all to this address, and what belongs to them.
+    pub(crate) async fn declare(&self, routes: usize, address: SocketAddr) -> anyhow::Result<()> {
+        self.create([objects::class()]).await?;
+        let of = |number| [objects::service(number), objects::slice(number, address), objects::route(number, None)];
+        self.create((0..routes).flat_map(of)).await
+    }
+
+    /// A client with all rights.
+    pub(crate) fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    /// The path of a kubeconfig for somebody who listens at this address, in clear, and asks for no credentials.
+    pub(crate) fn kubeconfig_for(&self, address: SocketAddr) -> anyhow::Result<String> {
+        let path = self.state.path().join(format!("kubeconfig-{}", address.port()));
+        let text = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "relay",
+            "clusters": [{"name": "relay", "cluster": {"server": format!("http://{address}")}}],
+            "users": [{"name": "relay", "user": {}}],
+            "contexts": [{"name": "relay", "context": {"cluster": "relay", "user": "relay"}}],
+        });
+        fs::write(&path, text.to_string())?;
+        Ok(path.display().to_string())
     }
 
     /// Declares objects that are not there yet.
-    pub(crate) async fn create(&self, objects: impl IntoIterator<Item = Value>) -> anyhow::Result<()> {
+    async fn create(&self, objects: impl IntoIterator<Item = Value>) -> anyhow::Result<()> {
         let create = |object: Value| async move {
             let object: DynamicObject = serde_json::from_value(object)?;
             self.api(&object)?.create(&PostParams::default(), &object).await?;

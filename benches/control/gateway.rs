@@ -3,12 +3,17 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
-const HEADGATE: &str = env!("CARGO_BIN_EXE_headgate");
+/// What is measured; `HEADGATE_BENCH_BIN` names another build of it.
+fn headgate() -> PathBuf {
+    std::env::var_os("HEADGATE_BENCH_BIN").map_or_else(|| env!("CARGO_BIN_EXE_headgate").into(), PathBuf::from)
+}
+
 /// Not ready after this long is never ready.
 const START: Duration = Duration::from_secs(120);
 /// Whoever needs less of a processor in a second has nothing to do.
@@ -21,8 +26,9 @@ pub(crate) struct Gateway {
     child: Child,
     pub(crate) http: SocketAddr,
     admin: SocketAddr,
-    /// From its start until it said that it was ready.
-    pub(crate) ready_after: Duration,
+    started: Instant,
+    /// When it said that it was ready.
+    pub(crate) ready_at: Instant,
 }
 
 /// Resident memory, in bytes.
@@ -37,7 +43,7 @@ impl Gateway {
     /// Starts `headgate` with these arguments and waits until it is ready.
     pub(crate) fn start(arguments: &[&str]) -> anyhow::Result<Self> {
         let (http, admin) = (free_address()?, free_address()?);
-        let mut command = Command::new(HEADGATE);
+        let mut command = Command::new(headgate());
         command
             .args(arguments)
             .args(["--workers", "1", "--https", "127.0.0.1:0", "--drain-delay", "0s", "--drain-timeout", "0s"])
@@ -46,7 +52,7 @@ impl Gateway {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let start = Instant::now();
-        let mut gateway = Self { child: command.spawn()?, http, admin, ready_after: Duration::ZERO };
+        let mut gateway = Self { child: command.spawn()?, http, admin, started: start, ready_at: start };
         while !gateway.is_ready() {
             if let Some(status) = gateway.child.try_wait()? {
                 bail!("headgate ended before it was ready: {status}");
@@ -56,8 +62,13 @@ impl Gateway {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        gateway.ready_after = start.elapsed();
+        gateway.ready_at = Instant::now();
         Ok(gateway)
+    }
+
+    /// From its start until it said that it was ready.
+    pub(crate) fn ready_after(&self) -> Duration {
+        self.ready_at - self.started
     }
 
     /// What the admin port answers.

@@ -3,6 +3,7 @@
 //! ```text
 //! cargo bench --bench control                       everything, as one table
 //! cargo bench --bench control -- memory             objects in a folder: memory, at the start and at a reload
+//! cargo bench --bench control -- start              a real API server: a start with 20,000 routes, and a list of all again
 //! cargo bench --bench control -- propagation        a real API server: from a change to the first request on it
 //! cargo bench --bench control -- propagation --routes 2000 --changes 100
 //! ```
@@ -18,6 +19,8 @@ mod gateway;
 mod memory;
 mod objects;
 mod propagation;
+mod relay;
+mod start;
 mod traffic;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +39,8 @@ struct Bench {
 enum Part {
     /// Weigh objects that come from a folder.
     Memory(memory::Plan),
+    /// Time a start with all that an API server has, and weigh it, and all of it listed again.
+    Start(start::Plan),
     /// Time changes that come from an API server.
     Propagation(propagation::Plan),
 }
@@ -43,9 +48,11 @@ enum Part {
 fn main() -> anyhow::Result<()> {
     let rows = match Bench::parse().part {
         Some(Part::Memory(plan)) => memory::measure(&plan)?,
+        Some(Part::Start(plan)) => start::measure(&plan)?,
         Some(Part::Propagation(plan)) => propagation::measure(&plan)?,
         None => {
             let mut rows = memory::measure(&memory::Plan::default())?;
+            rows.extend(start::measure(&start::Plan::default())?);
             rows.extend(propagation::measure(&propagation::Plan::default())?);
             rows
         }

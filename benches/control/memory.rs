@@ -35,7 +35,7 @@ pub(crate) fn measure(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     declare(folder.path(), routes, 1)?;
     let gateway = Gateway::start(&["run", &path])?;
     let first = gateway.memory()?;
-    let ready_after = gateway.ready_after;
+    let ready_after = gateway.ready_after();
     declare(folder.path(), routes, 2)?;
     let reloading = Instant::now();
     let last = objects::host(routes.saturating_sub(1) / 2 * 2);

@@ -74,10 +74,7 @@ async fn run(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let Plan { routes, changes, seconds, rate, requests } = *plan;
     let (first, second) = (backend("a").await?, backend("b").await?);
     let cluster = Cluster::start().await?;
-    cluster.create([objects::class()]).await?;
-    let declared = (0..routes)
-        .flat_map(|number| [objects::service(number), objects::slice(number, first), objects::route(number, None)]);
-    cluster.create(declared).await?;
+    cluster.declare(routes, first).await?;
 
     cluster.watch(objects::slice(0, first)).await?;
     cluster.watch(objects::route(0, None)).await?;
@@ -107,7 +104,7 @@ async fn run(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     Ok(vec![
         Row {
             what: format!("ready with {routes} routes of an API server"),
-            figure: format!("{:.1} s", gateway.ready_after.as_secs_f64()),
+            figure: format!("{:.1} s", gateway.ready_after().as_secs_f64()),
             goal: "",
             more: "of the whole time since its start; the server makes the lists on the same cores".to_owned(),
         },
