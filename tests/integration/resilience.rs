@@ -12,10 +12,12 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::harness::backend::{service, service_speaking};
+use crate::harness::backend::{Backend, service, service_speaking};
 use crate::harness::endpoint::{Bodied, Endpoint, Speaks, empty, full, piecewise, read_head, read_to_the_end};
 use crate::harness::gateway::Gateway;
+use crate::harness::load::{Ask, Load, Pace};
 use crate::harness::objects::route;
+use crate::harness::size;
 use crate::harness::traffic::{self, Answer, ask, request, soon, until, until_asked};
 
 fn in_front_of(addresses: &[SocketAddr], more: &str) -> Gateway {
@@ -321,6 +323,69 @@ async fn one_of_four_that_fails_is_left_out() {
         gateway.apply(&declared(&addresses, more));
         assert_eq!((gateway.endpoints("ejected"), gateway.endpoints("ready")), (0.0, 4.0));
     }
+}
+
+/// A slice of what another rule is asked.
+const ELSEWHERE: Load = Load {
+    connections: 4,
+    requests: 150,
+    pace: Pace::Even(300),
+    asks: &[Ask { host: "test", path: "/other", body: "" }],
+};
+
+/// What is asked meanwhile, of four endpoints that answer or of three.
+const BESIDE: [&[Ask]; 2] =
+    [&[Ask { host: "test", path: "/whole", body: "" }], &[Ask { host: "test", path: "/hole", body: "" }]];
+
+/// One of four endpoints takes requests and never answers, and is not left out. While clients wait for it, another rule is
+/// answered as soon as while the same clients ask for a rule whose four endpoints all answer.
+#[test]
+fn other_rules_do_not_wait_for_an_endpoint_that_never_answers() {
+    let hole = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = hole.local_addr().unwrap();
+    // Taken and kept; the thread ends with the test's process.
+    std::thread::spawn(move || hole.incoming().collect::<Vec<_>>());
+    let (good, other) = (Backend::named("good"), Backend::named(""));
+    let rule = |path: &str, service: &str| {
+        format!(
+            "{{name: {service}, matches: [{{path: {{value: {path}}}}}], backendRefs: [{{name: {service}, port: 80}}], \
+             loadBalancer: {{type: RoundRobin}}, timeouts: {{backendRequest: 100ms}}, outlierDetection: \
+             {{consecutiveFailures: 10000}}}}"
+        )
+    };
+    let rules = [rule("/hole", "hole"), rule("/whole", "whole"), rule("/other", "other")].join(", ");
+    let objects = service("hole", &[silent, good.address, good.address, good.address])
+        + &service("whole", &[good.address; 4])
+        + &other.service("other")
+        + &format!(
+            "---\napiVersion: headgate.dev/v1alpha1\nkind: GatewayRoute\nmetadata: {{name: all}}\nspec: {{rules: [{rules}]}}\n"
+        );
+    let gateway = Gateway::start_with(&objects, &["--workers", "1"]);
+    let load = Load { requests: size::of(ELSEWHERE.requests, 600), ..ELSEWHERE };
+    let mut slowest = [const { Vec::new() }; 2];
+    let mut unanswered = [0, 0];
+    for round in 0..size::of(3, 24) {
+        // There and back, so that neither always comes after the other.
+        for number in [round % 2, 1 - round % 2] {
+            let beside = Load { asks: BESIDE[number], ..load }.start(gateway.http);
+            let running = load.start(gateway.http);
+            let (beside, outcome) = (beside.outcome(), running.outcome());
+            assert!(outcome.failures.is_empty(), "{:#?}", outcome.failures);
+            unanswered[number] += beside.failures.len();
+            let mut took: Vec<_> = outcome.answers.iter().map(|answer| answer.came - answer.asked).collect();
+            took.sort();
+            slowest[number].push(took[took.len() * 99 / 100]);
+        }
+    }
+    let [calm, troubled] = slowest.map(|mut slices| {
+        slices.sort();
+        slices[slices.len() / 2]
+    });
+    println!("99 % within {calm:?}, beside an endpoint that never answers {troubled:?}; {unanswered:?} unanswered");
+    assert!(unanswered[0] == 0 && unanswered[1] > 4, "{unanswered:?}");
+    // In the suite other tests take the processor now and then.
+    let most = size::of(calm + Duration::from_millis(50), calm.mul_f64(1.1));
+    assert!(troubled <= most, "{troubled:?}, and {calm:?} without");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -111,7 +111,8 @@ impl<'a> Walk<'a> {
         for name in schema.required.iter().flatten() {
             if fields.get(name).is_none_or(Value::is_null) {
                 self.blocks_rules = true;
-                self.at_field(name, |walk| walk.report("is required".to_owned()));
+                let message = missing(schema.properties.as_ref().and_then(|it| it.get(name)));
+                self.at_field(name, |walk| walk.report(message));
             }
         }
     }
@@ -284,8 +285,9 @@ fn identity(list: &JSONSchemaProps, items: &JSONSchemaProps, item: &Value) -> Op
     }
 }
 
-fn wrong_type(expected: &str, found: &Value) -> String {
-    let expected_words = match expected {
+/// A type of the schema in words.
+fn words(expected: &str) -> &str {
+    match expected {
         "object" => "an object",
         "array" => "a list",
         "string" => "a string",
@@ -293,7 +295,21 @@ fn wrong_type(expected: &str, found: &Value) -> String {
         "number" => "a number",
         "boolean" => "true or false",
         other => other,
-    };
+    }
+}
+
+fn missing(schema: Option<&JSONSchemaProps>) -> String {
+    let allowed = schema.and_then(|schema| schema.enum_.as_ref());
+    let allowed = allowed.map(|allowed| allowed.iter().filter_map(|it| it.0.as_str()).collect::<Vec<_>>().join(", "));
+    match (allowed, schema.and_then(|schema| schema.type_.as_deref())) {
+        (Some(allowed), _) => format!("is required; add it, one of {allowed}"),
+        (None, Some(expected)) => format!("is required; add it, {}", words(expected)),
+        (None, None) => "is required; add it".to_owned(),
+    }
+}
+
+fn wrong_type(expected: &str, found: &Value) -> String {
+    let expected_words = words(expected);
     let found_words = match found {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

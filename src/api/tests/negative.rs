@@ -431,8 +431,8 @@ fn structure_is_checked_as_the_api_server_does() {
         Cause::Schema,
         vec![
             Case("/spec", json!([]), &["spec: must be an object, is a list"]),
-            Case("/spec", json!(null), &["spec: is required"]),
-            Case("/spec/rules", json!(null), &["spec.rules: is required"]),
+            Case("/spec", json!(null), &["spec: is required; add it, an object"]),
+            Case("/spec/rules", json!(null), &["spec.rules: is required; add it, a list"]),
             Case("/spec/rules", json!([]), &["spec.rules: has 0 items, at least 1 needed"]),
             Case("/spec/rules/0", json!(null), &["spec.rules[0]: must be an object, is null"]),
             Case("/spec/rules/0/name", json!(""), &["spec.rules[0].name: must not be empty"]),
@@ -499,7 +499,14 @@ fn structure_is_checked_as_the_api_server_does() {
             Case(
                 "/spec/rules/0/backendRefs/0",
                 json!({"name": "app"}),
-                &["spec.rules[0].backendRefs[0].port: is required"],
+                &["spec.rules[0].backendRefs[0].port: is required; add it, a whole number"],
+            ),
+            Case(
+                "/spec/rules/0/filters/0",
+                json!({"requestRedirect": {"statusCode": 301}}),
+                &["spec.rules[0].filters[0].type: is required; add it, one of IPAccess, CORS, ExternalAuth, \
+                     RequestHeaderModifier, ResponseHeaderModifier, URLRewrite, RequestMirror, RequestRedirect, \
+                     DirectResponse"],
             ),
             Case(
                 "/spec/rules/0/filters/0",
