@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use super::Row;
+use super::memory::megabytes;
+
 /// What is measured; `HEADGATE_BENCH_BIN` names another build of it.
 fn headgate() -> PathBuf {
     std::env::var_os("HEADGATE_BENCH_BIN").map_or_else(|| env!("CARGO_BIN_EXE_headgate").into(), PathBuf::from)
@@ -37,6 +40,23 @@ pub(crate) struct Memory {
     /// The most since it was last asked for.
     pub(crate) peak: u64,
     pub(crate) settled: u64,
+}
+
+impl Memory {
+    /// The peak by what settled.
+    pub(crate) fn ratio(self) -> f64 {
+        self.peak as f64 / self.settled as f64
+    }
+
+    /// The same as a figure.
+    pub(crate) fn row(self, what: &str) -> Row {
+        Row {
+            what: what.to_owned(),
+            figure: format!("{:.2}", self.ratio()),
+            goal: "1.4",
+            more: format!("peak {} MB, settled {} MB", megabytes(self.peak), megabytes(self.settled)),
+        }
+    }
 }
 
 impl Gateway {

@@ -38,21 +38,29 @@ struct Bench {
 #[derive(Subcommand)]
 enum Part {
     /// Weigh objects that come from a folder.
-    Memory(memory::Plan),
+    Memory {
+        /// Routes, each with a Service and an EndpointSlice of its own.
+        #[arg(long, default_value_t = memory::ROUTES)]
+        routes: usize,
+    },
     /// Time a start with all that an API server has, and weigh it, and all of it listed again.
-    Start(start::Plan),
+    Start {
+        /// Routes, each with a Service and an EndpointSlice of its own; half of them Ingresses.
+        #[arg(long, default_value_t = start::ROUTES)]
+        routes: usize,
+    },
     /// Time changes that come from an API server.
     Propagation(propagation::Plan),
 }
 
 fn main() -> anyhow::Result<()> {
     let rows = match Bench::parse().part {
-        Some(Part::Memory(plan)) => memory::measure(&plan)?,
-        Some(Part::Start(plan)) => start::measure(&plan)?,
+        Some(Part::Memory { routes }) => memory::measure(routes)?,
+        Some(Part::Start { routes }) => start::measure(routes)?,
         Some(Part::Propagation(plan)) => propagation::measure(&plan)?,
         None => {
-            let mut rows = memory::measure(&memory::Plan::default())?;
-            rows.extend(start::measure(&start::Plan::default())?);
+            let mut rows = memory::measure(memory::ROUTES)?;
+            rows.extend(start::measure(start::ROUTES)?);
             rows.extend(propagation::measure(&propagation::Plan::default())?);
             rows
         }

@@ -115,7 +115,7 @@ async fn run(plan: &Plan) -> anyhow::Result<Vec<Row>> {
             more: format!(
                 "peak {} MB ({:.2}); after all changes {} MB",
                 megabytes(memory.peak),
-                memory.peak as f64 / memory.settled as f64,
+                memory.ratio(),
                 megabytes(after.settled)
             ),
         },

@@ -146,8 +146,10 @@ fn a_machine_is_set_up_as_told() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(concat!(env!("CARGO_MANIFEST_DIR"), "/manifests"), folder.path().join("manifests"))
-        .unwrap();
+    for part in ["manifests", "dist"] {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join(part);
+        std::os::unix::fs::symlink(here, folder.path().join(part)).unwrap();
+    }
     let unit = read("manifests/headgate.service");
     let setting = |key: &str| {
         unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap_or_else(|| panic!("no {key}="))
@@ -166,8 +168,9 @@ fn a_machine_is_set_up_as_told() {
     let mut started = false;
     for line in under(MACHINE) {
         script += &match line.as_str() {
-            line if line.starts_with("export RUSTFLAGS=") => "test -s ${RUSTFLAGS#*profile-use=}"
-                .replace("${RUSTFLAGS#*profile-use=}", concat!(env!("CARGO_MANIFEST_DIR"), "/dist/headgate.profdata")),
+            line if line.starts_with("export RUSTFLAGS=") => {
+                format!("{line}\ntest -s \"${{RUSTFLAGS#*profile-use=}}\"")
+            }
             // The program of the tests stands in for one that takes ten minutes.
             "cargo build --profile dist --target x86_64-unknown-linux-gnu" => {
                 format!("cp {} target/x86_64-unknown-linux-gnu/dist/headgate", binary().display())

@@ -7,7 +7,6 @@ use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -22,11 +21,6 @@ use crate::harness::size;
 /// A slice of load for each gateway, in turn, so that what else the machine does concerns all alike.
 const LOAD: Load =
     Load { connections: 4, requests: 150, pace: Pace::Even(300), asks: &[Ask { host: "test", path: "/", body: "" }] };
-/// How much later than without trouble 99 in 100 may be answered in the suite, where other tests take the processor now and
-/// then. Whoever waits for an output waits for ever.
-const NOISE: Duration = Duration::from_millis(50);
-/// The same in full size and on a machine of its own, where there are enough slices: a tenth.
-const LATER: f64 = 1.1;
 /// `O_NONBLOCK`.
 const NON_BLOCKING: i32 = 0o4000;
 
@@ -57,12 +51,6 @@ fn counted(gateway: &Gateway, name: &str) -> u64 {
 fn lines(path: &Path) -> Vec<Value> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
-}
-
-fn median(values: impl Iterator<Item = Duration>) -> Duration {
-    let mut values: Vec<_> = values.collect();
-    values.sort();
-    values[values.len() / 2]
 }
 
 #[test]
@@ -116,18 +104,15 @@ fn nobody_waits_for_an_output_that_takes_nothing() {
             let ((_, gateway), latencies) = (gateways[number], &mut latencies[number]);
             let outcome = load.start(gateway.http).outcome();
             assert!(outcome.failures.is_empty(), "{:#?}", outcome.failures);
-            let mut slice: Vec<_> = outcome.answers.iter().map(|answer| answer.came - answer.asked).collect();
-            slice.sort();
-            latencies.push([500, 990].map(|share| slice[slice.len() * share / 1000]));
+            latencies.push([500, 990].map(|share| outcome.within(share)));
         }
     }
-    let within = latencies.map(|slices| [0, 1].map(|share| median(slices.iter().map(|slice| slice[share]))));
-    let most = |calm: Duration| size::of(calm + NOISE, calm.mul_f64(LATER));
+    let within = latencies.map(|slices| [0, 1].map(|share| size::median(slices.iter().map(|slice| slice[share]))));
     for ((name, _), [half, nearly_all]) in gateways.iter().zip(within) {
         println!("{name}: half within {half:?}, 99 % within {nearly_all:?}");
     }
     for ((name, _), [_, nearly_all]) in gateways.iter().zip(within) {
-        assert!(nearly_all <= most(within[0][1]), "{name}: {within:?}");
+        assert!(nearly_all <= size::hardly_longer(within[0][1]), "{name}: {within:?}");
     }
 
     let asked = u64::from(rounds * load.requests);

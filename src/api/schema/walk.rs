@@ -300,9 +300,10 @@ fn words(expected: &str) -> &str {
 
 fn missing(schema: Option<&JSONSchemaProps>) -> String {
     let allowed = schema.and_then(|schema| schema.enum_.as_ref());
-    let allowed = allowed.map(|allowed| allowed.iter().filter_map(|it| it.0.as_str()).collect::<Vec<_>>().join(", "));
     match (allowed, schema.and_then(|schema| schema.type_.as_deref())) {
-        (Some(allowed), _) => format!("is required; add it, one of {allowed}"),
+        (Some(allowed), _) => {
+            format!("is required; add it, one of {}", texts(allowed.iter().map(|it| &it.0)).join(", "))
+        }
         (None, Some(expected)) => format!("is required; add it, {}", words(expected)),
         (None, None) => "is required; add it".to_owned(),
     }
@@ -330,8 +331,13 @@ fn wrong_type(expected: &str, found: &Value) -> String {
     }
 }
 
+/// Values as people write them.
+fn texts<'a>(values: impl Iterator<Item = &'a Value>) -> Vec<String> {
+    values.map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned)).collect()
+}
+
 fn not_allowed<'a>(value: &Value, allowed: impl Iterator<Item = &'a Value>) -> String {
-    let allowed: Vec<String> = allowed.map(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned)).collect();
+    let allowed = texts(allowed);
     let meant = value.as_str().and_then(|it| suggestion::nearest(it, allowed.iter().map(String::as_str)));
     let list = allowed.join(", ");
     match meant {

@@ -348,9 +348,13 @@ impl WorkerCells {
         }
     }
 
+    /// The cells at a route's place, whoever has them, once there are any.
+    fn cells(&self, slot: Slot) -> Option<&RouteCells> {
+        self.routes.get(slot.index() / CHUNK)?.get()?.get(slot.index() % CHUNK)?.get().map(Box::as_ref)
+    }
+
     fn expect(&self, slot: Slot) {
-        let chunk = self.routes.get(slot.index() / CHUNK).and_then(OnceLock::get);
-        if let Some(cells) = chunk.and_then(|chunk| chunk.get(slot.index() % CHUNK)?.get()) {
+        if let Some(cells) = self.cells(slot) {
             cells.expect();
         }
     }
@@ -372,7 +376,7 @@ impl WorkerCells {
 
     /// What has been counted for a route; none when nothing has.
     pub(super) fn sample(&self, slot: Slot) -> Option<RouteSample> {
-        self.routes.get(slot.index() / CHUNK)?.get()?.get(slot.index() % CHUNK)?.get()?.sample(slot.serial())
+        self.cells(slot)?.sample(slot.serial())
     }
 
     /// What has been counted for no route.

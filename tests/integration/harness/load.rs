@@ -220,6 +220,13 @@ impl Running {
 }
 
 impl Outcome {
+    /// Within which time so many of a thousand were answered.
+    pub(crate) fn within(&self, thousandths: usize) -> Duration {
+        let mut took: Vec<_> = self.answers.iter().map(|answer| answer.came - answer.asked).collect();
+        took.sort();
+        took[took.len() * thousandths / 1000]
+    }
+
     /// Says what came, and that nothing failed.
     pub(crate) fn assert_none_failed(&self, load: &Load) {
         let mut latencies: Vec<Duration> = self.answers.iter().map(|answer| answer.came - answer.asked).collect();

@@ -4,8 +4,12 @@
 /// flow style.
 pub(crate) fn route(service: &str, more: &str) -> String {
     let separator = if more.is_empty() { "" } else { ", " };
+    route_of(&format!("{{name: all, backendRefs: [{{name: {service}, port: 80}}]{separator}{more}}}"))
+}
+
+/// A GatewayRoute of these rules, in YAML's flow style.
+pub(crate) fn route_of(rules: &str) -> String {
     format!(
-        "---\napiVersion: headgate.dev/v1alpha1\nkind: GatewayRoute\nmetadata: {{name: all}}\nspec: {{rules: [{{name: all, \
-         backendRefs: [{{name: {service}, port: 80}}]{separator}{more}}}]}}\n"
+        "---\napiVersion: headgate.dev/v1alpha1\nkind: GatewayRoute\nmetadata: {{name: all}}\nspec: {{rules: [{rules}]}}\n"
     )
 }
