@@ -103,7 +103,7 @@ impl Attempt<'_> {
             Repeat::StaleConnection => false,
         };
         let processed = !matches!(why, Repeat::ConnectFailure | Repeat::RefusedStream);
-        if !asked || (processed && !retry.may_repeat(&self.method, &self.headers)) {
+        if !asked || (processed && !retry.may_repeat(self.method, self.headers)) {
             return None;
         }
         let now = self.worker.clock.now();

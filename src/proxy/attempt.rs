@@ -13,6 +13,7 @@ use http::uri::PathAndQuery;
 use http::{Method, Response, StatusCode};
 
 use super::again::{Again, discard};
+use super::answer::{Answer, Given};
 use super::body::{RequestBody, ResponseBody, Upload};
 use super::clock::Deadline;
 use super::connection::Client;
@@ -22,7 +23,7 @@ use super::session::{self, Pinned};
 use super::{Worker, forward};
 use crate::table::Route;
 use crate::upstream::balance::Choice;
-use crate::upstream::pool::{ConnectError, Destination, ExchangeError, Lease, SendError, Stage};
+use crate::upstream::pool::{Answered, ConnectError, Destination, ExchangeError, Lease, SendError, Stage};
 use crate::upstream::{Announced, Bound, Cluster, Endpoint, EndpointSet, Fit, Head, Outcome, Repeat};
 
 /// A request that is ready to go out, and where to.
@@ -33,9 +34,9 @@ pub(super) struct Attempt<'a> {
     pub(super) cluster: &'a Arc<Cluster>,
     /// The hash of the key, when the route balances by one.
     pub(super) key: Option<u64>,
-    pub(super) method: Method,
+    pub(super) method: &'a Method,
     pub(super) target: PathAndQuery,
-    pub(super) headers: HeaderMap,
+    pub(super) headers: &'a mut HeaderMap,
     pub(super) record: &'a mut Record,
     /// When the whole exchange must be over, by the worker's clock.
     pub(super) due: Option<u64>,
@@ -75,10 +76,11 @@ pub(super) const FULL: u64 = 1_000;
 
 /// Sends the request with its body, of which `upload` knows, and gives the answer, its body still to come.
 pub(super) async fn forward(
-    mut attempt: Attempt<'_>,
+    attempt: &mut Attempt<'_>,
     mut body: RequestBody,
     upload: Option<Rc<Upload>>,
-) -> Result<Response<ResponseBody>, Error> {
+    answer: &Answer,
+) -> Result<Given, Error> {
     let worker = attempt.worker;
     let timeouts = attempt.route.timeouts;
     let due = attempt.due;
@@ -93,7 +95,7 @@ pub(super) async fn forward(
     let mut how = How::Pooled;
     let mut again = RETRIES;
     loop {
-        let (endpoint, lease) = match attempt.connect(how, &mut deadline, due).await {
+        let (endpoint, mut lease) = match attempt.connect(how, &mut deadline, due).await {
             Ok(connected) => connected,
             Err(error) => {
                 let pause =
@@ -106,46 +108,45 @@ pub(super) async fn forward(
         };
         let reused = lease.reused();
         let was_empty = body.is_empty();
-        attempt.record.trying(&mut attempt.headers);
+        attempt.record.trying(attempt.headers);
         let head = attempt.head(&body)?;
         let began = Instant::now();
         let (now, limit) = (worker.clock.now(), timeouts.backend_request);
         let sent = within(&mut deadline, now, limit, due, pin!(lease.send(&head, body))).await;
         let seconds = began.elapsed().as_secs_f64();
-        let status = sent.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(Response::status);
+        let status = sent.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(|answered| answered.status);
         attempt.record.tried(&endpoint, seconds, status);
         let (error, repeat) = match sent {
-            Ok(Ok(response)) => {
+            Ok(Ok(Answered { status, mut headers, incoming })) => {
                 worker.pool.observe(endpoint.slot, seconds);
-                let (mut parts, mut answer) = response.into_parts();
-                if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+                if status == StatusCode::SWITCHING_PROTOCOLS {
                     // Whatever else is on that connection, nobody else may get it.
-                    drop(answer.into_lease());
                     return Err(Error::UpstreamProtocol);
                 }
-                attempt.report(&endpoint, parts.status.into());
-                if let Some(why) = attempt.failed_by(parts.status, &parts.headers)
+                attempt.report(&endpoint, status.into());
+                if let Some(why) = attempt.failed_by(status, &headers)
                     && let Some((next, pause)) = attempt.repeat(why, due)
                 {
-                    discard(answer);
+                    discard(lease.into_body(incoming));
                     attempt.again.tried.push(endpoint);
                     rest(pause).await;
                     (body, how, again) = (next, How::Pooled, RETRIES);
                     continue;
                 }
-                attempt.keep_client(&endpoint, &mut parts.headers);
-                attempt.record.streaming(parts.status);
+                attempt.keep_client(&endpoint, &mut headers);
+                attempt.record.streaming(status);
                 deadline.clear();
-                answer.hold(permit);
-                worker.http1.give_headers(std::mem::take(&mut attempt.headers));
-                let body = ResponseBody::upstream(answer, timeouts.idle, due, deadline);
-                return Ok(Response::from_parts(parts, body));
+                lease.hold(permit);
+                let body = ResponseBody::upstream(lease.into_body(incoming), timeouts.idle, due, deadline);
+                let mut response = Response::new(body);
+                (*response.status_mut(), *response.headers_mut()) = (status, headers);
+                return Ok(answer.give(response));
             }
             Ok(Err(SendError { error, unsent })) => {
                 let refused = error.is_refused();
                 // It may have been sent; only what does no harm twice may go out again. An endpoint that answers nonsense
                 // has answered.
-                let harmless = refused || forward::is_idempotent(&attempt.method);
+                let harmless = refused || forward::is_idempotent(attempt.method);
                 let replay = was_empty && harmless && !error.is_malformed();
                 let next = match how {
                     // Nothing was sent, so any method may go out again.
@@ -386,7 +387,7 @@ impl<'a> Attempt<'a> {
         if body.is_empty() && self.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
             return Err(Error::BadRequest("a Content-Length without a body"));
         }
-        Ok(Head { method: &self.method, target: &self.target, headers: &self.headers })
+        Ok(Head { method: self.method, target: &self.target, headers: self.headers })
     }
 
     /// What the exchange makes of a failure to send or to be answered.

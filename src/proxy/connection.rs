@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::answer::Answer;
 use super::body::Incoming;
 use super::framing::{MAX_HEAD, Refusal};
 use super::rewind::Rewind;
@@ -289,8 +290,10 @@ where
             let (worker, client) = (worker.clone(), client.clone());
             // The exchange begins inside, since its future is large and would be copied into this one.
             async move {
-                let (parts, body) = request.into_parts();
-                Ok::<_, Infallible>(exchange::answer(worker, client, parts, Incoming::Http2(body), false).await)
+                let (mut parts, body) = request.into_parts();
+                let (body, answer) = (Incoming::Http2(body), Answer::default());
+                exchange::answer(&worker, client, &mut parts, body, false, &answer).await;
+                Ok::<_, Infallible>(answer.into_response())
             }
         })
     };

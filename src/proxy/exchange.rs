@@ -12,6 +12,7 @@ use http::{Method, Response, StatusCode, Version, request};
 use http_body::Body;
 
 use super::again::Again;
+use super::answer::{Answer, Given};
 use super::attempt::{self, Attempt};
 use super::body::{Incoming, RequestBody, ResponseBody};
 use super::caught::caught;
@@ -32,15 +33,16 @@ use crate::table::{ClientValidation, KeySource, Match, RequestHead, Route, Table
 use crate::telemetry::Reason;
 use crate::upstream::content_length;
 
-/// Answers one request. Whatever goes wrong becomes a response; nothing here fails or panics. `upgrade` says that the
-/// connection can become another protocol's.
+/// Gives one request its answer. Whatever goes wrong becomes a response; nothing here fails or panics. `upgrade` says that
+/// the connection can become another protocol's.
 pub(super) async fn answer(
-    worker: Rc<Worker>,
+    worker: &Rc<Worker>,
     client: Rc<Client>,
-    mut parts: request::Parts,
+    parts: &mut request::Parts,
     body: Incoming,
     upgrade: bool,
-) -> Response<ResponseBody> {
+    answer: &Answer,
+) {
     let client = client.as_told(&worker.trust, &parts.headers);
     let mut record = Record::begin(worker.clone(), client.clone(), parts.method.clone());
     let received = Received { upgrade: upgrade && forward::is_websocket(&parts.method, parts.version, &parts.headers) };
@@ -48,36 +50,34 @@ pub(super) async fn answer(
     // looked at, so that routes, filters and the backend see the same head.
     forward::clean_request(&mut parts.headers, parts.version);
     let request_id = forward::request_id(&mut parts.headers, || worker.new_request_id());
-    record.note(&parts, &request_id);
+    record.note(parts, &request_id);
     let table = worker.table();
 
     let mut marks = Marks::default();
 
     let outcome =
-        caught(pin!(exchange(&worker, &client, &table, parts, body, received, &mut marks, &mut record))).await;
+        caught(pin!(exchange(worker, &client, &table, parts, body, received, &mut marks, &mut record, answer))).await;
     let outcome = outcome.unwrap_or_else(|| {
         tracing::error!(request_id = ?request_id, "an exchange has panicked: please report it, with what was written of it");
         Err(Error::Internal)
     });
-    let mut response = match outcome {
-        Ok(response) => response,
-        Err(error) => {
-            record.answered(error.status(), error.reason());
-            error.response(Some(&request_id), record.trace())
-        }
-    };
+    let given = outcome.unwrap_or_else(|error| {
+        record.answered(error.status(), error.reason());
+        answer.give(error.response(Some(&request_id), record.trace()))
+    });
     record.limits(&marks.limits);
-    let headers = response.headers_mut();
-    marks.put(&worker, headers);
-    headers.insert(forward::X_REQUEST_ID, request_id);
-    if (worker.is_leaving() || client.is_outdated())
-        && client.is_http1()
-        && response.status() != StatusCode::SWITCHING_PROTOCOLS
-    {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response.body_mut().record(record);
-    response
+    answer.edit(&given, |response| {
+        let headers = response.headers_mut();
+        marks.put(worker, headers);
+        headers.insert(forward::X_REQUEST_ID, request_id);
+        if (worker.is_leaving() || client.is_outdated())
+            && client.is_http1()
+            && response.status() != StatusCode::SWITCHING_PROTOCOLS
+        {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response.body_mut().record(record);
+    });
 }
 
 /// What a request's head says of the client's connection; it goes no further than us.
@@ -93,20 +93,21 @@ async fn exchange<'t>(
     worker: &Rc<Worker>,
     client: &Rc<Client>,
     table: &'t Table,
-    mut parts: request::Parts,
+    parts: &mut request::Parts,
     body: Incoming,
     received: Received,
     marks: &mut Marks<'t>,
     record: &mut Record,
-) -> Result<Response<ResponseBody>, Error> {
+    answer: &Answer,
+) -> Result<Given, Error> {
     if worker.pressure.turns_away(|below| worker.random_below(below)) {
         // Boxed, since it is rare and would make the future of every exchange larger.
         Box::pin(pressure::pause(worker)).await;
         return Err(Error::Overloaded);
     }
-    let asked = Asked::read(client, &parts)?;
+    let asked = Asked::read(client, parts)?;
     if asked.is_asterisk() {
-        return Ok(asterisk(record));
+        return Ok(answer.give(asterisk(record)));
     }
     forward::set_origin(
         &mut parts.headers,
@@ -128,7 +129,7 @@ async fn exchange<'t>(
         secure: client.tls.is_some(),
     };
     let Match { route, path: pattern, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
-    record.route(route, pattern, &parts);
+    record.route(route, pattern, parts);
     let due = route.timeouts.request.map(|limit| attempt::after(worker.clock.now(), limit));
     let validation = route.access.client_validation.as_deref();
     if let Some(tls) = &client.tls {
@@ -146,7 +147,7 @@ async fn exchange<'t>(
     // The steps from here on, with their numbers, are those that `filter` lists.
     // 1.
     if route.https_redirect && !client.secure() {
-        return Ok(reply(redirect_to_tls(worker, &asked), record));
+        return Ok(answer.give(reply(redirect_to_tls(worker, &asked), record)));
     }
     // Who spoke TLS to somebody in front of us has shown us nothing.
     if client.tls.is_none() && validation.is_some_and(|validation| validation.required) {
@@ -159,7 +160,7 @@ async fn exchange<'t>(
     // 3.
     if let Some(cors) = &route.access.cors {
         if filter::preflight(&parts.method, &parts.headers).is_some() {
-            return Ok(reply(cors.answer(&parts.headers), record));
+            return Ok(answer.give(reply(cors.answer(&parts.headers), record)));
         }
         marks.cors = Some((cors, cors.allowed(&parts.headers)));
     }
@@ -180,7 +181,7 @@ async fn exchange<'t>(
         let source = KeySource { ip, host: asked.host(), headers, query, params, route: &route.id, claims: None };
         let look = Look { worker, limits, phase: limits::Phase::Anonymous, head, source, at };
         if let Err(refused) = look.pass(&mut marks.limits).await {
-            return limits::answer(refused, limits, record);
+            return limits::answer(refused, limits, record).map(|response| answer.give(response));
         }
     }
     // 5.
@@ -192,7 +193,7 @@ async fn exchange<'t>(
                     known.claims().into_iter().for_each(|claims| record.identified(claims));
                     known
                 }
-                Err(denied) => return Ok(denied.response(&parts.headers, record)),
+                Err(denied) => return Ok(answer.give(denied.response(&parts.headers, record))),
             }
         }
         None => Known::default(),
@@ -203,7 +204,7 @@ async fn exchange<'t>(
         // Boxed, since it is rare and would make the future of every exchange larger.
         let refusal = Box::pin(external_auth::ask(worker, service, question, &mut parts.headers, record)).await?;
         if let Some(refusal) = refusal {
-            return Ok(refusal);
+            return Ok(answer.give(refusal));
         }
     }
     // 6.
@@ -214,7 +215,7 @@ async fn exchange<'t>(
             KeySource { ip, host: asked.host(), headers, query, params, route: &route.id, claims: known.claims() };
         let look = Look { worker, limits, phase: limits::Phase::Identified, head, source, at };
         if let Err(refused) = look.pass(&mut marks.limits).await {
-            return limits::answer(refused, limits, record);
+            return limits::answer(refused, limits, record).map(|response| answer.give(response));
         }
     }
     // 7.
@@ -232,7 +233,7 @@ async fn exchange<'t>(
     let mut rewritten = Rewritten::default();
     let filtering = Filtering { asked: &asked, path: &path, query, secure: client.secure(), matched: &matched };
     if let Some(early) = filtering.request(&route.filters, &mut parts.headers, &mut rewritten) {
-        return early.map(|early| reply(early, record));
+        return early.map(|early| answer.give(reply(early, record)));
     }
     if !route.mirrors.is_empty() && !received.upgrade {
         let host = rewritten.host.as_ref().unwrap_or(&asked.authority);
@@ -245,7 +246,7 @@ async fn exchange<'t>(
     let (number, backend) = chosen.ok_or(Error::Unresolved(StatusCode::INTERNAL_SERVER_ERROR))?;
     record.backend(number, &backend.name);
     if let Some(early) = filtering.request(&backend.filters, &mut parts.headers, &mut rewritten) {
-        return early.map(|early| reply(early, record));
+        return early.map(|early| answer.give(reply(early, record)));
     }
     let cluster = match &backend.target {
         Target::Cluster(cluster) => cluster,
@@ -263,15 +264,15 @@ async fn exchange<'t>(
     parts.headers.insert(header::HOST, rewritten.host.clone().unwrap_or_else(|| asked.authority.clone()));
     let target = target(&asked.target, &path, query, rewritten.path.as_deref(), known.query.as_deref())?;
 
-    let attempt = Attempt {
+    let mut attempt = Attempt {
         worker,
         client,
         route,
         cluster,
         key,
-        method: parts.method,
+        method: &parts.method,
         target,
-        headers: parts.headers,
+        headers: &mut parts.headers,
         record,
         due,
         speaks_for: cluster.announces.map(|_| Rc::new(client.announced())),
@@ -280,19 +281,21 @@ async fn exchange<'t>(
     };
     if received.upgrade {
         // Boxed, since it is rare and would make the future of every exchange larger.
-        let mut response = Box::pin(upgrade::forward(attempt)).await?;
+        let mut response = Box::pin(upgrade::forward(&mut attempt)).await?;
         filtering.response(route, &backend.filters, response.headers_mut());
-        return Ok(response);
+        return Ok(answer.give(response));
     }
-    let mut response = attempt::forward(attempt, body, upload).await?;
-    forward::clean_response(response.headers_mut());
-    filtering.response(route, &backend.filters, response.headers_mut());
+    let given = attempt::forward(&mut attempt, body, upload, answer).await?;
+    answer.edit(&given, |response| {
+        forward::clean_response(response.headers_mut());
+        filtering.response(route, &backend.filters, response.headers_mut());
+    });
     if let Some(call) = web {
-        response = call.response(response);
+        answer.replace(&given, |response| call.response(response));
     } else if let (Some(compression), Some(wish)) = (&route.compression, wish) {
-        response = compress(worker, compression, wish, response);
+        answer.replace(&given, |response| compress(worker, compression, wish, response));
     }
-    Ok(response)
+    Ok(given)
 }
 
 /// Who and what was asked for.

@@ -17,7 +17,7 @@ use crate::filter::{ExternalAuth, Ruling};
 use crate::table::{AuthService, Target};
 use crate::telemetry::Reason;
 use crate::upstream::balance::Choice;
-use crate::upstream::pool::{Destination, Stage, UpstreamBody};
+use crate::upstream::pool::{Answered, Destination, Stage, UpstreamBody};
 use crate::upstream::{Cluster, Endpoint, Fit, Head};
 
 /// The most of an answer's body that a client is given.
@@ -94,14 +94,16 @@ async fn answer(worker: &Worker, cluster: &Cluster, head: &Head<'_>) -> Option<A
             }
         };
         let sent = match lease {
-            Ok(lease) => lease.send(head, RequestBody::Empty).await.map_err(|error| error.error.to_string()),
+            Ok(mut lease) => match lease.send(head, RequestBody::Empty).await {
+                Ok(answered) => Ok((answered, lease)),
+                Err(error) => Err(error.error.to_string()),
+            },
             Err(error) => Err(error.to_string()),
         };
         match sent {
-            Ok(response) => {
-                let (parts, body) = response.into_parts();
-                let body = read(body).await?;
-                return Some(Answer { status: parts.status, headers: parts.headers, body });
+            Ok((Answered { status, headers, incoming }, lease)) => {
+                let body = read(lease.into_body(incoming)).await?;
+                return Some(Answer { status, headers, body });
             }
             Err(error) => {
                 tracing::debug!(service = %cluster.name, endpoint = %endpoint.address, %error, "cannot ask for leave");

@@ -20,7 +20,7 @@ use super::hold::Held;
 use crate::table::{Route, Target};
 use crate::telemetry::Copied;
 use crate::upstream::balance::Choice;
-use crate::upstream::pool::{Destination, Stage};
+use crate::upstream::pool::{Answered, Destination, Stage};
 use crate::upstream::{Cluster, Fit, Head};
 
 /// The largest body that is copied. A request with a larger one is not.
@@ -154,7 +154,7 @@ async fn answer(worker: &Worker, cluster: &Cluster, head: &Head<'_>, data: Bytes
         **cluster.balancer.select(&set, &choice)?
     };
     worker.pool.set_now(worker.clock.now());
-    let lease = match worker.pool.lease_existing(endpoint.slot, None) {
+    let mut lease = match worker.pool.lease_existing(endpoint.slot, None) {
         Some(lease) => lease,
         None => {
             let to = Destination { cluster, endpoint: &endpoint, speaks_for: None };
@@ -166,9 +166,8 @@ async fn answer(worker: &Worker, cluster: &Cluster, head: &Head<'_>, data: Bytes
     } else {
         RequestBody::Held(Box::new(Held::small(data, worker.memory.clone())))
     };
-    let response = lease.send(head, body).await.ok()?;
-    let status = response.status();
-    let mut body = response.into_body();
+    let Answered { status, incoming, .. } = lease.send(head, body).await.ok()?;
+    let mut body = lease.into_body(incoming);
     let mut read = 0;
     while read < ANSWER
         && let Some(Ok(frame)) = std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await

@@ -4,6 +4,7 @@
 //! A request's way: `listener` → `connection` → `http1`, or hyper for HTTP/2 → `exchange` → `attempt` and back.
 
 mod again;
+mod answer;
 mod attempt;
 mod body;
 mod capacity;

@@ -18,7 +18,7 @@ use super::clock::Deadline;
 use super::error::Error;
 use super::forward;
 use crate::upstream::Outcome;
-use crate::upstream::pool::{Lease, Stream};
+use crate::upstream::pool::{Answered, Lease, Stream};
 
 /// A backend that has agreed, and what it has sent already.
 pub(super) struct Tunnel {
@@ -58,27 +58,27 @@ const GOING_AWAY: [u8; 4] = [0x88, 0x02, 0x03, 0xe9];
 const GOING_AWAY_MASKED: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe9];
 
 /// Asks the backend. Only its 101 makes the client's connection a tunnel; any other answer is an ordinary response.
-pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<ResponseBody>, Error> {
+pub(super) async fn forward(attempt: &mut Attempt<'_>) -> Result<Response<ResponseBody>, Error> {
     let worker = attempt.worker;
     let timeouts = attempt.route.timeouts;
     let due = attempt.due;
     let mut deadline = worker.clock.deadline();
     let permit = attempt.admit()?;
-    let (endpoint, lease) = attempt.connect(How::Upgrade, &mut deadline, due).await?;
+    let (endpoint, mut lease) = attempt.connect(How::Upgrade, &mut deadline, due).await?;
     if lease.is_http2() {
         return Err(Error::UpstreamProtocol);
     }
     attempt.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
     attempt.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    attempt.record.trying(&mut attempt.headers);
+    attempt.record.trying(attempt.headers);
     let head = attempt.head(&RequestBody::Empty)?;
     let (now, limit) = (worker.clock.now(), timeouts.backend_request);
     let began = Instant::now();
     let sent = attempt::within(&mut deadline, now, limit, due, pin!(lease.send(&head, RequestBody::Empty))).await;
-    let status = sent.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(Response::status);
+    let status = sent.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(|answered| answered.status);
     attempt.record.tried(&endpoint, began.elapsed().as_secs_f64(), status);
-    let response = match sent {
-        Ok(Ok(response)) => response,
+    let Answered { status, mut headers, incoming } = match sent {
+        Ok(Ok(answered)) => answered,
         Ok(Err(error)) => {
             attempt.report(&endpoint, Outcome::GatewayFailed);
             return Err(attempt.failure(&error.error, None));
@@ -91,26 +91,26 @@ pub(super) async fn forward(mut attempt: Attempt<'_>) -> Result<Response<Respons
             });
         }
     };
-    let (mut parts, mut body) = response.into_parts();
-    attempt.report(&endpoint, parts.status.into());
-    body.hold(permit);
-    attempt.keep_client(&endpoint, &mut parts.headers);
-    if parts.status != StatusCode::SWITCHING_PROTOCOLS {
-        forward::clean_response(&mut parts.headers);
-        attempt.record.streaming(parts.status);
+    attempt.report(&endpoint, status.into());
+    lease.hold(permit);
+    attempt.keep_client(&endpoint, &mut headers);
+    let agreed = headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    forward::clean_response(&mut headers);
+    let body = if status == StatusCode::SWITCHING_PROTOCOLS {
+        let (stream, read) = lease.take_stream().filter(|_| agreed).ok_or(Error::UpstreamProtocol)?;
+        attempt.client.open_tunnel(Tunnel { stream, read, idle: timeouts.idle, deadline, _lease: lease });
+        attempt.record.answered(status, crate::telemetry::Reason::Ok);
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        ResponseBody::full(Bytes::new())
+    } else {
+        attempt.record.streaming(status);
         deadline.clear();
-        return Ok(Response::from_parts(parts, ResponseBody::upstream(body, timeouts.idle, due, deadline)));
-    }
-    let agreed = parts.headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    let mut lease = body.into_lease().filter(|_| agreed).ok_or(Error::UpstreamProtocol)?;
-    let (stream, read) = lease.take_stream().ok_or(Error::UpstreamProtocol)?;
-    attempt.client.open_tunnel(Tunnel { stream, read, idle: timeouts.idle, deadline, _lease: lease });
-    attempt.record.answered(parts.status, crate::telemetry::Reason::Ok);
-
-    forward::clean_response(&mut parts.headers);
-    parts.headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    parts.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    Ok(Response::from_parts(parts, ResponseBody::full(Bytes::new())))
+        ResponseBody::upstream(lease.into_body(incoming), timeouts.idle, due, deadline)
+    };
+    let mut response = Response::new(body);
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    Ok(response)
 }
 
 impl Tunnel {

@@ -14,14 +14,15 @@ mod wire;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::{io, mem};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderName, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
@@ -31,7 +32,7 @@ use super::connections::Registration;
 use super::{Worker, attempt};
 use crate::drain::Phase;
 use crate::telemetry::Protocol;
-use crate::upstream::{declared_trailers, write_trailers};
+use crate::upstream::{declared_trailers, give_headers, write_trailers};
 use answer::Coding;
 use request::Request;
 use seat::{Asked, Seat, Seats};
@@ -57,9 +58,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Takes the memory of a request's fields, once it has gone out, for the next one.
-    pub(super) fn give_headers(&self, headers: HeaderMap) {
-        self.buffers.give_headers(headers);
+    /// Takes the memory of a request's head, once it has been answered, for the next one.
+    fn give_parts(&self, parts: Box<Parts>) {
+        self.buffers.give_parts(parts);
     }
 }
 
@@ -286,7 +287,7 @@ impl Sending {
         };
         let tunnel = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
         // The body may take its time.
-        *answer.headers_mut() = HeaderMap::new();
+        give_headers(mem::take(answer.headers_mut()));
         if coding == Coding::None {
             *place = None;
         }

@@ -1,7 +1,7 @@
 //! What a head says, as the rest of the proxy reads it.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri, Version};
 
@@ -13,7 +13,7 @@ const ADDED: usize = 8;
 /// A request without its body.
 #[derive(Debug)]
 pub(super) struct Request {
-    pub(super) parts: Parts,
+    pub(super) parts: Box<Parts>,
     /// There is a body.
     pub(super) has_body: bool,
     /// It asks for another protocol.
@@ -27,14 +27,30 @@ pub(super) struct Request {
 impl Request {
     /// What stands in for one that was refused.
     pub(super) fn refused() -> Self {
-        let (mut parts, ()) = http::Request::new(()).into_parts();
+        let mut parts = blank();
         parts.uri = Uri::from_static(REFUSED_TARGET);
         Self { parts, has_body: false, upgrade: false, persistent: false, takes_trailers: false }
     }
 }
 
-/// The parts of a head that has been found sound; they share its bytes, and `headers` lends its memory.
-pub(super) fn parts(bytes: &Bytes, head: &Head, mut headers: HeaderMap) -> Result<Parts, Refusal> {
+/// Parts that say nothing.
+pub(super) fn blank() -> Box<Parts> {
+    Box::new(http::Request::new(()).into_parts().0)
+}
+
+/// Takes everything out of parts but their memory.
+pub(super) fn clear(parts: &mut Parts) {
+    let Parts { method, uri, headers, extensions, .. } = parts;
+    *method = Method::GET;
+    *uri = Uri::default();
+    headers.clear();
+    extensions.clear();
+}
+
+/// Makes the parts of a head that has been found sound, in cleared ones; they share its bytes. Where they are, they stay:
+/// they are large, and every hand they went through would copy them.
+pub(super) fn fill(parts: &mut Parts, bytes: &Bytes, head: &Head) -> Result<(), Refusal> {
+    let headers = &mut parts.headers;
     headers.reserve(head.fields().len() + ADDED);
     for (name, value) in head.fields() {
         let name = bytes.get(name.range()).and_then(name_of).ok_or(Refusal::Field)?;
@@ -44,12 +60,10 @@ pub(super) fn parts(bytes: &Bytes, head: &Head, mut headers: HeaderMap) -> Resul
     }
     let method = bytes.get(head.method().range()).and_then(|method| Method::from_bytes(method).ok());
     let target = part(bytes, head.target().range());
-    let (mut parts, ()) = http::Request::new(()).into_parts();
     parts.method = method.ok_or(Refusal::RequestLine)?;
     parts.uri = target.and_then(|target| Uri::from_maybe_shared(target).ok()).ok_or(Refusal::Target)?;
     parts.version = if head.is_http10() { Version::HTTP_10 } else { Version::HTTP_11 };
-    parts.headers = headers;
-    Ok(parts)
+    Ok(())
 }
 
 fn part(bytes: &Bytes, range: std::ops::Range<usize>) -> Option<Bytes> {

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use http::Response;
 use http::request::Parts;
 
+use crate::proxy::answer::Answer;
 use crate::proxy::body::{Incoming, ResponseBody};
 use crate::proxy::connection::Client;
 use crate::proxy::{Worker, exchange};
@@ -22,7 +23,7 @@ const KEPT: usize = 256;
 pub(super) struct Asked {
     pub(super) worker: Rc<Worker>,
     pub(super) client: Rc<Client>,
-    pub(super) parts: Parts,
+    pub(super) parts: Box<Parts>,
     pub(super) body: Incoming,
     pub(super) upgrade: bool,
 }
@@ -33,13 +34,12 @@ pub(super) struct Seat {
     desk: Rc<Desk>,
 }
 
-/// An answer as far as it has not gone out; none is left when its body has ended.
-pub(super) type Answer = RefCell<Option<Response<ResponseBody>>>;
-
 #[derive(Default)]
 struct Desk {
     asked: Cell<Option<Asked>>,
     answer: Answer,
+    /// The answer can go out.
+    answered: Cell<bool>,
 }
 
 /// The places of a worker that are free.
@@ -76,20 +76,21 @@ impl Seat {
     /// Waits until the answer is there. It is large, and stays where it is.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Poll::Pending = self.work.as_mut().poll(cx);
-        if self.answer().borrow().is_some() { Poll::Ready(()) } else { Poll::Pending }
+        if self.desk.answered.take() { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    /// The answer, once it is there.
-    pub(super) fn answer(&self) -> &Answer {
-        &self.desk.answer
+    /// The answer, once it is there, as far as it has not gone out.
+    pub(super) fn answer(&self) -> &RefCell<Option<Response<ResponseBody>>> {
+        self.desk.answer.place()
     }
 }
 
 async fn work(desk: Rc<Desk>) -> Infallible {
     loop {
-        let Asked { worker, client, parts, body, upgrade } =
+        let Asked { worker, client, mut parts, body, upgrade } =
             poll_fn(|_| desk.asked.take().map_or(Poll::Pending, Poll::Ready)).await;
-        let answer = exchange::answer(worker, client, parts, body, upgrade).await;
-        *desk.answer.borrow_mut() = Some(answer);
+        exchange::answer(&worker, client, &mut parts, body, upgrade, &desk.answer).await;
+        worker.http1.give_parts(parts);
+        desk.answered.set(true);
     }
 }

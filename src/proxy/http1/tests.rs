@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::task::Waker;
 
-use http::{HeaderValue, Method, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::TokioIo;
 use proptest::prelude::*;
@@ -76,8 +76,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn new(parts: http::request::Parts) -> Self {
-        let http::request::Parts { method, uri, version, headers, .. } = parts;
+    fn new(parts: Parts) -> Self {
+        let Parts { method, uri, version, headers, .. } = parts;
         Self { method, uri, version, headers, body: Vec::new(), trailers: None }
     }
 
@@ -107,7 +107,7 @@ fn ours(pipe: Pipe) -> Vec<Seen> {
         if parts.uri == REFUSED_TARGET && parts.method == Method::GET {
             break;
         }
-        let mut seen = Seen::new(parts);
+        let mut seen = Seen::new(*parts);
         while !wire.is_received() {
             match wire.poll_body(wire.turn(), &mut cx) {
                 Poll::Ready(Some(Ok(frame))) => seen.take(frame),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use std::{fmt, io, mem};
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::request::Parts;
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -42,7 +42,8 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 pub(in crate::proxy) struct Buffers {
     head: Cell<Memory>,
     out: RefCell<Vec<Vec<u8>>>,
-    headers: RefCell<Vec<HeaderMap>>,
+    #[expect(clippy::vec_box, reason = "a request moves about while it is under way, and carries a pointer only")]
+    parts: RefCell<Vec<Box<Parts>>>,
 }
 
 /// A client's connection of HTTP/1.1.
@@ -92,16 +93,16 @@ impl fmt::Debug for Buffers {
 }
 
 impl Buffers {
-    fn take_headers(&self) -> HeaderMap {
-        self.headers.borrow_mut().pop().unwrap_or_default()
+    fn take_parts(&self) -> Box<Parts> {
+        self.parts.borrow_mut().pop().unwrap_or_else(request::blank)
     }
 
-    /// Takes the memory of fields that nobody needs any more.
-    pub(in crate::proxy) fn give_headers(&self, mut headers: HeaderMap) {
-        let mut kept = self.headers.borrow_mut();
-        if kept.len() < KEPT && (1..=KEPT_FIELDS).contains(&headers.capacity()) {
-            headers.clear();
-            kept.push(headers);
+    /// Takes the memory of a head that nobody needs any more.
+    pub(super) fn give_parts(&self, mut parts: Box<Parts>) {
+        let mut kept = self.parts.borrow_mut();
+        if kept.len() < KEPT && parts.headers.capacity() <= KEPT_FIELDS {
+            request::clear(&mut parts);
+            kept.push(parts);
         }
     }
 
@@ -240,7 +241,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             return Ok(None);
         };
         let bytes = if length < self.held.len() { self.held.split_to(length) } else { mem::take(&mut self.held) };
-        let parts = request::parts(&bytes.freeze(), head, self.buffers.take_headers())?;
+        let mut parts = self.buffers.take_parts();
+        request::fill(&mut parts, &bytes.freeze(), head)?;
         let (waits, persistent, takes_trailers) = (head.waits(), head.is_persistent(), head.takes_trailers());
         let (has_body, next) = match body {
             Framed::Length(0) | Framed::Upgrade => (false, Inbound::Head(Head::default())),

@@ -7,8 +7,12 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 
+use super::spare;
+
 /// The most fields that a response may have.
 const MAX_FIELDS: usize = 100;
+/// So many are added on the way to the client; a map that is too small for them would be made anew.
+const ADDED: usize = 4;
 
 /// A request without its body, as an endpoint is to get it.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +146,7 @@ pub(super) fn read(head: &Bytes, to_head: bool) -> Result<Answer, Malformed> {
     }
     let status = response.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed("no status"))?;
     let http10 = response.version == Some(0);
-    let mut headers = HeaderMap::with_capacity(response.headers.len() + 4);
+    let mut headers = spare::headers(response.headers.len() + ADDED);
     let mut framing = Framing { length: None, chunked: false };
     let (mut close, mut keep) = (false, false);
     for field in response.headers.iter() {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, Uri, header, uri};
+use http::{HeaderMap, Request, StatusCode, Uri, header, uri};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -87,6 +87,16 @@ pub struct SendError<B> {
     pub unsent: Option<B>,
 }
 
+/// The head of a response, whose body is still to come.
+pub struct Answered {
+    /// How the endpoint has answered.
+    pub status: StatusCode,
+    /// The response's fields.
+    pub headers: HeaderMap,
+    /// Over HTTP/2, where hyper reads the body.
+    pub incoming: Option<Incoming>,
+}
+
 impl<B> Lease<B>
 where
     B: Body + 'static,
@@ -119,11 +129,12 @@ where
         matches!(self.connection, Connection::Http2(_))
     }
 
-    /// Sends the request and waits for the response's head, doing the connection's work meanwhile.
+    /// Sends the request and waits for the response's head, doing the connection's work meanwhile. The body is then read
+    /// by [`into_body`](Self::into_body).
     ///
     /// # Errors
     /// When no response came; the body of a request that was not sent at all is handed back.
-    pub async fn send(mut self, head: &Head<'_>, body: B) -> Result<Response<UpstreamBody<B>>, SendError<B>> {
+    pub async fn send(&mut self, head: &Head<'_>, body: B) -> Result<Answered, SendError<B>> {
         match &mut self.connection {
             Connection::Http1(http1) => {
                 // One that has served before was looked at when it was taken from the pool.
@@ -134,10 +145,7 @@ where
                 let answer = poll_fn(|cx| http1.poll_response(cx)).await;
                 let (status, headers) = answer.map_err(|error| SendError { error: error.into(), unsent: None })?;
                 self.keep_for = keep_alive(&headers);
-                let mut response = Response::new(UpstreamBody::http1(self));
-                *response.status_mut() = status;
-                *response.headers_mut() = headers;
-                Ok(response)
+                Ok(Answered { status, headers, incoming: None })
             }
             Connection::Http2(shared) => {
                 let mut sender = shared.sender.clone();
@@ -149,10 +157,18 @@ where
                 if let Err(error) = http1::content_length(response.headers()) {
                     return Err(SendError { error: http1::Error::from(error).into(), unsent: None });
                 }
-                Ok(response.map(|incoming| UpstreamBody { http2: Some(incoming), lease: Some(self) }))
+                let (parts, incoming) = response.into_parts();
+                Ok(Answered { status: parts.status, headers: parts.headers, incoming: Some(incoming) })
             }
             Connection::Gone => unreachable_lease().await,
         }
+    }
+
+    /// The body of the response whose head has come, from where [`Answered::incoming`] says.
+    pub fn into_body(self, incoming: Option<Incoming>) -> UpstreamBody<B> {
+        let mut body = UpstreamBody { http2: incoming, lease: Some(self) };
+        body.finish_if_answered();
+        body
     }
 
     /// The connection itself, after it has answered 101; with what has been read past that. The endpoint counts as busy
@@ -199,30 +215,6 @@ where
     http2: Option<Incoming>,
     /// Given back as soon as the body has been read to its end.
     lease: Option<Lease<B>>,
-}
-
-impl<B> UpstreamBody<B>
-where
-    B: Body<Data = Bytes> + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    fn http1(lease: Lease<B>) -> Self {
-        let mut body = Self { http2: None, lease: Some(lease) };
-        body.finish_if_answered();
-        body
-    }
-
-    /// Keeps a place among the exchanges under way until the body has been read.
-    pub fn hold(&mut self, permit: Option<Permit>) {
-        if let Some(lease) = &mut self.lease {
-            lease.hold(permit);
-        }
-    }
-
-    /// The lease, for a response that changes protocols.
-    pub fn into_lease(mut self) -> Option<Lease<B>> {
-        self.lease.take()
-    }
 }
 
 impl<B> Body for UpstreamBody<B>

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use connect::Versions;
 pub use connect::{ConnectError, Stage, Stream};
-pub use lease::{ExchangeError, Lease, SendError, UpstreamBody};
+pub use lease::{Answered, ExchangeError, Lease, SendError, UpstreamBody};
 use place::{Existing, Place};
 
 use super::balance::Loads;

@@ -61,7 +61,7 @@ impl Rig {
                     assert_eq!(request.parts.uri, crate::proxy::framing::REFUSED_TARGET);
                     return Some(Seen::Refused(refusal));
                 }
-                let http::request::Parts { method, uri, headers, .. } = request.parts;
+                let Parts { method, uri, headers, .. } = *request.parts;
                 let upgrade = if request.upgrade { " upgrade" } else { "" };
                 Some(Seen::Request(format!("{method} {uri} {}{upgrade}", headers["host"].to_str().unwrap())))
             }

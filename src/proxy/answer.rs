@@ -1,0 +1,48 @@
+//! Where an answer is put together and stays until it has gone out: it is large, and every hand that it went through
+//! would copy it.
+
+use std::cell::RefCell;
+
+use http::Response;
+
+use super::body::ResponseBody;
+use super::error::Error;
+
+/// A place for one answer.
+#[derive(Default)]
+pub(super) struct Answer(RefCell<Option<Response<ResponseBody>>>);
+
+/// Says that an answer has been given.
+#[derive(Debug)]
+pub(super) struct Given(());
+
+impl Answer {
+    /// Gives this answer.
+    pub(super) fn give(&self, response: Response<ResponseBody>) -> Given {
+        *self.0.borrow_mut() = Some(response);
+        Given(())
+    }
+
+    /// Changes what has been given.
+    pub(super) fn edit(&self, _: &Given, edit: impl FnOnce(&mut Response<ResponseBody>)) {
+        if let Some(response) = &mut *self.0.borrow_mut() {
+            edit(response);
+        }
+    }
+
+    /// Makes another answer of what has been given.
+    pub(super) fn replace(&self, _: &Given, change: impl FnOnce(Response<ResponseBody>) -> Response<ResponseBody>) {
+        let mut place = self.0.borrow_mut();
+        *place = place.take().map(change);
+    }
+
+    /// What has been given; a place that nothing was put in is a mistake of ours.
+    pub(super) fn into_response(self) -> Response<ResponseBody> {
+        self.0.into_inner().unwrap_or_else(|| Error::Internal.response(None, None))
+    }
+
+    /// The place itself; nothing is in it before an answer is given, and after its last part has gone out.
+    pub(super) fn place(&self) -> &RefCell<Option<Response<ResponseBody>>> {
+        &self.0
+    }
+}
