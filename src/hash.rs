@@ -1,4 +1,4 @@
-//! The hasher of maps whose keys are declared.
+//! Hashers of maps: for keys that are declared, and for keys that are hashes.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -35,5 +35,25 @@ impl Hasher for Xxh3 {
 
     fn finish(&self) -> u64 {
         self.0
+    }
+}
+
+/// Hashes what is a hash already.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
     }
 }

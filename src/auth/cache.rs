@@ -1,17 +1,21 @@
 //! What one worker remembers of whom it has let in, so that a signature or a password is not checked for every request.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::rc::Rc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::key_set::Fingerprint;
 use super::provider::{Provider, Verified};
+use crate::hash::AsIs;
 
 /// Entries of one generation.
 const ENTRIES: usize = 2048;
 /// Bytes of the tokens of one generation.
 const BYTES: usize = 2 << 20;
+/// So much of a token's end is hashed: signatures stand there, and no two of them that have been found right are the same.
+const TAIL: usize = 32;
 
 /// Verified tokens.
 ///
@@ -27,14 +31,14 @@ pub struct TokenCache {
 #[derive(Debug, Default)]
 struct Generation {
     /// By a hash that nobody outside can foresee.
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, Entry, BuildHasherDefault<AsIs>>,
     bytes: usize,
 }
 
 #[derive(Debug)]
 struct Entry {
     /// The token itself: a hash finds it, and the bytes decide.
-    token: Box<str>,
+    token: Box<[u8]>,
     /// What verified it. Other keys or other rules are another identity, so nothing outlives a change of either.
     identity: (Fingerprint, Fingerprint),
     verified: Rc<Verified>,
@@ -47,7 +51,7 @@ impl TokenCache {
     }
 
     /// What was made of this token by the same provider with the same keys, if it still holds.
-    pub fn get(&mut self, provider: &Provider, token: &str, now: u64) -> Option<Rc<Verified>> {
+    pub fn get(&mut self, provider: &Provider, token: &[u8], now: u64) -> Option<Rc<Verified>> {
         let identity = provider.identity()?;
         let hash = self.hash(&identity, token);
         if let Some(entry) = self.young.entries.get(&hash) {
@@ -60,7 +64,7 @@ impl TokenCache {
     }
 
     /// Remembers what a provider has made of a token.
-    pub fn insert(&mut self, provider: &Provider, token: &str, verified: Rc<Verified>) {
+    pub fn insert(&mut self, provider: &Provider, token: &[u8], verified: Rc<Verified>) {
         let Some(identity) = provider.identity() else { return };
         let hash = self.hash(&identity, token);
         self.put(hash, Entry { token: token.into(), identity, verified });
@@ -75,10 +79,10 @@ impl TokenCache {
         self.young.entries.insert(hash, entry);
     }
 
-    fn hash(&self, identity: &(Fingerprint, Fingerprint), token: &str) -> u64 {
+    fn hash(&self, identity: &(Fingerprint, Fingerprint), token: &[u8]) -> u64 {
         let (provider, _) = identity;
         let provider = provider.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-        xxh3_64_with_seed(token.as_bytes(), self.seed ^ provider)
+        xxh3_64_with_seed(token.last_chunk::<TAIL>().map_or(token, |tail| tail), self.seed ^ provider)
     }
 }
 
@@ -91,7 +95,7 @@ impl Generation {
 }
 
 impl Entry {
-    fn verified_as(&self, identity: &(Fingerprint, Fingerprint), token: &str, now: u64) -> Option<Rc<Verified>> {
+    fn verified_as(&self, identity: &(Fingerprint, Fingerprint), token: &[u8], now: u64) -> Option<Rc<Verified>> {
         (*self.token == *token && self.identity == *identity && self.verified.holds(now)).then(|| self.verified.clone())
     }
 }

@@ -38,8 +38,8 @@ pub enum Place<'s> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found<'s, 'r> {
     /// A token, and where.
-    Token(&'r str, Place<'s>),
-    /// More than one where one belongs, or something that is no text: which of them would be believed is a guess.
+    Token(&'r [u8], Place<'s>),
+    /// More than one where one belongs: which of them would be believed is a guess.
     Unclear,
     /// Nothing.
     Nothing,
@@ -54,7 +54,7 @@ impl Sources {
                 if values.next().is_some() {
                     return Found::Unclear;
                 }
-                return text(token, Place::Header(name));
+                return Found::Token(token, Place::Header(name));
             }
         }
         for name in &self.cookies {
@@ -63,7 +63,7 @@ impl Sources {
                 if values.next().is_some() {
                     return Found::Unclear;
                 }
-                return text(token, Place::Cookie(name));
+                return Found::Token(token, Place::Cookie(name));
             }
         }
         for name in &self.params {
@@ -72,7 +72,7 @@ impl Sources {
                 if values.next().is_some() {
                     return Found::Unclear;
                 }
-                return text(token.as_bytes(), Place::Param(name));
+                return Found::Token(token.as_bytes(), Place::Param(name));
             }
         }
         Found::Nothing
@@ -118,10 +118,6 @@ impl Place<'_> {
 fn after<'v>(value: &'v [u8], prefix: &str) -> Option<&'v [u8]> {
     let (start, rest) = value.split_at_checked(prefix.len())?;
     start.eq_ignore_ascii_case(prefix.as_bytes()).then(|| rest.trim_ascii()).filter(|rest| !rest.is_empty())
-}
-
-fn text<'s, 'r>(token: &'r [u8], place: Place<'s>) -> Found<'s, 'r> {
-    std::str::from_utf8(token).map_or(Found::Unclear, |token| Found::Token(token, place))
 }
 
 /// The cookies of a request (RFC 6265 4.2.1).

@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use http::Response;
 
 use super::body::ResponseBody;
-use super::error::Error;
 
 /// A place for one answer.
 #[derive(Default)]
@@ -34,11 +33,6 @@ impl Answer {
     pub(super) fn replace(&self, _: &Given, change: impl FnOnce(Response<ResponseBody>) -> Response<ResponseBody>) {
         let mut place = self.0.borrow_mut();
         *place = place.take().map(change);
-    }
-
-    /// What has been given; a place that nothing was put in is a mistake of ours.
-    pub(super) fn into_response(self) -> Response<ResponseBody> {
-        self.0.into_inner().unwrap_or_else(|| Error::Internal.response(None, None))
     }
 
     /// The place itself; nothing is in it before an answer is given, and after its last part has gone out.

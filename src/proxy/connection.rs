@@ -16,14 +16,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::answer::Answer;
 use super::body::Incoming;
+use super::exchange::Received;
 use super::framing::{MAX_HEAD, Refusal};
 use super::rewind::Rewind;
+use super::seat::Asked;
 use super::tls::{HandshakeError, Session};
 use super::told::Told;
 use super::upgrade::Tunnel;
-use super::{Worker, exchange, forward, http1, proxy_protocol};
+use super::{Worker, forward, http1, proxy_protocol};
 use crate::address::Trust;
 use crate::drain::Phase;
 use crate::telemetry::{HandshakeFailure, Protocol};
@@ -288,12 +289,14 @@ where
         service_fn(move |request: http::Request<hyper::body::Incoming>| {
             client.ask();
             let (worker, client) = (worker.clone(), client.clone());
-            // The exchange begins inside, since its future is large and would be copied into this one.
+            // It begins inside, since what was asked would be copied once more.
             async move {
-                let (mut parts, body) = request.into_parts();
-                let (body, answer) = (Incoming::Http2(body), Answer::default());
-                exchange::answer(&worker, client, &mut parts, body, false, &answer).await;
-                Ok::<_, Infallible>(answer.into_response())
+                let (parts, body) = request.into_parts();
+                let (parts, body) = (Box::new(parts), Incoming::Http2(body));
+                // Nobody has looked at the names yet.
+                let received = Received { upgrade: false, aliases: true };
+                let asked = Asked { worker: worker.clone(), client, parts, body, received };
+                Ok::<_, Infallible>(worker.seats.answer(asked).await)
             }
         })
     };

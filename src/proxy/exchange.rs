@@ -33,22 +33,21 @@ use crate::table::{ClientValidation, KeySource, Match, RequestHead, Route, Table
 use crate::telemetry::Reason;
 use crate::upstream::content_length;
 
-/// Gives one request its answer. Whatever goes wrong becomes a response; nothing here fails or panics. `upgrade` says that
-/// the connection can become another protocol's.
+/// Gives one request its answer. Whatever goes wrong becomes a response; nothing here fails or panics.
 pub(super) async fn answer(
     worker: &Rc<Worker>,
     client: Rc<Client>,
     parts: &mut request::Parts,
     body: Incoming,
-    upgrade: bool,
+    mut received: Received,
     answer: &Answer,
 ) {
     let client = client.as_told(&worker.trust, &parts.headers);
     let mut record = Record::begin(worker.clone(), client.clone(), parts.method.clone());
-    let received = Received { upgrade: upgrade && forward::is_websocket(&parts.method, parts.version, &parts.headers) };
+    received.upgrade = received.upgrade && forward::is_websocket(&parts.method, parts.version, &parts.headers);
     // Before anything of ours is added, so that a client can have nothing of ours dropped; and before anything is
     // looked at, so that routes, filters and the backend see the same head.
-    forward::clean_request(&mut parts.headers, parts.version);
+    forward::clean_request(&mut parts.headers, parts.version, received.aliases);
     let request_id = forward::request_id(&mut parts.headers, || worker.new_request_id());
     record.note(parts, &request_id);
     let table = worker.table();
@@ -80,11 +79,13 @@ pub(super) async fn answer(
     });
 }
 
-/// What a request's head says of the client's connection; it goes no further than us.
-#[derive(Clone, Copy)]
-struct Received {
-    /// It asks for WebSocket.
-    upgrade: bool,
+/// What the look at a request's head has shown; it goes no further than us.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Received {
+    /// It asks for WebSocket, on a connection that can become one.
+    pub(super) upgrade: bool,
+    /// There may be names that some backends take for others.
+    pub(super) aliases: bool,
 }
 
 /// The straight line.

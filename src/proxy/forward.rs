@@ -6,6 +6,7 @@ use bytes::BytesMut;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
+use super::framing::class;
 use crate::table::Route;
 use crate::telemetry::hexadecimal::digits;
 
@@ -37,8 +38,9 @@ pub(super) struct Origin<'a> {
 /// Makes a client's request head fit for a backend: drops what concerns the client's connection only, what could pass
 /// for a header of ours, and says where the request came from.
 ///
-/// Only fields that the client sent are looked at for `Connection` options, so a client cannot have ours dropped.
-pub(super) fn clean_request(headers: &mut HeaderMap, version: Version) {
+/// Only fields that the client sent are looked at for `Connection` options, so a client cannot have ours dropped. `aliases`
+/// says that there may be names that pass for others.
+pub(super) fn clean_request(headers: &mut HeaderMap, version: Version, aliases: bool) {
     // `TE: trailers` means the same on the other side, and gRPC asks for it.
     let keep_te_trailers = version == Version::HTTP_2;
     if version == Version::HTTP_2 {
@@ -47,7 +49,7 @@ pub(super) fn clean_request(headers: &mut HeaderMap, version: Version) {
     remove_nominated(headers);
     remove_where(headers, |name| {
         is_hop_by_hop(name) && !(keep_te_trailers && *name == header::TE)
-            || is_alias(name)
+            || aliases && is_alias(name)
             || matches!(name.as_str(), "expect" | "proxy-authorization")
             || speaks_of_origin(name)
     });
@@ -165,7 +167,7 @@ fn speaks_of_origin(name: &HeaderName) -> bool {
 /// Some backends would take it for another: CGI and its kin make `_` of every `-`, and some make it of `.` as well, so
 /// `X_Forwarded_For` and `X.Forwarded.For` would speak for the header that we set.
 fn is_alias(name: &HeaderName) -> bool {
-    name.as_str().bytes().any(|byte| !byte.is_ascii_alphanumeric() && byte != b'-')
+    !class::all(name.as_str().as_bytes(), class::NAME)
 }
 
 /// Drops what `Connection` names: it is for the connection only. What says what the message is stays.
@@ -321,10 +323,10 @@ mod tests {
     fn only_http2_has_cookies_in_pieces() {
         let pieces = [("cookie", "a=b"), ("cookie", "c=d")];
         let mut joined = headers(&pieces);
-        clean_request(&mut joined, Version::HTTP_2);
+        clean_request(&mut joined, Version::HTTP_2, true);
         assert_eq!(joined, headers(&[("cookie", "a=b; c=d")]));
         let mut left = headers(&pieces);
-        clean_request(&mut left, Version::HTTP_11);
+        clean_request(&mut left, Version::HTTP_11, false);
         assert_eq!(left, headers(&pieces));
     }
 }

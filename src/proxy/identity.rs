@@ -129,7 +129,7 @@ fn token<'r>(
         let outcome = match provider.sources.find(headers, query) {
             Found::Nothing => continue,
             Found::Unclear => Err(Refusal::Malformed),
-            Found::Token(text, place) => verify(worker, provider, text, now).map(|verified| (place, verified)),
+            Found::Token(token, place) => verify(worker, provider, token, now).map(|verified| (place, verified)),
         };
         match outcome {
             Ok((place, verified)) => {
@@ -182,12 +182,13 @@ fn token<'r>(
     Look::Known(Known { token: Some(verified), query })
 }
 
-fn verify(worker: &Worker, provider: &Provider, text: &str, now: u64) -> Result<Rc<Verified>, Refusal> {
-    if let Some(known) = worker.doorkeeper.tokens.borrow_mut().get(provider, text, now) {
+fn verify(worker: &Worker, provider: &Provider, token: &[u8], now: u64) -> Result<Rc<Verified>, Refusal> {
+    if let Some(known) = worker.doorkeeper.tokens.borrow_mut().get(provider, token, now) {
         return Ok(known);
     }
+    let text = std::str::from_utf8(token).map_err(|_| Refusal::Malformed)?;
     let verified = Rc::new(provider.verify(text, now)?);
-    worker.doorkeeper.tokens.borrow_mut().insert(provider, text, verified.clone());
+    worker.doorkeeper.tokens.borrow_mut().insert(provider, token, verified.clone());
     Ok(verified)
 }
 

@@ -34,6 +34,7 @@ mod proxy_protocol;
 mod record;
 mod replay;
 mod rewind;
+mod seat;
 mod session;
 mod tls;
 mod told;
@@ -73,6 +74,7 @@ use forward::Values;
 use identity::Doorkeeper;
 use noted::Notes;
 use pressure::{Change, Pressure};
+use seat::Seats;
 
 /// How often idle connections to endpoints are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -157,6 +159,8 @@ pub(crate) struct Worker {
     https_port: u16,
     doorkeeper: Doorkeeper,
     pressure: Pressure,
+    /// Where exchanges take place.
+    seats: Seats,
     /// What its connections of HTTP/1.1 share.
     http1: http1::Shared,
 }
@@ -217,6 +221,7 @@ async fn run(settings: Settings) -> io::Result<()> {
         https_port: https.local_addr()?.port(),
         doorkeeper: Doorkeeper::new(seed()?, seed()?),
         pressure: Pressure::default(),
+        seats: Seats::default(),
         http1: http1::Shared::default(),
     });
     let ticking = tokio::task::spawn_local(tick(worker.clone()));

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request}
 
 use crate::table::{PathMatch, Route};
 use crate::telemetry::trace::Traced;
-use crate::telemetry::{Try, Values};
+use crate::telemetry::{Try, Values, access_log};
 
 /// What is remembered of one exchange.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct Noted {
     headers: Vec<Option<(u32, u32)>>,
     pub(super) began: u64,
     pub(super) version: Version,
-    /// Bytes of the head, as HTTP/1.1 would write it.
+    /// Bytes of the head, as HTTP/1.1 would write it, where that was asked for.
     pub(super) head: u64,
     pub(super) tries: Vec<Try>,
     /// Its place in a trace, when traces are exported.
@@ -65,13 +65,12 @@ const USUAL: usize = 4096;
 
 impl Notes {
     /// Begins to remember a request.
-    pub(super) fn begin(&self, method: &Method, parts: &request::Parts, request_id: &HeaderValue) -> Box<Noted> {
+    pub(super) fn begin(&self, parts: &request::Parts, request_id: &HeaderValue) -> Box<Noted> {
         let mut noted = self.free.borrow_mut().pop().unwrap_or_default();
         let headers = &parts.headers;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         noted.began = u64::try_from(now.as_micros()).unwrap_or(0);
         noted.version = parts.version;
-        noted.head = head(method, parts);
         let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
         let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str().as_bytes()));
         noted.note(Part::Host, host.unwrap_or_default());
@@ -148,6 +147,16 @@ impl Noted {
             });
             self.headers.push(place);
         }
+    }
+
+    /// Remembers how long the head is.
+    pub(super) fn measure(&mut self, method: &Method, parts: &request::Parts) {
+        self.head = head(method, parts);
+    }
+
+    /// Whether nothing of the text has to be escaped in a line of a log.
+    pub(super) fn is_plain(&self) -> bool {
+        access_log::is_all_plain(&self.text)
     }
 
     /// The headers that were remembered, in their order.

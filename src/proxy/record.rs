@@ -84,9 +84,12 @@ impl Record {
 
     fn remember(&mut self, parts: &request::Parts, request_id: &HeaderValue) -> &mut Noted {
         let worker = &self.worker;
-        let mut noted = worker.notes.begin(&self.method, parts, request_id);
+        let mut noted = worker.notes.begin(parts, request_id);
         if let Some(log) = &worker.log {
             noted.headers(log.headers(), &parts.headers);
+            if log.wants_head() {
+                noted.measure(&self.method, parts);
+            }
         }
         self.noted.insert(noted)
     }
@@ -279,6 +282,7 @@ impl Record {
             referer: noted.part(Part::Referer),
             headers: noted.values(),
             wanted: noted.wanted,
+            plain: noted.is_plain(),
         };
         if let Some(log) = &self.worker.log {
             log.record(&entry, || self.worker.random());

@@ -2,11 +2,12 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::BuildHasherDefault;
 
 use super::super::Quota;
 use super::super::sliding_window::Log;
 use super::Budget;
+use crate::hash::AsIs;
 
 /// What a log takes beside its requests, about: its place in the map, with what a map leaves empty, and in the queue.
 const OVERHEAD: usize = 160;
@@ -129,25 +130,5 @@ impl Logs {
             }
             Entry::Vacant(_) => Some(true),
         }
-    }
-}
-
-/// Hashes what is a hash already.
-#[derive(Clone, Copy, Debug, Default)]
-struct AsIs(u64);
-
-impl Hasher for AsIs {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
     }
 }

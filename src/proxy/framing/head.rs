@@ -64,6 +64,7 @@ pub(in crate::proxy) struct Head {
     connection_upgrade: bool,
     websocket: bool,
     upgrades: u32,
+    aliases: bool,
 }
 
 impl Span {
@@ -122,6 +123,11 @@ impl Head {
     /// Whether the client waits to be told to go on before it sends the body (RFC 9110 10.1.1).
     pub(in crate::proxy) fn waits(&self) -> bool {
         self.waits && !self.http10
+    }
+
+    /// Whether a field's name has anything else in it than letters, digits and `-`: some backends take it for another.
+    pub(in crate::proxy) fn has_aliases(&self) -> bool {
+        self.aliases
     }
 
     /// Whether the client can read trailers (RFC 9110 6.5.1).
@@ -222,9 +228,11 @@ impl Head {
         }
         let colon = memchr(b':', line).ok_or(Refusal::Field)?;
         let (name, value) = line.split_at(colon);
-        if name.is_empty() || !class::all(name, class::TOKEN) || !is_field_value(value) {
+        let classes = class::common(name, class::TOKEN | class::NAME);
+        if name.is_empty() || classes & class::TOKEN == 0 || !is_field_value(value) {
             return Err(Refusal::Field);
         }
+        self.aliases |= classes & class::NAME == 0;
         let value = field_value(value);
         self.fields.push((Span::of(name, bytes), Span::of(value, bytes)));
         // The length tells most names apart from those that matter here.

@@ -97,6 +97,8 @@ pub(crate) mod class {
     pub(crate) const TARGET: u8 = 2;
     /// May stand in a host name as we take it.
     pub(crate) const HOST: u8 = 4;
+    /// May stand in a field's name that nobody takes for another: a letter, a digit or `-`.
+    pub(crate) const NAME: u8 = 8;
 
     pub(crate) const TABLE: [u8; 256] = table();
 
@@ -133,6 +135,9 @@ pub(crate) mod class {
             if c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_') {
                 bits |= HOST;
             }
+            if c.is_ascii_alphanumeric() || c == b'-' {
+                bits |= NAME;
+            }
             // A constant's index that the loop bounds.
             #[allow(clippy::indexing_slicing)]
             {
@@ -143,17 +148,26 @@ pub(crate) mod class {
         table
     }
 
-    /// Whether the byte is of the class.
-    pub(crate) fn is(byte: u8, class: u8) -> bool {
+    /// The classes that a byte is of.
+    fn of(byte: u8) -> u8 {
         // A byte is always a valid index of a table of 256.
         #[allow(clippy::indexing_slicing)]
-        let classes = TABLE[usize::from(byte)];
-        classes & class != 0
+        TABLE[usize::from(byte)]
+    }
+
+    /// Whether the byte is of the class.
+    pub(crate) fn is(byte: u8, class: u8) -> bool {
+        of(byte) & class != 0
+    }
+
+    /// Those of these classes that every byte is of. There is no early end, since most texts are what they should be.
+    pub(crate) fn common(bytes: &[u8], classes: u8) -> u8 {
+        bytes.iter().fold(classes, |left, byte| left & of(*byte))
     }
 
     /// Whether every byte is of the class.
     pub(crate) fn all(bytes: &[u8], class: u8) -> bool {
-        bytes.iter().all(|byte| is(*byte, class))
+        common(bytes, class) != 0
     }
 }
 

@@ -7,7 +7,6 @@
 
 mod answer;
 mod request;
-mod seat;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -29,13 +28,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::body::{BodyError, Incoming};
 use super::connection::{Client, LAST_CHANCE};
 use super::connections::Registration;
+use super::seat::{Asked, Seat};
 use super::{Worker, attempt};
 use crate::drain::Phase;
 use crate::telemetry::Protocol;
 use crate::upstream::{declared_trailers, give_headers, write_trailers};
 use answer::Coding;
 use request::Request;
-use seat::{Asked, Seat, Seats};
 use wire::{Buffers, Source, Wire};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -53,13 +52,12 @@ const TOGETHER: usize = 16 * 1024;
 #[derive(Default)]
 pub(super) struct Shared {
     buffers: Rc<Buffers>,
-    seats: Seats,
     date: answer::Date,
 }
 
 impl Shared {
     /// Takes the memory of a request's head, once it has been answered, for the next one.
-    fn give_parts(&self, parts: Box<Parts>) {
+    pub(super) fn give_parts(&self, parts: Box<Parts>) {
         self.buffers.give_parts(parts);
     }
 }
@@ -183,7 +181,7 @@ async fn exchange<S>(worker: &Rc<Worker>, client: &Rc<Client>, wire: &Rc<RefCell
 where
     S: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug + 'static,
 {
-    let Request { parts, has_body, upgrade, persistent, takes_trailers } = request;
+    let Request { parts, has_body, received, persistent, takes_trailers } = request;
     client.ask();
     let (method, version) = (parts.method.clone(), parts.version);
     let body = if has_body {
@@ -192,8 +190,8 @@ where
     } else {
         Incoming::None
     };
-    let mut seat = worker.http1.seats.take();
-    seat.begin(Asked { worker: worker.clone(), client: client.clone(), parts, body, upgrade });
+    let mut seat = worker.seats.take();
+    seat.begin(Asked { worker: worker.clone(), client: client.clone(), parts, body, received });
     let answered = poll_fn(|cx| match seat.poll(cx) {
         Poll::Ready(()) => Poll::Ready(true),
         Poll::Pending => wire.borrow_mut().poll_gone(cx).map(|()| false),
@@ -247,11 +245,11 @@ where
     let Poll::Ready(sent) = first else {
         // This one may take its time, and somebody else can have the seat.
         let answer = Box::new(RefCell::new(seat.answer().take()));
-        worker.http1.seats.give(seat);
+        worker.seats.give(seat);
         poll_fn(|cx| sending.poll(wire, &answer, cx)).await?;
         return Ok(after);
     };
-    worker.http1.seats.give(seat);
+    worker.seats.give(seat);
     sent.map(|()| after)
 }
 

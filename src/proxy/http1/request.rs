@@ -5,6 +5,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri, Version};
 
+use crate::proxy::exchange::Received;
 use crate::proxy::framing::{Head, REFUSED_TARGET, Refusal};
 
 /// So many fields are added on the way to an endpoint; a map that is too small for them would be made anew.
@@ -16,8 +17,8 @@ pub(super) struct Request {
     pub(super) parts: Box<Parts>,
     /// There is a body.
     pub(super) has_body: bool,
-    /// It asks for another protocol.
-    pub(super) upgrade: bool,
+    /// What else its head has shown.
+    pub(super) received: Received,
     /// The connection may be used for another one.
     pub(super) persistent: bool,
     /// Trailers may come after the answer.
@@ -29,7 +30,7 @@ impl Request {
     pub(super) fn refused() -> Self {
         let mut parts = blank();
         parts.uri = Uri::from_static(REFUSED_TARGET);
-        Self { parts, has_body: false, upgrade: false, persistent: false, takes_trailers: false }
+        Self { parts, has_body: false, received: Received::default(), persistent: false, takes_trailers: false }
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::request::{self, Request};
 use crate::proxy::clock::{Clock, Deadline};
+use crate::proxy::exchange::Received;
 use crate::proxy::framing::{Body as Framed, Chunked, Head, Memory, Piece, Refusal};
 use crate::upstream::{Appetite, Out, keep, poll_read_little};
 
@@ -244,6 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut parts = self.buffers.take_parts();
         request::fill(&mut parts, &bytes.freeze(), head)?;
         let (waits, persistent, takes_trailers) = (head.waits(), head.is_persistent(), head.takes_trailers());
+        let received = Received { upgrade: body == Framed::Upgrade, aliases: head.has_aliases() };
         let (has_body, next) = match body {
             Framed::Length(0) | Framed::Upgrade => (false, Inbound::Head(Head::default())),
             Framed::Length(length) => (true, Inbound::Length(length)),
@@ -254,8 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
         self.turn += 1;
         self.to_continue = waits && has_body;
-        let upgrade = body == Framed::Upgrade;
-        Ok(Some(Request { parts, has_body, upgrade, persistent, takes_trailers }))
+        Ok(Some(Request { parts, has_body, received, persistent, takes_trailers }))
     }
 
     fn refuse(&mut self, refusal: Refusal) {

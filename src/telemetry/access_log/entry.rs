@@ -36,7 +36,7 @@ pub struct Entry<'a> {
     pub received: u64,
     /// Bytes of the answer's body.
     pub sent: u64,
-    /// Bytes of the request's head, as HTTP/1.1 would write it.
+    /// Bytes of the request's head, as HTTP/1.1 would write it, where lines tell that.
     pub head: u64,
     /// Who asked, as far as is known and trusted.
     pub client_ip: &'a [u8],
@@ -70,6 +70,9 @@ pub struct Entry<'a> {
     pub headers: Values<'a>,
     /// What the rule says of its requests being logged, if it says anything.
     pub wanted: Option<bool>,
+    /// Nothing in host, path, query, ids, names and headers has to be escaped, which is cheaper to know of all of them
+    /// together.
+    pub plain: bool,
 }
 
 impl Entry<'_> {
@@ -161,23 +164,23 @@ impl TraceIds {
     /// Reads a `traceparent` header: the ids in it, and its flags. Of a later version than ours the beginning is read,
     /// as the specification asks (3.2.4).
     pub fn parse(value: &[u8]) -> Option<(Self, u8)> {
-        let (version, rest) = value.split_at_checked(2)?;
-        let [version] = hexadecimal::parse(version)?;
-        let (ids, after) = rest.split_at_checked(53)?;
+        let (version, rest) = part::<1>(value)?;
+        let (trace, rest) = part::<16>(rest.strip_prefix(b"-")?)?;
+        let (span, rest) = part::<8>(rest.strip_prefix(b"-")?)?;
+        let (flags, after) = part::<1>(rest.strip_prefix(b"-")?)?;
+        let ([version], [flags]) = (version, flags);
         if version == 0xff || version == 0 && !after.is_empty() || !matches!(after, [] | [b'-', ..]) {
             return None;
         }
-        let mut parts = ids.split(|byte| *byte == b'-').skip(1);
-        let (trace, span, flags) = (
-            hexadecimal::parse(parts.next()?)?,
-            hexadecimal::parse(parts.next()?)?,
-            hexadecimal::parse(parts.next()?)?,
-        );
-        let [flags] = flags;
         // All zeros stand for no id.
-        (ids.starts_with(b"-") && parts.next().is_none() && trace != [0; 16] && span != [0; 8])
-            .then_some((Self { trace, span }, flags))
+        (trace != [0; 16] && span != [0; 8]).then_some((Self { trace, span }, flags))
     }
+}
+
+/// So many bytes, written in hexadecimal, and what comes after them.
+fn part<const N: usize>(text: &[u8]) -> Option<([u8; N], &[u8])> {
+    let (digits, rest) = text.split_at_checked(2 * N)?;
+    Some((hexadecimal::parse(digits)?, rest))
 }
 
 #[cfg(test)]

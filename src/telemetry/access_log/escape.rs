@@ -8,7 +8,8 @@ fn is_plain(byte: u8) -> bool {
     matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')
 }
 
-fn all_plain(bytes: &[u8]) -> bool {
+/// Whether a line can have all of this as it is.
+pub(crate) fn is_all_plain(bytes: &[u8]) -> bool {
     // No early end, for the same reason.
     bytes.iter().fold(true, |plain, byte| plain & is_plain(*byte))
 }
@@ -16,10 +17,15 @@ fn all_plain(bytes: &[u8]) -> bool {
 /// Appends bytes as the inside of a JSON string. What is no UTF-8 becomes U+FFFD; control characters of every kind are
 /// escaped, also those that JSON would allow and a terminal would obey.
 pub(super) fn json(out: &mut Vec<u8>, bytes: &[u8]) {
-    if all_plain(bytes) {
+    if is_all_plain(bytes) {
         out.extend_from_slice(bytes);
-        return;
+    } else {
+        json_by_character(out, bytes);
     }
+}
+
+#[cold]
+fn json_by_character(out: &mut Vec<u8>, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {
@@ -50,7 +56,7 @@ fn unicode(out: &mut Vec<u8>, character: char) {
 
 /// Appends bytes as nginx does: quotes, backslashes and whatever is not visible ASCII become `\x22`.
 pub(super) fn text(out: &mut Vec<u8>, bytes: &[u8]) {
-    if all_plain(bytes) {
+    if is_all_plain(bytes) {
         out.extend_from_slice(bytes);
         return;
     }

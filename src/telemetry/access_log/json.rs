@@ -18,7 +18,7 @@ pub(super) fn encode(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, he
             // A header's name has nothing to escape.
             out.extend_from_slice(name.as_str().as_bytes());
             out.extend_from_slice(b"\":\"");
-            escape::json(out, value);
+            json(out, entry, value);
             (key, any) = (b"\",\"", true);
         }
         if any {
@@ -43,14 +43,14 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
     out.extend_from_slice(b"\",\"scheme\":\"");
     out.extend_from_slice(entry.scheme().as_bytes());
     out.extend_from_slice(b"\",\"host\":\"");
-    escape::json(out, entry.host);
+    json(out, entry, entry.host);
     out.extend_from_slice(b"\",\"path\":\"");
-    escape::json(out, entry.path);
+    json(out, entry, entry.path);
     if let Some(text) = entry.query
         && query != QueryShown::Dropped
     {
         out.extend_from_slice(b"\",\"query\":\"");
-        query.pieces(text, |piece| escape::json(out, piece));
+        query.pieces(text, |piece| json(out, entry, piece));
     }
     out.extend_from_slice(b"\",\"protocol\":\"");
     out.extend_from_slice(entry.protocol().as_bytes());
@@ -71,13 +71,13 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
     out.extend_from_slice(b",\"bytes_out\":");
     stamp::number(out, entry.sent);
     out.extend_from_slice(b",\"client_ip\":\"");
-    escape::json(out, entry.client_ip);
+    json(out, entry, entry.client_ip);
     out.extend_from_slice(b"\",\"peer_ip\":\"");
     field::ip(out, entry.peer_ip);
-    text(out, b"\",\"route\":\"", Some(entry.route));
-    text(out, b"\",\"rule\":\"", Some(entry.rule));
-    text(out, b"\",\"service\":\"", Some(entry.service));
-    text(out, b"\",\"jwt_sub\":\"", entry.subject);
+    text(out, entry, b"\",\"route\":\"", Some(entry.route));
+    text(out, entry, b"\",\"rule\":\"", Some(entry.rule));
+    text(out, entry, b"\",\"service\":\"", Some(entry.service));
+    text(out, entry, b"\",\"jwt_sub\":\"", entry.subject);
     if let Some(endpoint) = entry.endpoint() {
         out.extend_from_slice(b"\",\"endpoint\":\"");
         field::address(out, endpoint);
@@ -87,26 +87,29 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
     } else {
         out.extend_from_slice(b"\",\"request_id\":\"");
     }
-    escape::json(out, entry.request_id);
+    json(out, entry, entry.request_id);
     if let Some(ids) = entry.trace {
         out.extend_from_slice(b"\",\"trace_id\":\"");
         stamp::hex(out, &ids.trace);
         out.extend_from_slice(b"\",\"span_id\":\"");
         stamp::hex(out, &ids.span);
     }
-    text(out, b"\",\"tls_version\":\"", entry.tls_version.map(str::as_bytes));
-    text(out, b"\",\"sni\":\"", entry.sni);
-    text(out, b"\",\"user_agent\":\"", entry.user_agent);
+    text(out, entry, b"\",\"tls_version\":\"", entry.tls_version.map(str::as_bytes));
+    if let Some(sni) = entry.sni.filter(|sni| !sni.is_empty()) {
+        out.extend_from_slice(b"\",\"sni\":\"");
+        escape::json(out, sni);
+    }
+    text(out, entry, b"\",\"user_agent\":\"", entry.user_agent);
     if let Some(referer) = entry.referer {
         out.extend_from_slice(b"\",\"referer\":\"");
-        query.pieces_of_url(referer, |piece| escape::json(out, piece));
+        query.pieces_of_url(referer, |piece| json(out, entry, piece));
     }
     out.push(b'"');
     if let Some(Remaining { policy, limit, remaining }) = entry.limit {
         out.extend_from_slice(b",\"ratelimit\":{\"policy\":\"");
-        escape::json(out, policy);
+        json(out, entry, policy);
         out.extend_from_slice(b"\",\"limit\":\"");
-        escape::json(out, limit);
+        json(out, entry, limit);
         out.extend_from_slice(b"\",\"remaining\":");
         stamp::number(out, remaining.into());
         out.push(b'}');
@@ -114,8 +117,17 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
 }
 
 /// Ends the string before it and begins this one, with what stands between the two, unless there is nothing to say.
-fn text(out: &mut Vec<u8>, between: &[u8], value: Option<&[u8]>) {
+fn text(out: &mut Vec<u8>, entry: &Entry<'_>, between: &[u8], value: Option<&[u8]>) {
     let Some(value) = value.filter(|value| !value.is_empty()) else { return };
     out.extend_from_slice(between);
-    escape::json(out, value);
+    json(out, entry, value);
+}
+
+/// Appends a text of the entry's.
+fn json(out: &mut Vec<u8>, entry: &Entry<'_>, text: &[u8]) {
+    if entry.plain {
+        out.extend_from_slice(text);
+    } else {
+        escape::json(out, text);
+    }
 }

@@ -26,6 +26,7 @@ pub use entry::{Entry, Remaining, TraceIds, Try, Values};
 pub use queue::{AccessLog, WorkerLog, Writing};
 pub use setting::{Setting, SettingError};
 
+pub(crate) use escape::is_all_plain;
 pub(super) use json::plain as encode_json;
 pub(super) use query::QueryShown;
 pub(super) use stamp::Stamp;

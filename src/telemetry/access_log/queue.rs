@@ -133,6 +133,11 @@ impl WorkerLog {
         self.log.plan.wants_subject()
     }
 
+    /// Whether lines tell how long a request's head was.
+    pub fn wants_head(&self) -> bool {
+        self.log.plan.wants_head()
+    }
+
     /// Logs an exchange if it is one of those that are logged. It never waits.
     pub fn record(&self, entry: &Entry<'_>, random: impl FnOnce() -> u64) {
         let plan = &self.log.plan;

@@ -262,6 +262,11 @@ impl Plan {
         }
     }
 
+    /// Whether lines tell how long a request's head was.
+    pub(super) fn wants_head(&self) -> bool {
+        matches!(self.format, Format::Nginx)
+    }
+
     /// Appends the exchange's line, with its end.
     pub(super) fn encode(&self, out: &mut Vec<u8>, entry: &Entry<'_>, stamp: &mut Stamp) {
         let entry = &Entry {

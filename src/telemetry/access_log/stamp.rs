@@ -55,13 +55,12 @@ pub(super) fn number(out: &mut Vec<u8>, number: u64) {
 }
 
 /// Appends the last digits of a number, with zeros in front.
-fn digits<const COUNT: usize>(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [b'0'; COUNT];
-    for digit in digits.iter_mut().rev() {
-        *digit += (number % 10) as u8;
-        number /= 10;
-    }
-    out.extend_from_slice(&digits);
+fn digits<const COUNT: u32>(out: &mut Vec<u8>, number: u64) {
+    let place = const { 10_u32.pow(COUNT) };
+    // A digit more in front keeps the zeros.
+    let mut text = itoa::Buffer::new();
+    let text = text.format((number % u64::from(place)) as u32 + place);
+    out.extend_from_slice(text.as_bytes().get(1..).unwrap_or_default());
 }
 
 /// Appends a time in milliseconds with three decimals.

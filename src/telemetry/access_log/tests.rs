@@ -52,6 +52,7 @@ fn entry() -> Entry<'static> {
         referer: Some(b"https://a.example/x?key=v"),
         headers: Values { text: b"a\"bs3cret", places: &[Some((0, 3)), None, Some((3, 9))] },
         wanted: None,
+        plain: false,
     }
 }
 

@@ -62,7 +62,7 @@ impl Rig {
                     return Some(Seen::Refused(refusal));
                 }
                 let Parts { method, uri, headers, .. } = *request.parts;
-                let upgrade = if request.upgrade { " upgrade" } else { "" };
+                let upgrade = if request.received.upgrade { " upgrade" } else { "" };
                 Some(Seen::Request(format!("{method} {uri} {}{upgrade}", headers["host"].to_str().unwrap())))
             }
         }

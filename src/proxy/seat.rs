@@ -1,5 +1,5 @@
 //! Where exchanges take place. The future of one is large, so a connection at rest has none, and where one has ended the
-//! next one begins.
+//! next one begins, whatever connection it is of: that memory is near.
 
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
@@ -11,10 +11,12 @@ use std::task::{Context, Poll};
 use http::Response;
 use http::request::Parts;
 
-use crate::proxy::answer::Answer;
-use crate::proxy::body::{Incoming, ResponseBody};
-use crate::proxy::connection::Client;
-use crate::proxy::{Worker, exchange};
+use super::Worker;
+use super::answer::Answer;
+use super::body::{Incoming, ResponseBody};
+use super::connection::Client;
+use super::error::Error;
+use super::exchange::{self, Received};
 
 /// So many are kept for the next ones.
 const KEPT: usize = 256;
@@ -25,7 +27,7 @@ pub(super) struct Asked {
     pub(super) client: Rc<Client>,
     pub(super) parts: Box<Parts>,
     pub(super) body: Incoming,
-    pub(super) upgrade: bool,
+    pub(super) received: Received,
 }
 
 /// A place for an exchange: it takes place again and again in the same memory.
@@ -60,6 +62,16 @@ impl Seats {
             free.push(seat);
         }
     }
+
+    /// The answer to this as a whole, for those who have a place of their own for it.
+    pub(super) async fn answer(&self, asked: Asked) -> Response<ResponseBody> {
+        let mut seat = self.take();
+        seat.begin(asked);
+        poll_fn(|cx| seat.poll(cx)).await;
+        let answer = seat.answer().take();
+        self.give(seat);
+        answer.unwrap_or_else(|| Error::Internal.response(None, None))
+    }
 }
 
 impl Seat {
@@ -87,9 +99,9 @@ impl Seat {
 
 async fn work(desk: Rc<Desk>) -> Infallible {
     loop {
-        let Asked { worker, client, mut parts, body, upgrade } =
+        let Asked { worker, client, mut parts, body, received } =
             poll_fn(|_| desk.asked.take().map_or(Poll::Pending, Poll::Ready)).await;
-        exchange::answer(&worker, client, &mut parts, body, upgrade, &desk.answer).await;
+        exchange::answer(&worker, client, &mut parts, body, received, &desk.answer).await;
         worker.http1.give_parts(parts);
         desk.answered.set(true);
     }
