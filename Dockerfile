@@ -42,7 +42,7 @@ ENV SOURCE_DATE_EPOCH=0 \
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_LINKER=x86_64-linux-gnu-gcc \
     CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
     CFLAGS="-ffile-prefix-map=/usr/local/cargo=cargo -ffile-prefix-map=/src=." \
-    RUSTFLAGS="--remap-path-prefix=/usr/local/cargo=cargo --remap-path-prefix=/src=. -C link-arg=-Wl,--build-id=sha1 -C profile-use=/src/dist/headgate.profdata"
+    RUSTFLAGS="--remap-path-prefix=/usr/local/cargo=cargo --remap-path-prefix=/src=. -C link-arg=-Wl,--build-id=sha1 -C link-arg=-Wl,-z,pack-relative-relocs -C profile-use=/src/dist/headgate.profdata"
 
 # The dependencies alone: this layer lasts until Cargo.toml, Cargo.lock or the profile changes, by which they are built as
 # well (`dist/train` makes it).

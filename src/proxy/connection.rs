@@ -288,16 +288,14 @@ where
         let (worker, client) = (worker.clone(), client.clone());
         service_fn(move |request: http::Request<hyper::body::Incoming>| {
             client.ask();
-            let (worker, client) = (worker.clone(), client.clone());
-            // It begins inside, since what was asked would be copied once more.
-            async move {
-                let (parts, body) = request.into_parts();
-                let (parts, body) = (Box::new(parts), Incoming::Http2(body));
-                // Nobody has looked at the names yet.
-                let received = Received { upgrade: false, aliases: true };
-                let asked = Asked { worker: worker.clone(), client, parts, body, received };
-                Ok::<_, Infallible>(worker.seats.answer(asked).await)
-            }
+            let (parts, body) = request.into_parts();
+            let (parts, body) = (Box::new(parts), Incoming::Http2(body));
+            // Nobody has looked at the names yet.
+            let received = Received { upgrade: false, aliases: true };
+            let worker = worker.clone();
+            let asked = Asked { worker: worker.clone(), client: client.clone(), parts, body, received };
+            // Small, since hyper copies it a dozen times on its way to where it is polled.
+            async move { Ok::<_, Infallible>(worker.seats.answer(asked).await) }
         })
     };
     let connection = http2::Builder::new(LocalExecutor)

@@ -68,6 +68,9 @@ pub(super) async fn answer(
     answer.edit(&given, |response| {
         let headers = response.headers_mut();
         marks.put(worker, headers);
+        let mut request_id = request_id;
+        // No other answer will have it, so HTTP/2 need not make room for it among what both sides remember (RFC 7541 6.2.3).
+        request_id.set_sensitive(!client.is_http1());
         headers.insert(forward::X_REQUEST_ID, request_id);
         if (worker.is_leaving() || client.is_outdated())
             && client.is_http1()

@@ -51,7 +51,7 @@ const LAYERS: &[Layer] = &[
         ],
         shuns: &["tokio", "hyper", "socket2", "kube", "prometheus", "notify", "anyhow", "jiff"],
     },
-    Layer { name: "auth", uses: &["filter::Title"], shuns: &["kube", "k8s_openapi", "anyhow"] },
+    Layer { name: "auth", uses: &["filter::Title", "hash"], shuns: &["kube", "k8s_openapi", "anyhow"] },
     Layer { name: "address", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "path", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "hash", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
@@ -70,7 +70,7 @@ const LAYERS: &[Layer] = &[
     // What is counted is told to the metrics by whoever counts; a shared store speaks over the network.
     Layer {
         name: "limit",
-        uses: &["address", "slot"],
+        uses: &["address", "hash", "slot"],
         shuns: &["hyper", "kube", "k8s_openapi", "anyhow", "prometheus"],
     },
     Layer { name: "upstream", uses: &["slot"], shuns: &["kube", "k8s_openapi", "anyhow"] },
