@@ -9,6 +9,8 @@ pub mod decode;
 pub mod file;
 pub mod kubernetes;
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -136,8 +138,30 @@ pub struct ObjectKey {
 impl ObjectKey {
     /// The key of an object of `kind` in `namespace`.
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
-        Self { kind, namespace: namespace.into(), name: name.into() }
+        Self { kind, namespace: shared(namespace), name: name.into() }
     }
+}
+
+/// Namespaces that a thread remembers.
+const NAMESPACES: usize = 1024;
+
+thread_local! {
+    static SHARED: RefCell<HashSet<Arc<str>>> = RefCell::default();
+}
+
+/// A namespace's name, in the memory that other keys of it have as well: there are many keys and few namespaces.
+fn shared(namespace: &str) -> Arc<str> {
+    SHARED.with_borrow_mut(|known| {
+        if let Some(known) = known.get(namespace) {
+            return known.clone();
+        }
+        if known.len() >= NAMESPACES {
+            known.clear();
+        }
+        let namespace: Arc<str> = namespace.into();
+        known.insert(namespace.clone());
+        namespace
+    })
 }
 
 impl fmt::Display for ObjectKey {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_128;
@@ -23,9 +24,9 @@ const MAX_FINDINGS: usize = 100;
 #[derive(Debug)]
 pub struct Folder {
     root: PathBuf,
-    files: BTreeMap<PathBuf, Held>,
+    files: BTreeMap<Arc<Path>, Held>,
     /// The objects in force and the file that each comes from: the first in path order that declares it.
-    winners: BTreeMap<ObjectKey, PathBuf>,
+    winners: BTreeMap<ObjectKey, Arc<Path>>,
     /// What was last told of each place.
     told: BTreeMap<String, Vec<Finding>>,
     started: bool,
@@ -76,7 +77,7 @@ struct Declared {
     /// The number of the document among those of the file.
     number: usize,
     /// Its path in the document: empty, or that of an item of a `List`.
-    within: String,
+    within: Box<str>,
 }
 
 // === impl Folder ===
@@ -103,14 +104,16 @@ impl Folder {
         let mut reading = Reading::default();
         let mut changed = self.forget(&files, &unreadable, &mut reading);
         for (path, format) in files {
+            let path: Arc<Path> = path.into();
             let held = self.files.entry(path.clone()).or_default();
             if held.read(&path, format, &mut reading.doubtful) {
                 changed.insert(path);
             }
         }
-        let refused =
-            unreadable.into_iter().map(|(path, reason)| (path, vec![refusal(format!("cannot be read: {reason}"))]));
-        let mut places: BTreeMap<PathBuf, Vec<Finding>> = refused.collect();
+        let refused = unreadable
+            .into_iter()
+            .map(|(path, reason)| (path.into(), vec![refusal(format!("cannot be read: {reason}"))]));
+        let mut places: BTreeMap<Arc<Path>, Vec<Finding>> = refused.collect();
         self.settle(&changed, &mut places, &mut reading);
         self.tell(places, &mut reading);
         if !self.started {
@@ -132,7 +135,7 @@ impl Folder {
         let documents = document::split(&text, held.format?).ok()?;
         let Position { line, column } = documents.get(declared.number)?.locate(&below(&declared.within, field));
         let text = text.lines().nth(line - 1).unwrap_or_default().to_owned();
-        Some(Spot { file: path.clone(), line, column, text })
+        Some(Spot { file: path.to_path_buf(), line, column, text })
     }
 
     /// Lets go of files that are gone, and says which.
@@ -141,11 +144,11 @@ impl Folder {
         listed: &BTreeMap<PathBuf, Format>,
         unreadable: &BTreeMap<PathBuf, String>,
         reading: &mut Reading,
-    ) -> BTreeSet<PathBuf> {
+    ) -> BTreeSet<Arc<Path>> {
         let mut gone = BTreeSet::new();
         for (path, held) in &mut self.files {
             let out_of_sight = || path.ancestors().any(|above| unreadable.contains_key(above));
-            if listed.contains_key(path) || out_of_sight() {
+            if listed.contains_key(&**path) || out_of_sight() {
                 continue;
             }
             if held.doubted || held.objects.is_empty() {
@@ -162,11 +165,11 @@ impl Folder {
     /// Settles which file each object comes from and collects what that changes.
     fn settle(
         &mut self,
-        changed: &BTreeSet<PathBuf>,
-        places: &mut BTreeMap<PathBuf, Vec<Finding>>,
+        changed: &BTreeSet<Arc<Path>>,
+        places: &mut BTreeMap<Arc<Path>, Vec<Finding>>,
         reading: &mut Reading,
     ) {
-        let mut winners: BTreeMap<ObjectKey, PathBuf> = BTreeMap::new();
+        let mut winners: BTreeMap<ObjectKey, Arc<Path>> = BTreeMap::new();
         let mut by_kind: BTreeMap<Kind, Vec<Change>> = Kind::ALL.map(|kind| (kind, Vec::new())).into();
         for (path, held) in &self.files {
             let findings = places.entry(path.clone()).or_default();
@@ -199,7 +202,7 @@ impl Folder {
     }
 
     /// Tells of each place what is wrong with it, when that is not what was last told.
-    fn tell(&mut self, places: BTreeMap<PathBuf, Vec<Finding>>, reading: &mut Reading) {
+    fn tell(&mut self, places: BTreeMap<Arc<Path>, Vec<Finding>>, reading: &mut Reading) {
         let mut now: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
         for (path, mut findings) in places {
             let more = findings.len().saturating_sub(MAX_FINDINGS);
@@ -306,7 +309,7 @@ impl Held {
                     Change::Invalid(key, ..) | Change::Delete(key) => key.clone(),
                     Change::Replace(..) | Change::Synced(_) | Change::Unavailable(..) | Change::Place(..) => return,
                 };
-                self.objects.push(Declared { key, change, number, within: within.to_owned() });
+                self.objects.push(Declared { key, change, number, within: within.into() });
             }
             Err(mut finding) => {
                 put_place(&mut finding);
