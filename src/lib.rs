@@ -43,6 +43,7 @@ mod hash;
 pub mod limit;
 pub mod path;
 pub mod persistent;
+mod scan;
 pub mod slot;
 pub mod table;
 pub mod upstream;

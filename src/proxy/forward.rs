@@ -242,7 +242,8 @@ impl Values {
 
     /// The value that is this text.
     pub(super) fn of(&mut self, text: &[u8]) -> HeaderValue {
-        if self.rest.capacity() < text.len() {
+        // From its beginning again when no value of it is left, which is in reach of the processor.
+        if !self.rest.try_reclaim(Self::PIECE) && self.rest.capacity() < text.len() {
             self.rest = BytesMut::with_capacity(Self::PIECE.max(text.len()));
         }
         self.rest.extend_from_slice(text);

@@ -25,7 +25,7 @@ const REDIS: (&str, &str) = ("docs/redis.md", "Where it is");
 const CONTROL_PLANE: (&str, &str) = ("tests/cluster/README.md", "By hand");
 
 /// How commands begin that only people type, and why.
-const BY_HAND: [(&str, &str); 11] = [
+const BY_HAND: [(&str, &str); 12] = [
     ("kind ", "needs a container engine"),
     ("docker build ", "needs a container engine; hadolint reads the Dockerfile"),
     (

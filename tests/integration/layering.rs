@@ -56,6 +56,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "path", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "hash", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "persistent", uses: &["hash"], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
+    Layer { name: "scan", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "slot", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer {
         name: "table",
@@ -84,6 +85,7 @@ const LAYERS: &[Layer] = &[
             "filter",
             "limit",
             "path",
+            "scan",
             "slot",
             "snapshot",
             "table",
@@ -97,7 +99,7 @@ const LAYERS: &[Layer] = &[
     // Looking out and reporting back.
     Layer {
         name: "telemetry",
-        uses: &["limit::LocalStore", "limit::Tally", "limit::Usage", "limit::Verdict", "slot"],
+        uses: &["limit::LocalStore", "limit::Tally", "limit::Usage", "limit::Verdict", "scan", "slot"],
         shuns: KUBERNETES,
     },
     Layer {

@@ -18,6 +18,8 @@ pub(super) use head::{Body, Head, Memory};
 
 use http::StatusCode;
 
+use crate::scan;
+
 /// The target of the request that stands in for a refused one. No client can send it: `GET *` is refused.
 pub(super) const REFUSED_TARGET: &str = "*";
 
@@ -173,8 +175,7 @@ pub(crate) mod class {
 
 /// Whether these bytes may stand in a field's value: no control character other than a tab (RFC 9110 5.5).
 pub(crate) fn is_field_value(value: &[u8]) -> bool {
-    // A fold without an early end, so that the compiler makes vector code of it.
-    value.iter().fold(false, |bad, byte| bad | ((*byte < 0x20) & (*byte != b'\t')) | (*byte == 0x7f)).eq(&false)
+    !scan::any(value, |byte| ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f))
 }
 
 /// Without the optional white space around it (RFC 9110 5.6.3).

@@ -45,7 +45,7 @@ impl Desk {
     /// A text that `write` writes.
     pub(super) fn text(&self, write: impl FnOnce(&mut BytesMut)) -> Bytes {
         let mut texts = self.texts.borrow_mut();
-        if texts.capacity() < ROOM {
+        if !texts.try_reclaim(PIECE) && texts.capacity() < ROOM {
             *texts = BytesMut::with_capacity(PIECE);
         }
         write(&mut texts);

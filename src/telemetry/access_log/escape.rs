@@ -1,6 +1,7 @@
 //! Text of others in lines of ours: nothing in it can end a line, a string or the reader's trust.
 
 use super::stamp::HEX;
+use crate::scan;
 
 /// Whether a line can have a byte as it is, in JSON or as nginx writes it. What is above ASCII needs a look at the whole
 /// character. All comparisons are made, so that the compiler can make them for sixteen bytes at a time.
@@ -10,8 +11,7 @@ fn is_plain(byte: u8) -> bool {
 
 /// Whether a line can have all of this as it is.
 pub(crate) fn is_all_plain(bytes: &[u8]) -> bool {
-    // No early end, for the same reason.
-    bytes.iter().fold(true, |plain, byte| plain & is_plain(*byte))
+    !scan::any(bytes, |byte| !is_plain(byte))
 }
 
 /// Appends bytes as the inside of a JSON string. What is no UTF-8 becomes U+FFFD; control characters of every kind are

@@ -77,7 +77,8 @@ pub(crate) fn poll_read_little(
     cx: &mut Context<'_>,
 ) -> Poll<io::Result<(usize, usize)>> {
     SHARED.with_borrow_mut(|block| {
-        if block.capacity() < ROOM {
+        // From its beginning again when nobody has any of it left, which is in reach of the processor.
+        if !block.try_reclaim(BLOCK) && block.capacity() < ROOM {
             block.reserve(BLOCK);
         }
         let room = block.capacity();
