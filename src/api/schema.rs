@@ -8,6 +8,7 @@
 //! All work is bounded: recursion follows the schema and not the value, lists are looked at up to their `maxItems`,
 //! and at most [`MAX_VIOLATIONS`] are listed.
 
+mod shape;
 mod walk;
 
 use std::{fmt, sync::LazyLock};
@@ -18,7 +19,8 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use self::walk::{Patterns, Walk};
+pub(crate) use self::shape::Shape;
+use self::walk::Walk;
 use super::{GatewayRoute, RateLimitPolicy, ReferenceGrant, crd};
 
 /// One way in which an object differs from what its CRD allows.
@@ -48,8 +50,7 @@ pub const MAX_VIOLATIONS: usize = 100;
 
 /// One kind's checks, prepared once.
 pub struct Validator {
-    schema: JSONSchemaProps,
-    patterns: Patterns,
+    shape: Shape,
     rules: CompiledSchema,
 }
 
@@ -57,11 +58,9 @@ pub(super) static GATEWAY_ROUTE: LazyLock<Validator> = LazyLock::new(Validator::
 pub(super) static RATE_LIMIT_POLICY: LazyLock<Validator> = LazyLock::new(Validator::of::<RateLimitPolicy>);
 pub(super) static REFERENCE_GRANT: LazyLock<Validator> = LazyLock::new(Validator::of::<ReferenceGrant>);
 
-/// Every way in which `value` differs from the structural part of `schema`. CEL rules are not looked at.
-///
-/// Prepares the schema's patterns on each call; a [`Validator`] does so once.
-pub fn violations(schema: &JSONSchemaProps, value: &Value) -> Vec<Violation> {
-    Walk::new(&Patterns::of(schema)).run(schema, value).violations
+/// Every way in which `value` differs from a shape. CEL rules are not looked at.
+pub(crate) fn violations(shape: &Shape, value: &Value) -> Vec<Violation> {
+    Walk::through(shape, value).violations
 }
 
 // === impl Validator ===
@@ -77,10 +76,9 @@ impl Validator {
         for name in ["apiVersion", "kind", "metadata", "status"] {
             properties.insert(name.to_owned(), anything.clone());
         }
-        let patterns = Patterns::of(&schema);
         // A schema is a tree of maps with text keys, which JSON can always express.
         let rules = cel::compile_schema(&serde_json::to_value(&schema).unwrap_or_default());
-        Self { schema, patterns, rules }
+        Self { shape: Shape::of(&schema), rules }
     }
 
     /// Every way in which an object differs from what its CRD allows, empty when it is valid: schema violations in the
@@ -109,9 +107,9 @@ impl Validator {
     }
 
     fn check(&self, object: &Value) -> (Vec<Violation>, Value) {
-        let walk = Walk::new(&self.patterns).run(&self.schema, object);
+        let walk = Walk::through(&self.shape, object);
         let mut violations = walk.violations;
-        let pruned = walk::prune(&self.schema, object);
+        let pruned = walk::prune(&self.shape, object);
         if !walk.blocks_rules
             && let Err(errors) = cel::Validator::new().validate_compiled(&self.rules, &pruned, None)
         {

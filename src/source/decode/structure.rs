@@ -14,24 +14,24 @@ use serde_json::Value;
 
 use super::Kind;
 use crate::api::Violation;
-use crate::api::schema;
+use crate::api::schema::{self, Shape};
 
-static INGRESS_CLASS: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<IngressClass>);
-static INGRESS: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<Ingress>);
-static SERVICE: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<Service>);
+static INGRESS_CLASS: LazyLock<Shape> = LazyLock::new(shape_of::<IngressClass>);
+static INGRESS: LazyLock<Shape> = LazyLock::new(shape_of::<Ingress>);
+static SERVICE: LazyLock<Shape> = LazyLock::new(shape_of::<Service>);
 /// The API server writes null for the endpoints of a slice that has none, and takes it back.
-static ENDPOINT_SLICE: LazyLock<JSONSchemaProps> = LazyLock::new(|| {
+static ENDPOINT_SLICE: LazyLock<Shape> = LazyLock::new(|| {
     let mut schema = schema_of::<EndpointSlice>();
     schema.required.iter_mut().for_each(|required| required.retain(|name| name != "endpoints"));
-    schema
+    Shape::of(&schema)
 });
-static SECRET: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<Secret>);
-static CONFIG_MAP: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<ConfigMap>);
-static METADATA: LazyLock<JSONSchemaProps> = LazyLock::new(schema_of::<ObjectMeta>);
+static SECRET: LazyLock<Shape> = LazyLock::new(shape_of::<Secret>);
+static CONFIG_MAP: LazyLock<Shape> = LazyLock::new(shape_of::<ConfigMap>);
+static METADATA: LazyLock<Shape> = LazyLock::new(shape_of::<ObjectMeta>);
 
 /// How a document differs from the shape of its kind, one of Kubernetes' own. The others have CRDs.
 pub(super) fn violations(kind: Kind, document: &Value) -> Vec<Violation> {
-    let schema = match kind {
+    let shape: &Shape = match kind {
         Kind::IngressClass => &INGRESS_CLASS,
         Kind::Ingress => &INGRESS,
         Kind::Service => &SERVICE,
@@ -40,7 +40,7 @@ pub(super) fn violations(kind: Kind, document: &Value) -> Vec<Violation> {
         Kind::ConfigMap => &CONFIG_MAP,
         Kind::GatewayRoute | Kind::RateLimitPolicy | Kind::ReferenceGrant => return Vec::new(),
     };
-    schema::violations(schema, document)
+    schema::violations(shape, document)
 }
 
 /// How a document's metadata differs from the shape it has in every kind.
@@ -53,6 +53,10 @@ pub(super) fn metadata_violations(document: &Value) -> Vec<Violation> {
         it.path = if it.path.is_empty() { "metadata".to_owned() } else { format!("metadata.{}", it.path) };
     }
     violations
+}
+
+fn shape_of<T: JsonSchema>() -> Shape {
+    Shape::of(&schema_of::<T>())
 }
 
 /// The schema of a type in the form that CRDs use. Without one, which a test rules out, everything would pass.
