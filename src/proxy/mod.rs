@@ -80,6 +80,8 @@ use seat::Seats;
 const SWEEP: Duration = Duration::from_secs(1);
 /// How often it is looked whether endpoints have gone, whose connections are not to rest until then.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long after a change connections may still be made to endpoints that it has taken away, by exchanges that began before.
+const SETTLING: Duration = Duration::from_secs(10);
 /// How often a draining worker looks whether its last connection has ended.
 const DRAIN_STEP: Duration = Duration::from_millis(20);
 /// How long connections that are still open have to say that they end.
@@ -295,22 +297,22 @@ async fn flush(worker: Rc<Worker>) {
 async fn sweep(worker: Rc<Worker>) {
     let mut interval = tokio::time::interval(LOOK);
     let mut known = worker.tables.stamp();
-    let mut swept = Instant::now();
+    let (mut swept, mut changed) = (Instant::now(), Instant::now());
     let runtime = tokio::runtime::Handle::current();
     let (mut looked, mut busy) = (Instant::now(), Duration::ZERO);
     loop {
         interval.tick().await;
         let current = worker.tables.stamp();
-        let changed = std::mem::replace(&mut known, current) != current;
-        if !changed && swept.elapsed() < SWEEP {
+        let is_new = std::mem::replace(&mut known, current) != current;
+        if is_new {
+            changed = Instant::now();
+        } else if swept.elapsed() < SWEEP {
             continue;
         }
-        let table = worker.table();
-        let mut living = HashSet::new();
-        for cluster in table.clusters.values() {
-            living.extend(cluster.endpoints().endpoints.iter().map(|endpoint| endpoint.slot.serial()));
+        if changed.elapsed() < SETTLING {
+            worker.pool.forget(&gone(&worker.table(), worker.pool.known()));
         }
-        worker.pool.sweep(worker.clock.now(), |serial| living.contains(&serial));
+        worker.pool.sweep(worker.clock.now());
         if swept.elapsed() < SWEEP {
             continue;
         }
@@ -322,6 +324,19 @@ async fn sweep(worker: Rc<Worker>) {
         let usage = worker.pool.usage();
         worker.metrics.set_pool(usage.connects, usage.reuses, usage.idle);
     }
+}
+
+/// Which of these endpoints no cluster has any more.
+fn gone(table: &Table, mut known: HashSet<u64>) -> HashSet<u64> {
+    for cluster in table.clusters.values() {
+        if known.is_empty() {
+            break;
+        }
+        for endpoint in &cluster.endpoints().endpoints {
+            known.remove(&endpoint.slot.serial());
+        }
+    }
+    known
 }
 
 impl Worker {

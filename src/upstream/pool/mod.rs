@@ -9,6 +9,7 @@ mod lease;
 mod place;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -115,6 +116,8 @@ struct State<B: Body + 'static> {
     latency: f64,
     /// When that was last looked at, by the worker's clock.
     observed: u64,
+    /// Nobody has it any more.
+    gone: bool,
 }
 
 impl<B: Body + 'static> Default for State<B> {
@@ -129,6 +132,7 @@ impl<B: Body + 'static> Default for State<B> {
             in_flight: 0,
             latency: 0.0,
             observed: 0,
+            gone: false,
         }
     }
 }
@@ -377,11 +381,27 @@ where
         self.inner.now.set(now);
     }
 
-    /// Closes what has been idle for too long, and everything idle of endpoints that `lives` says have gone.
-    pub fn sweep(&self, now: u64, lives: impl Fn(u64) -> bool) {
-        self.set_now(now);
+    /// The endpoints that anything is known of, by the serials of their slots.
+    pub fn known(&self) -> HashSet<u64> {
+        self.inner.endpoints.borrow().iter().filter(|(_, state)| !state.gone).map(|(serial, _)| serial).collect()
+    }
+
+    /// Says of these endpoints that nobody has them any more: the next sweep closes what is idle of theirs.
+    pub fn forget(&self, gone: &HashSet<u64>) {
+        if gone.is_empty() {
+            return;
+        }
         self.inner.endpoints.borrow_mut().retain(|serial, state| {
-            let gone = !lives(serial);
+            state.gone |= gone.contains(&serial);
+            true
+        });
+    }
+
+    /// Closes what has been idle for too long, and everything idle of endpoints that have gone.
+    pub fn sweep(&self, now: u64) {
+        self.set_now(now);
+        self.inner.endpoints.borrow_mut().retain(|_, state| {
+            let gone = state.gone;
             let wanted = |idle: &Idle<B>| idle.permit().is_some_and(Permit::is_wanted);
             state.idle.retain(|idle| !gone && idle.until > now && !wanted(idle));
             state.shared.retain(|shared| {
