@@ -98,5 +98,12 @@ impl Serving {
 
 /// The runtime of the control side. The data plane has its own, one per worker.
 pub(super) fn control_runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("control").enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        // A folder is read on a thread for what takes long, and what is read is dropped by others: the allocator gives the
+        // memory back when the thread ends.
+        .thread_keep_alive(Duration::from_secs(1))
+        .enable_all()
+        .build()
 }

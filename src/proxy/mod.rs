@@ -1,7 +1,7 @@
 //! The data plane, one copy per core: a worker is a thread with a runtime, listeners, connections and counters of its
 //! own. What it shares with anybody is the table it reads.
 //!
-//! A request's way: `listener` → `connection` → `http1`, or hyper for HTTP/2 → `exchange` → `attempt` and back.
+//! A request's way: `listener` → `connection` → `http1`, or hyper for HTTP/2 → `seat` → `exchange` → `attempt` and back.
 
 mod again;
 mod answer;
