@@ -21,7 +21,7 @@ use crate::harness::backend::service;
 use crate::harness::certs::Authority;
 use crate::harness::endpoint::{Bodied, Endpoint, empty};
 use crate::harness::gateway::Gateway;
-use crate::harness::objects::route;
+use crate::harness::objects::route_of;
 use crate::harness::traffic::{ask, request, soon, until};
 
 /// A server that takes nothing but connections that say whom they are for, and answers with that; what they began with.
@@ -89,8 +89,8 @@ async fn told(client: &mut SendRequest<Bodied>, forwarded_for: Option<&str>) -> 
 }
 
 fn objects(endpoint: &Endpoint, backend: &str, more: &str) -> String {
-    let rule = format!("backendRefs: [{{name: s, port: 80, {backend}}}]{more}");
-    service("s", &[endpoint.address]) + &route("s", &rule).replacen("backendRefs: [{name: s, port: 80}], ", "", 1)
+    let rule = format!("{{name: all, backendRefs: [{{name: s, port: 80, {backend}}}]{more}}}");
+    service("s", &[endpoint.address]) + &route_of(&rule)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::harness::backend::service_speaking;
 use crate::harness::endpoint::{Bodied, Endpoint, Pieces, Speaks, empty, full, piecewise};
 use crate::harness::gateway::Gateway;
-use crate::harness::objects::route;
+use crate::harness::objects::{route, route_of};
 use crate::harness::traffic::{self, Answer, ask, ask2, request, request2, soon};
 
 const QUESTION: &[u8] = b"\0\0\0\0\x05hello";
@@ -140,9 +140,8 @@ async fn a_stream_of_messages_comes_message_by_message() {
     })
     .await;
     // By the word of the route, whatever the Service says.
-    let more = "backendRefs: [{name: s, port: 80, appProtocol: grpc}]";
-    let objects = service_speaking("s", "http", &[endpoint.address])
-        + &route("s", more).replacen("backendRefs: [{name: s, port: 80}], ", "", 1);
+    let rule = "{name: all, backendRefs: [{name: s, port: 80, appProtocol: grpc}]}";
+    let objects = service_speaking("s", "http", &[endpoint.address]) + &route_of(rule);
     let gateway = Gateway::start_with(&objects, &["--workers", "1"]);
     for (content_type, text) in [("application/grpc-web", false), ("application/grpc-web-text", true)] {
         let coded = |bytes: &[u8]| if text { STANDARD.encode(bytes).into_bytes() } else { bytes.to_vec() };

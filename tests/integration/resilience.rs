@@ -404,11 +404,9 @@ async fn failures_of_a_kind_are_counted_by_themselves() {
 async fn a_fallback_is_asked_only_while_nobody_else_takes_requests() {
     let (main, spare) = (Moody::with(200).await, Moody::with(203).await);
     let objects = |main: &[SocketAddr], spare: &[SocketAddr]| {
-        let more = "outlierDetection: {consecutiveFailures: 2, interval: 100ms, baseEjectionTime: 1s}, \
-                    backendRefs: [{name: s, port: 80}, {name: spare, port: 80, fallback: true}]";
-        service("s", main)
-            + &service("spare", spare)
-            + &route("s", more).replacen("backendRefs: [{name: s, port: 80}], ", "", 1)
+        let rule = "{name: all, outlierDetection: {consecutiveFailures: 2, interval: 100ms, baseEjectionTime: 1s}, \
+                    backendRefs: [{name: s, port: 80}, {name: spare, port: 80, fallback: true}]}";
+        service("s", main) + &service("spare", spare) + &route_of(rule)
     };
     let gateway = Gateway::start_with(&objects(&[main.address()], &[spare.address()]), &["--workers", "1"]);
     assert_eq!(statuses(&gateway, 20, get).await, [200; 20]);
