@@ -17,8 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::body::Incoming;
-use super::exchange::Received;
-use super::framing::{MAX_HEAD, Refusal};
+use super::framing::{MAX_HEAD, Received, Refusal};
 use super::rewind::Rewind;
 use super::seat::Asked;
 use super::tls::{HandshakeError, Session};

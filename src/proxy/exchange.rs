@@ -20,7 +20,7 @@ use super::compressed::compress;
 use super::connection::Client;
 use super::error::Error;
 use super::forward::{self, Origin};
-use super::framing::{Authority, REFUSED_TARGET};
+use super::framing::{Authority, REFUSED_TARGET, Received};
 use super::identity::Known;
 use super::limits::{self, Look};
 use super::marks::Marks;
@@ -80,15 +80,6 @@ pub(super) async fn answer(
         }
         response.body_mut().record(record);
     });
-}
-
-/// What the look at a request's head has shown; it goes no further than us.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Received {
-    /// It asks for WebSocket, on a connection that can become one.
-    pub(super) upgrade: bool,
-    /// There may be names that some backends take for others.
-    pub(super) aliases: bool,
 }
 
 /// The straight line.

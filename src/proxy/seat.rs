@@ -16,7 +16,8 @@ use super::answer::Answer;
 use super::body::{Incoming, ResponseBody};
 use super::connection::Client;
 use super::error::Error;
-use super::exchange::{self, Received};
+use super::exchange;
+use super::framing::Received;
 
 /// So many are kept for the next ones.
 const KEPT: usize = 256;

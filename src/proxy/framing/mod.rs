@@ -23,6 +23,15 @@ use crate::scan;
 /// The target of the request that stands in for a refused one. No client can send it: `GET *` is refused.
 pub(super) const REFUSED_TARGET: &str = "*";
 
+/// What the look at a request's head has shown; it goes no further than us.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Received {
+    /// It asks for WebSocket, on a connection that can become one.
+    pub(super) upgrade: bool,
+    /// There may be names that some backends take for others.
+    pub(super) aliases: bool,
+}
+
 /// Why a request was refused before anybody asked where it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

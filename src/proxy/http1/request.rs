@@ -5,8 +5,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri, Version};
 
-use crate::proxy::exchange::Received;
-use crate::proxy::framing::{Head, REFUSED_TARGET, Refusal};
+use crate::proxy::framing::{Head, REFUSED_TARGET, Received, Refusal};
 
 /// So many fields are added on the way to an endpoint; a map that is too small for them would be made anew.
 const ADDED: usize = 8;

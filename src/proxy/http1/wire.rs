@@ -14,8 +14,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::request::{self, Request};
 use crate::proxy::clock::{Clock, Deadline};
-use crate::proxy::exchange::Received;
-use crate::proxy::framing::{Body as Framed, Chunked, Head, Memory, Piece, Refusal};
+use crate::proxy::framing::{Body as Framed, Chunked, Head, Memory, Piece, Received, Refusal};
 use crate::upstream::{Appetite, Out, keep, poll_read_little};
 
 /// A head must be whole this long after its first byte.
