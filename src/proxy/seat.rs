@@ -69,6 +69,7 @@ impl Seats {
         let mut seat = self.take();
         seat.begin(asked);
         poll_fn(|cx| seat.poll(cx)).await;
+        // An exchange that is over has given one.
         let answer = seat.answer().take();
         self.give(seat);
         answer.unwrap_or_else(|| Error::Internal.response(None, None))
