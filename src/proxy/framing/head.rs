@@ -383,6 +383,17 @@ mod tests {
     }
 
     #[test]
+    fn a_head_tells_of_names_that_pass_for_others() {
+        for (name, expected) in [("X-Forwarded-For", false), ("x9", false), ("X_Forwarded_For", true), ("X.Y", true)] {
+            let mut head = Head::default();
+            head.look(format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: b\r\nAccept: c\r\n\r\n").as_bytes())
+                .unwrap()
+                .unwrap();
+            assert_eq!(head.has_aliases(), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn a_head_says_where_its_parts_are() {
         let text = "\r\nPUT /a?b HTTP/1.1\r\nHost:a\r\nX-Y: \t z \r\nEmpty:\r\n\r\nrest";
         let mut head = Head::default();

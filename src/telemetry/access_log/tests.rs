@@ -103,6 +103,20 @@ fn a_line_of_json_has_every_field() {
 }
 
 #[test]
+fn what_has_nothing_to_escape_is_written_the_same_without_a_look() {
+    let limit = Some(Remaining { policy: b"shop/fair", limit: b"per-user", remaining: 4 });
+    let headers = Values { text: b"abs3cret", places: &[Some((0, 2)), None, Some((2, 8))] };
+    let looked_at = Entry { limit, headers, ..entry() };
+    let known = Entry { plain: true, ..looked_at };
+    for setting in ["json", "json,query=keep", "json,jwt-sub=keep,header=X-A:keep,header=X-B:keep,header=X-C:redact"] {
+        assert_eq!(line(setting, &known), line(setting, &looked_at), "{setting}");
+    }
+    // What a client's TLS asks for is none of the texts that are known.
+    let odd = Entry { sni: Some(b"a\"b"), ..known };
+    assert!(line("json", &odd).contains(r#""sni":"a\"b""#));
+}
+
+#[test]
 fn lines_of_text_are_those_that_parsers_know() {
     let common = r#"203.0.113.7 - - [14/Nov/2023:22:13:20 +0000] "POST /orders/42?page=REDACTED&token=REDACTED HTTP/2.0" 200 1234 "https://a.example/x?key=REDACTED" "curl/8""#;
     assert_eq!(line("combined", &entry()), format!("{common} 0.015 10.0.0.1:8080, 10.0.0.2:8080 0.003, 0.009"));
