@@ -258,6 +258,15 @@ fn wrong_type(expected: Type, found: &Value) -> String {
             format!("must be a list, is {found_words}: write it as an item of a list")
         }
         (Type::Integer, Value::Number(_)) => format!("must be a whole number, is {found}"),
+        (Type::Boolean | Type::Integer | Type::Number, Value::String(text)) => {
+            let meant = serde_json::from_str(text).is_ok_and(|meant: Value| match expected {
+                Type::Boolean => meant.is_boolean(),
+                Type::Integer => meant.is_u64() || meant.is_i64(),
+                _ => meant.is_number(),
+            });
+            let remedy = if meant { format!(": write it without quotes, {text}") } else { String::new() };
+            format!("must be {expected_words}, is the string {}{remedy}", shown(found))
+        }
         _ => format!("must be {expected_words}, is {found_words}"),
     }
 }

@@ -474,7 +474,9 @@ fn structure_is_checked_as_the_api_server_does() {
             Case(
                 "/spec/tls",
                 json!({"httpRedirect": "true"}),
-                &["spec.tls.httpRedirect: must be true or false, is a string"],
+                &[
+                    r#"spec.tls.httpRedirect: must be true or false, is the string "true": write it without quotes, true"#,
+                ],
             ),
             Case(
                 "/spec/rules/0/backendRefs/0/port",
@@ -489,7 +491,14 @@ fn structure_is_checked_as_the_api_server_does() {
             Case(
                 "/spec/rules/0/backendRefs/0/port",
                 json!("http"),
-                &["spec.rules[0].backendRefs[0].port: must be a whole number, is a string"],
+                &[r#"spec.rules[0].backendRefs[0].port: must be a whole number, is the string "http""#],
+            ),
+            Case(
+                "/spec/rules/0/backendRefs/0/port",
+                json!("8080"),
+                &[
+                    r#"spec.rules[0].backendRefs[0].port: must be a whole number, is the string "8080": write it without quotes, 8080"#,
+                ],
             ),
             Case(
                 "/spec/rules/0/backendRefs/0/port",
