@@ -13,6 +13,15 @@ pub(crate) fn any(bytes: &[u8], is_wanted: impl Fn(u8) -> bool) -> bool {
         || rest.iter().any(|byte| is_wanted(*byte))
 }
 
+/// Where the first byte is that is wanted.
+pub(crate) fn position(bytes: &[u8], is_wanted: impl Fn(u8) -> bool) -> Option<usize> {
+    let (blocks, _) = bytes.as_chunks::<BLOCK>();
+    let before = blocks.iter().take_while(|block| !block.iter().fold(false, |found, byte| found | is_wanted(*byte)));
+    let from = before.count() * BLOCK;
+    let here = bytes.get(from..).unwrap_or_default().iter().position(|byte| is_wanted(*byte))?;
+    Some(from + here)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -22,9 +31,11 @@ mod tests {
         for length in 0..3 * BLOCK {
             let mut bytes = vec![b'a'; length];
             assert!(!any(&bytes, |byte| byte == b'b'), "{length}");
+            assert_eq!(position(&bytes, |byte| byte == b'b'), None, "{length}");
             for at in 0..length {
                 bytes[at] = b'b';
                 assert!(any(&bytes, |byte| byte == b'b'), "{at} of {length}");
+                assert_eq!(position(&bytes, |byte| byte == b'b' || byte == b'c'), Some(at), "{length}");
                 bytes[at] = b'a';
             }
         }

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use super::{Authority, Refusal, class, is_field_value, trim};
+use super::{Authority, Refusal, class, is_control, trim};
+use crate::scan;
 
 /// The longest head that is taken, in bytes.
 pub const MAX_HEAD: usize = 32 * 1024;
@@ -140,13 +141,15 @@ impl Head {
     pub(in crate::proxy) fn look(&mut self, bytes: &[u8]) -> Result<Option<(usize, Body)>, Refusal> {
         loop {
             let rest = bytes.get(self.at..).unwrap_or_default();
-            let Some(end) = memchr(b'\n', rest) else {
-                return self.unfinished(bytes.len(), rest).map(|()| None);
-            };
-            let [line @ .., b'\r'] = rest.get(..end).unwrap_or_default() else {
-                return Err(if self.line_seen { Refusal::Field } else { Refusal::RequestLine });
-            };
-            self.at += end + 1;
+            // The first control character has to be the end of the line, so that nothing is looked at twice.
+            let end = scan::position(rest, is_control);
+            let (line, ending) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or_default();
+            match ending {
+                [b'\r', b'\n', ..] => {}
+                [] | [b'\r'] => return self.unfinished(bytes.len(), rest).map(|()| None),
+                _ => return Err(if self.line_seen { Refusal::Field } else { Refusal::RequestLine }),
+            }
+            self.at += line.len() + 2;
             if self.at > MAX_HEAD {
                 return Err(Refusal::HeadTooLarge);
             }
@@ -184,14 +187,12 @@ impl Head {
 
     /// `method SP target SP version` (RFC 9112 3).
     fn request_line(&mut self, line: &[u8], bytes: &[u8]) -> Result<(), Refusal> {
-        let space = memchr(b' ', line).ok_or(Refusal::RequestLine)?;
-        let (method, rest) = line.split_at(space);
-        let rest = rest.get(1..).unwrap_or_default();
-        let space = memchr(b' ', rest).ok_or(Refusal::RequestLine)?;
-        let (target, version) = rest.split_at(space);
-        if method.is_empty() || method.len() > 32 || !class::all(method, class::TOKEN) {
+        let (method, rest) = split_where(line, |byte| !class::is(byte, class::TOKEN));
+        let [b' ', rest @ ..] = rest else { return Err(Refusal::RequestLine) };
+        if method.is_empty() || method.len() > 32 {
             return Err(Refusal::RequestLine);
         }
+        let (target, version) = split_where(rest, |byte| !class::is(byte, class::TARGET));
         match version {
             b" HTTP/1.1" => {}
             b" HTTP/1.0" => self.http10 = true,
@@ -200,7 +201,8 @@ impl Head {
             {
                 return Err(Refusal::Version);
             }
-            _ => return Err(Refusal::RequestLine),
+            [] | [b' ', ..] => return Err(Refusal::RequestLine),
+            _ => return Err(Refusal::Target),
         }
         match method {
             b"GET" => self.get = true,
@@ -211,9 +213,6 @@ impl Head {
         if target.len() > MAX_TARGET {
             return Err(Refusal::TargetTooLong);
         }
-        if !class::all(target, class::TARGET) {
-            return Err(Refusal::Target);
-        }
         (self.method, self.target) = (Span::of(method, bytes), Span::of(target, bytes));
         match target {
             [b'/', ..] => Ok(()),
@@ -222,18 +221,18 @@ impl Head {
         }
     }
 
+    /// A line without control characters.
     fn field(&mut self, line: &[u8], bytes: &[u8]) -> Result<(), Refusal> {
         if self.fields.len() >= MAX_FIELDS {
             return Err(Refusal::HeadTooLarge);
         }
-        let colon = memchr(b':', line).ok_or(Refusal::Field)?;
-        let (name, value) = line.split_at(colon);
-        let classes = class::common(name, class::TOKEN | class::NAME);
-        if name.is_empty() || classes & class::TOKEN == 0 || !is_field_value(value) {
+        let (name, value) = split_where(line, |byte| !class::is(byte, class::TOKEN));
+        let [b':', value @ ..] = value else { return Err(Refusal::Field) };
+        if name.is_empty() {
             return Err(Refusal::Field);
         }
-        self.aliases |= classes & class::NAME == 0;
-        let value = field_value(value);
+        self.aliases |= !class::all(name, class::NAME);
+        let value = trim(value);
         self.fields.push((Span::of(name, bytes), Span::of(value, bytes)));
         // The length tells most names apart from those that matter here.
         match name.len() {
@@ -315,9 +314,10 @@ impl Head {
     }
 }
 
-/// What stands after the colon, without the white space around it.
-fn field_value(value: &[u8]) -> &[u8] {
-    trim(value.get(1..).unwrap_or_default())
+/// What comes before the first byte that ends it, and the rest. What that is for is too short for a search by blocks.
+fn split_where(bytes: &[u8], ends: impl Fn(u8) -> bool) -> (&[u8], &[u8]) {
+    let end = bytes.iter().position(|byte| ends(*byte)).unwrap_or(bytes.len());
+    bytes.split_at_checked(end).unwrap_or_default()
 }
 
 /// The elements of a list (RFC 9110 5.6.1).

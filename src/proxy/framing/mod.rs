@@ -184,7 +184,12 @@ pub(crate) mod class {
 
 /// Whether these bytes may stand in a field's value: no control character other than a tab (RFC 9110 5.5).
 pub(crate) fn is_field_value(value: &[u8]) -> bool {
-    !scan::any(value, |byte| ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f))
+    !scan::any(value, is_control)
+}
+
+/// Whether this may stand nowhere in a line.
+fn is_control(byte: u8) -> bool {
+    ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f)
 }
 
 /// Without the optional white space around it (RFC 9110 5.6.3).
