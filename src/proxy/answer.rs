@@ -3,13 +3,20 @@
 
 use std::cell::RefCell;
 
-use http::Response;
+use http::{HeaderMap, Response, StatusCode};
 
 use super::body::ResponseBody;
 
 /// A place for one answer.
 #[derive(Default)]
 pub(super) struct Answer(RefCell<Option<Response<ResponseBody>>>);
+
+/// An answer with this head and body.
+pub(super) fn of((status, headers): (StatusCode, HeaderMap), body: ResponseBody) -> Response<ResponseBody> {
+    let mut response = Response::new(body);
+    (*response.status_mut(), *response.headers_mut()) = (status, headers);
+    response
+}
 
 /// Says that an answer has been given.
 #[derive(Debug)]

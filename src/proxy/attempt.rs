@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use http::header::{self, HeaderMap};
 use http::uri::PathAndQuery;
-use http::{Method, Response, StatusCode};
+use http::{Method, StatusCode};
 
 use super::again::{Again, discard};
 use super::answer::{Answer, Given};
@@ -20,7 +20,7 @@ use super::connection::Client;
 use super::error::Error;
 use super::record::Record;
 use super::session::{self, Pinned};
-use super::{Worker, forward};
+use super::{Worker, answer, forward};
 use crate::table::Route;
 use crate::upstream::balance::Choice;
 use crate::upstream::pool::{Answered, ConnectError, Destination, ExchangeError, Lease, SendError, Stage};
@@ -138,9 +138,7 @@ pub(super) async fn forward(
                 deadline.clear();
                 lease.hold(permit);
                 let body = ResponseBody::upstream(lease.into_body(incoming), timeouts.idle, due, deadline);
-                let mut response = Response::new(body);
-                (*response.status_mut(), *response.headers_mut()) = (status, headers);
-                return Ok(answer.give(response));
+                return Ok(answer.give(answer::of((status, headers), body)));
             }
             Ok(Err(SendError { error, unsent })) => {
                 let refused = error.is_refused();

@@ -20,7 +20,7 @@ use super::hold::Held;
 use super::mirror::Mirrored;
 use super::record::Record;
 use super::replay::Reading;
-use super::{forward, http1};
+use super::{forward, http1, http2};
 use crate::table::Route;
 use crate::telemetry::Reason;
 use crate::upstream::pool::{ExchangeError, UpstreamBody};
@@ -72,7 +72,7 @@ pub(super) enum Incoming {
     /// On a connection of its own.
     Http1(http1::Body),
     /// On a stream of a connection of HTTP/2.
-    Http2(hyper::body::Incoming),
+    Http2(http2::Body),
 }
 
 impl Body for Incoming {
@@ -83,7 +83,7 @@ impl Body for Incoming {
         match self.get_mut() {
             Self::None => Poll::Ready(None),
             Self::Http1(body) => body.poll_frame(cx),
-            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(|_| BodyError::Broken),
+            Self::Http2(body) => body.poll_frame(cx),
         }
     }
 
@@ -91,7 +91,7 @@ impl Body for Incoming {
         match self {
             Self::None => true,
             Self::Http1(body) => body.is_end(),
-            Self::Http2(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end(),
         }
     }
 
@@ -449,8 +449,8 @@ impl Upstream {
     }
 }
 
-/// What the client learns of a response that broke off. If the backend reset the stream, it is the code: gRPC makes a
-/// status of it, and hyper finds it in the error's cause.
+/// What the client learns of a response that broke off. If the backend reset the stream, it is the code, which is
+/// in the error's cause: gRPC makes a status of it.
 fn broken(error: ExchangeError) -> BoxError {
     let ExchangeError::Http2(error) = error else { return BodyError::Broken.into() };
     let reset = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<h2::Error>());

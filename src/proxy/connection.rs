@@ -1,7 +1,6 @@
 //! One client connection, from its first byte to its last.
 
 use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -10,28 +9,19 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::body::Incoming;
-use super::framing::{MAX_HEAD, Received, Refusal};
-use super::rewind::Rewind;
-use super::seat::Asked;
+use super::framing::Refusal;
 use super::tls::{HandshakeError, Session};
 use super::told::Told;
 use super::upgrade::Tunnel;
-use super::{Worker, forward, http1, proxy_protocol};
+use super::{Worker, forward, http1, http2, proxy_protocol};
 use crate::address::Trust;
 use crate::drain::Phase;
-use crate::telemetry::{HandshakeFailure, Protocol};
+use crate::telemetry::HandshakeFailure;
 use crate::upstream::Announced;
-use crate::upstream::pool::LocalExecutor;
 
-/// What HTTP/2 by prior knowledge begins with (RFC 9113 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The first bytes of a connection must tell the protocol within this time.
 const FIRST_BYTES: Duration = Duration::from_secs(60);
 /// A load balancer says within this time whom it has connected for.
@@ -151,6 +141,11 @@ impl Client {
         self.connection.asked.get()
     }
 
+    /// It speaks HTTP/2.
+    pub(super) fn speaks_http2(&self) {
+        self.connection.http1.set(false);
+    }
+
     /// Whether it speaks HTTP/1.
     pub(super) fn is_http1(&self) -> bool {
         self.connection.http1.get()
@@ -201,7 +196,7 @@ pub(super) async fn serve_clear(worker: Rc<Worker>, mut tcp: TcpStream, address:
     let Some(Ok((already, http2))) = in_time(&worker, FIRST_BYTES, sniff(&mut tcp)).await else { return };
     let client = Client::new(&worker.trust, address, local, None);
     if http2 {
-        Box::pin(serve_http2(worker, client, Rewind::new(tcp, already))).await;
+        Box::pin(http2::serve(worker, client, tcp, &already)).await;
     } else {
         http1::serve(worker, client, tcp, &already).await;
     }
@@ -233,7 +228,7 @@ pub(super) async fn serve_tls(worker: Rc<Worker>, mut tcp: TcpStream, address: S
     let http2 = session.http2;
     let client = Client::new(&worker.trust, address, local, Some(session));
     if http2 {
-        Box::pin(serve_http2(worker, client, stream)).await;
+        Box::pin(http2::serve(worker, client, stream, &[])).await;
     } else {
         http1::serve(worker, client, stream, &[]).await;
     }
@@ -267,64 +262,12 @@ async fn sniff(tcp: &mut TcpStream) -> std::io::Result<(Vec<u8>, bool)> {
         if tcp.read_buf(&mut read).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        let common = read.iter().zip(PREFACE).take_while(|(a, b)| a == b).count();
-        if common == PREFACE.len() {
+        let common = read.iter().zip(http2::PREFACE).take_while(|(a, b)| a == b).count();
+        if common == http2::PREFACE.len() {
             return Ok((read, true));
         }
         if common < read.len() {
             return Ok((read, false));
         }
-    }
-}
-
-async fn serve_http2<S>(worker: Rc<Worker>, client: Rc<Client>, io: S)
-where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
-{
-    client.connection.http1.set(false);
-    let _spoken = worker.hold_protocol(client.tls.is_some(), Protocol::Http2);
-    let service = {
-        let (worker, client) = (worker.clone(), client.clone());
-        service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            client.ask();
-            let (parts, body) = request.into_parts();
-            let (parts, body) = (Box::new(parts), Incoming::Http2(body));
-            // Nobody has looked at the names yet.
-            let received = Received { upgrade: false, aliases: true };
-            let worker = worker.clone();
-            let asked = Asked { worker: worker.clone(), client: client.clone(), parts, body, received };
-            // Small, since hyper copies it a dozen times on its way to where it is polled.
-            async move { Ok::<_, Infallible>(worker.seats.answer(asked).await) }
-        })
-    };
-    let connection = http2::Builder::new(LocalExecutor)
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(100)
-        .initial_stream_window_size(64 * 1024)
-        .initial_connection_window_size(1024 * 1024)
-        .max_header_list_size(MAX_HEAD as u32)
-        .max_send_buf_size(256 * 1024)
-        .max_local_error_reset_streams(256)
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .serve_connection(TokioIo::new(io), service);
-    let mut connection = pin!(connection);
-    let mut told = false;
-    let registration = worker.connections.register();
-    let result = poll_fn(|cx| {
-        registration.waker(cx);
-        // A graceful GOAWAY loses nothing that was asked before it, so it goes out as soon as clients should look
-        // elsewhere; but a connection that was opened just now gets to ask something first.
-        let phase = worker.phase();
-        let leaves = phase >= Phase::Draining || phase >= Phase::Leaving && client.has_asked();
-        if !told && (leaves || client.is_outdated()) {
-            told = true;
-            connection.as_mut().graceful_shutdown();
-        }
-        connection.as_mut().poll(cx)
-    })
-    .await;
-    if let Err(error) = result {
-        tracing::debug!(%error, client = %client.connection.address, "client connection ended");
     }
 }

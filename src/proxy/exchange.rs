@@ -339,15 +339,11 @@ impl Asked {
         let sent = (hosts.next(), hosts.next());
         let authority = match (parts.uri.authority(), sent) {
             (_, (_, Some(_))) => return Err(BAD_HOST),
-            // HTTP/2 carries it twice only if both say the same (RFC 9113 8.3.1); in HTTP/1.1 the target's wins.
+            // In HTTP/1.1 the target's wins (RFC 9112 3.2.2); in HTTP/2 all have been brought together in `Host`.
             (Some(authority), (host, None)) => {
-                let same = host.is_none_or(|host| host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes()));
-                if !same && parts.version == Version::HTTP_2 {
-                    return Err(BAD_HOST);
-                }
-                match host {
-                    Some(host) if same => host.clone(),
-                    _ => HeaderValue::try_from(authority.as_str()).map_err(|_| BAD_HOST)?,
+                match host.filter(|host| host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())) {
+                    Some(host) => host.clone(),
+                    None => HeaderValue::try_from(authority.as_str()).map_err(|_| BAD_HOST)?,
                 }
             }
             (None, (Some(host), None)) => host.clone(),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
@@ -242,12 +242,17 @@ impl Values {
 
     /// The value that is this text.
     pub(super) fn of(&mut self, text: &[u8]) -> HeaderValue {
+        HeaderValue::from_maybe_shared(self.bytes(text)).unwrap_or(HeaderValue::from_static("-"))
+    }
+
+    /// The text as it is.
+    pub(super) fn bytes(&mut self, text: &[u8]) -> Bytes {
         // From its beginning again when no value of it is left, which is in reach of the processor.
         if !self.rest.try_reclaim(Self::PIECE) && self.rest.capacity() < text.len() {
             self.rest = BytesMut::with_capacity(Self::PIECE.max(text.len()));
         }
         self.rest.extend_from_slice(text);
-        HeaderValue::from_maybe_shared(self.rest.split().freeze()).unwrap_or(HeaderValue::from_static("-"))
+        self.rest.split().freeze()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The data plane, one copy per core: a worker is a thread with a runtime, listeners, connections and counters of its
 //! own. What it shares with anybody is the table it reads.
 //!
-//! A request's way: `listener` → `connection` → `http1`, or hyper for HTTP/2 → `seat` → `exchange` → `attempt` and back.
+//! A request's way: `listener` → `connection` → `http1` or `http2` → `seat` → `exchange` → `attempt` and back.
 
 mod again;
 mod answer;
@@ -13,6 +13,7 @@ pub mod clock;
 mod compressed;
 mod connection;
 mod connections;
+mod date;
 mod encoder;
 mod error;
 mod exchange;
@@ -23,8 +24,10 @@ mod grpc_web;
 mod hash;
 mod hold;
 mod http1;
+mod http2;
 mod identity;
 mod limits;
+mod linger;
 mod listener;
 mod marks;
 mod mirror;
@@ -33,9 +36,9 @@ mod pressure;
 mod proxy_protocol;
 mod record;
 mod replay;
-mod rewind;
 mod seat;
 mod session;
+mod spare;
 mod tls;
 mod told;
 mod traces;
@@ -70,11 +73,13 @@ use body::RequestBody;
 use capacity::Place;
 use clock::Clock;
 use connections::Connections;
+use date::Date;
 use forward::Values;
 use identity::Doorkeeper;
 use noted::Notes;
 use pressure::{Change, Pressure};
 use seat::Seats;
+use spare::Spare;
 
 /// How often idle connections to endpoints are looked through.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -163,8 +168,11 @@ pub(crate) struct Worker {
     pressure: Pressure,
     /// Where exchanges take place.
     seats: Seats,
-    /// What its connections of HTTP/1.1 share.
-    http1: http1::Shared,
+    /// What its connections of HTTP/2 share.
+    http2: http2::Shared,
+    /// Memory for what comes next.
+    spare: Rc<Spare>,
+    date: Date,
 }
 
 /// Starts a worker on a thread of its own; the thread ends when the drain has.
@@ -224,7 +232,9 @@ async fn run(settings: Settings) -> io::Result<()> {
         doorkeeper: Doorkeeper::new(seed()?, seed()?),
         pressure: Pressure::default(),
         seats: Seats::default(),
-        http1: http1::Shared::default(),
+        http2: http2::Shared::default(),
+        spare: Rc::default(),
+        date: Date::default(),
     });
     let ticking = tokio::task::spawn_local(tick(worker.clone()));
     let sweeping = tokio::task::spawn_local(sweep(worker.clone()));

@@ -149,9 +149,12 @@ impl Noted {
         }
     }
 
-    /// Remembers how long the head is.
+    /// Remembers how long the head is as HTTP/1.1 writes it, give or take what was dropped from it.
     pub(super) fn measure(&mut self, method: &Method, parts: &request::Parts) {
-        self.head = head(method, parts);
+        let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
+        let fields: usize =
+            parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
+        self.head = (method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + fields) as u64;
     }
 
     /// Whether nothing of the text has to be escaped in a line of a log.
@@ -216,12 +219,4 @@ impl Noted {
     pub(super) fn tried(&mut self, endpoint: SocketAddr, waited: Duration, status: Option<u16>) {
         self.tries.push(Try { endpoint, waited, status });
     }
-}
-
-/// How long a request's head is as HTTP/1.1 writes it, give or take what was dropped from it.
-fn head(method: &Method, parts: &request::Parts) -> u64 {
-    let target = parts.uri.path_and_query().map_or(1, |target| target.as_str().len());
-    let fields: usize =
-        parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
-    (method.as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + fields) as u64
 }

@@ -15,7 +15,6 @@ use super::Worker;
 use super::answer::Answer;
 use super::body::{Incoming, ResponseBody};
 use super::connection::Client;
-use super::error::Error;
 use super::exchange;
 use super::framing::Received;
 
@@ -63,17 +62,6 @@ impl Seats {
             free.push(seat);
         }
     }
-
-    /// The answer to this as a whole, for those who have a place of their own for it.
-    pub(super) async fn answer(&self, asked: Asked) -> Response<ResponseBody> {
-        let mut seat = self.take();
-        seat.begin(asked);
-        poll_fn(|cx| seat.poll(cx)).await;
-        // An exchange that is over has given one.
-        let answer = seat.answer().take();
-        self.give(seat);
-        answer.unwrap_or_else(|| Error::Internal.response(None, None))
-    }
 }
 
 impl Seat {
@@ -104,7 +92,7 @@ async fn work(desk: Rc<Desk>) -> Infallible {
         let Asked { worker, client, mut parts, body, received } =
             poll_fn(|_| desk.asked.take().map_or(Poll::Pending, Poll::Ready)).await;
         exchange::answer(&worker, client, &mut parts, body, received, &desk.answer).await;
-        worker.http1.give_parts(parts);
+        worker.spare.give_parts(parts);
         desk.answered.set(true);
     }
 }

@@ -12,6 +12,7 @@ use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
+use super::answer;
 use super::attempt::{self, Attempt, Elapsed, How};
 use super::body::{RequestBody, ResponseBody};
 use super::clock::Deadline;
@@ -108,9 +109,7 @@ pub(super) async fn forward(attempt: &mut Attempt<'_>) -> Result<Response<Respon
         deadline.clear();
         ResponseBody::upstream(lease.into_body(incoming), timeouts.idle, due, deadline)
     };
-    let mut response = Response::new(body);
-    (*response.status_mut(), *response.headers_mut()) = (status, headers);
-    Ok(response)
+    Ok(answer::of((status, headers), body))
 }
 
 impl Tunnel {

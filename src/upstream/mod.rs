@@ -26,7 +26,9 @@ pub use breaker::{Bound, Breaker, Permit};
 pub use budget::Budget;
 pub use check::Check;
 pub use health::{Circuit, Fit, GroupHealth, Health, Outcome};
-pub(crate) use http1::{Appetite, Out, declared_trailers, give_headers, keep, poll_read_little, write_trailers};
+pub(crate) use http1::{
+    Appetite, KEPT_FIELDS, Out, declared_trailers, give_headers, keep, poll_read_little, write_trailers,
+};
 pub use http1::{Head, content_length};
 pub use policy::Policy;
 pub use ring::Ring;

@@ -138,6 +138,7 @@ mod docs;
 
 /// A folder that changes under load.
 mod hot_reload;
+mod http2;
 
 /// One line per request.
 mod access_log;

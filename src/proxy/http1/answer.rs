@@ -1,11 +1,10 @@
 //! How an answer is written (RFC 9112 4, 6 and 7).
 
-use std::cell::RefCell;
-use std::time::{Duration, UNIX_EPOCH};
-
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Version};
 use http_body::Body;
+
+use crate::proxy::date::Date;
 
 /// How an answer's body goes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,22 +28,6 @@ pub(super) struct Asked<'a> {
     pub(super) persistent: bool,
     /// Trailers may come after the answer.
     pub(super) takes_trailers: bool,
-}
-
-/// The date, as text: made once in a second.
-#[derive(Debug, Default)]
-pub(in crate::proxy) struct Date(RefCell<(u64, String)>);
-
-impl Date {
-    /// Writes the date of this moment, in milliseconds since 1970.
-    fn write(&self, out: &mut Vec<u8>, wall: u64) {
-        let mut known = self.0.borrow_mut();
-        let second = wall / 1000;
-        if known.0 != second || known.1.is_empty() {
-            *known = (second, httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second)));
-        }
-        out.extend_from_slice(known.1.as_bytes());
-    }
 }
 
 /// Writes a head, and says how the body follows and whether the connection may be used again after that.
@@ -112,7 +95,7 @@ pub(super) fn write<B: Body>(
     }
     if !dated {
         out.extend_from_slice(b"date: ");
-        date.0.write(out, date.1);
+        out.extend_from_slice(date.0.at(date.1).as_bytes());
         out.extend_from_slice(b"\r\n");
     }
     out.extend_from_slice(b"\r\n");

@@ -13,54 +13,36 @@ mod wire;
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use std::{io, mem};
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{HeaderName, Response, StatusCode};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::{BodyError, Incoming};
 use super::connection::{Client, LAST_CHANCE};
 use super::connections::Registration;
+use super::date::Date;
 use super::seat::{Asked, Seat};
-use super::{Worker, attempt};
+use super::{Worker, linger};
 use crate::drain::Phase;
 use crate::telemetry::Protocol;
 use crate::upstream::{declared_trailers, give_headers, write_trailers};
 use answer::Coding;
 use request::Request;
-use wire::{Buffers, Source, Wire};
+pub(super) use request::name_of;
+use wire::{Source, Wire};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// After an answer that came before the end of its request, a client is listened to for so long, so that it can read the
-/// answer.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES: usize = 16 << 20;
 /// Parts of a body that are no larger go out together, with the head before them, up to this many bytes: one call sends
 /// them. Larger ones are not copied.
 const SMALL: usize = 8 * 1024;
 const TOGETHER: usize = 16 * 1024;
-
-/// What the connections of a worker share.
-#[derive(Default)]
-pub(super) struct Shared {
-    buffers: Rc<Buffers>,
-    date: answer::Date,
-}
-
-impl Shared {
-    /// Takes the memory of a request's head, once it has been answered, for the next one.
-    pub(super) fn give_parts(&self, parts: Box<Parts>) {
-        self.buffers.give_parts(parts);
-    }
-}
 
 /// A request's body on its connection.
 #[derive(Debug)]
@@ -104,8 +86,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug + 'static,
 {
     let spoken = worker.hold_protocol(client.tls.is_some(), Protocol::Http1);
-    let buffers = worker.http1.buffers.clone();
-    let wire = Rc::new(RefCell::new(Wire::new(io, already, buffers, client.refusal.clone(), &worker.clock)));
+    let wire =
+        Rc::new(RefCell::new(Wire::new(io, already, worker.spare.clone(), client.refusal.clone(), &worker.clock)));
     let registration = worker.connections.register();
     let next = loop {
         let request = match next_head(&worker, &client, &wire, &registration).await {
@@ -137,7 +119,7 @@ where
                 tracing::debug!(%error, client = %client.peer_ip(), "tunnel ended");
             }
         }
-        Next::Close { unread } => close(&worker, &mut io, unread).await,
+        Next::Close { unread } => linger::close(&worker, &mut io, unread).await,
         Next::Request | Next::Gone => {}
     }
 }
@@ -234,7 +216,7 @@ async fn send<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let date = (&worker.http1.date, worker.clock.wall());
+    let date = (&worker.date, worker.clock.wall());
     let (sending, after) = {
         let mut wire = wire.borrow_mut();
         wire.begin_answer();
@@ -266,7 +248,7 @@ impl Sending {
         out: &mut Vec<u8>,
         answer: &RefCell<Option<Response<B>>>,
         asked: answer::Asked<'_>,
-        date: (&answer::Date, u64),
+        date: (&Date, u64),
     ) -> (Self, After)
     where
         B: HttpBody,
@@ -375,24 +357,4 @@ impl Sending {
         }
         Ok(Poll::Ready(()))
     }
-}
-
-/// Closes a connection. What the client still sends that has its answer already is read and dropped first: closing on
-/// unread bytes would reset the connection, and the client might never see the answer.
-async fn close(worker: &Worker, io: &mut (impl AsyncRead + AsyncWrite + Unpin), unread: bool) {
-    let mut deadline = worker.clock.deadline();
-    let closing = pin!(async {
-        if io.shutdown().await.is_err() || !unread {
-            return;
-        }
-        let mut scratch = vec![0; 4096];
-        let mut dropped = 0;
-        while dropped < LINGER_BYTES {
-            match io.read(&mut scratch).await {
-                Ok(0) | Err(_) => break,
-                Ok(read) => dropped += read,
-            }
-        }
-    });
-    let _ = attempt::within(&mut deadline, worker.clock.now(), Some(LINGER), None, closing).await;
 }

@@ -25,26 +25,11 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// What stands in for one that was refused.
-    pub(super) fn refused() -> Self {
-        let mut parts = blank();
+    /// What stands in for one that was refused, in parts that say nothing.
+    pub(super) fn refused(mut parts: Box<Parts>) -> Self {
         parts.uri = Uri::from_static(REFUSED_TARGET);
         Self { parts, has_body: false, received: Received::default(), persistent: false, takes_trailers: false }
     }
-}
-
-/// Parts that say nothing.
-pub(super) fn blank() -> Box<Parts> {
-    Box::new(http::Request::new(()).into_parts().0)
-}
-
-/// Takes everything out of parts but their memory.
-pub(super) fn clear(parts: &mut Parts) {
-    let Parts { method, uri, headers, extensions, .. } = parts;
-    *method = Method::GET;
-    *uri = Uri::default();
-    headers.clear();
-    extensions.clear();
 }
 
 /// Makes the parts of a head that has been found sound, in cleared ones; they share its bytes. Where they are, they stay:
@@ -72,7 +57,7 @@ fn part(bytes: &Bytes, range: std::ops::Range<usize>) -> Option<Bytes> {
 
 /// The name that is written so. Those that most requests are made of are compared, which is cheaper than parsing, and
 /// those of them that `http` does not know would be copied.
-fn name_of(name: &[u8]) -> Option<HeaderName> {
+pub(in crate::proxy) fn name_of(name: &[u8]) -> Option<HeaderName> {
     const PRIORITY: HeaderName = HeaderName::from_static("priority");
     const SEC_CH_UA: HeaderName = HeaderName::from_static("sec-ch-ua");
     const SEC_CH_UA_MOBILE: HeaderName = HeaderName::from_static("sec-ch-ua-mobile");

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::task::Waker;
 
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper_util::rt::TokioIo;
@@ -294,7 +295,7 @@ impl Case {
             persistent: request.persistent,
             takes_trailers: request.takes_trailers,
         };
-        let (answer, date) = (RefCell::new(Some(self.answer())), answer::Date::default());
+        let (answer, date) = (RefCell::new(Some(self.answer())), Date::default());
         let (sending, after) =
             Sending::begin(&mut wire.borrow_mut().out().own, &answer, asked, (&date, 1_795_651_201_000));
         block_on(poll_fn(|cx| sending.poll(&wire, &answer, cx))).unwrap();
@@ -411,7 +412,7 @@ fn small_parts_of_a_body_go_out_with_the_head_in_one_call() {
     // A second call would find that nothing is taken any more.
     let wire = RefCell::new(wire(Pipe { takes: Some(0), left: Some(usize::MAX), ..Pipe::default() }));
     let asked = answer::Asked { method: &case.method, version: case.version, persistent: true, takes_trailers: false };
-    let (answer, date) = (RefCell::new(Some(case.answer())), answer::Date::default());
+    let (answer, date) = (RefCell::new(Some(case.answer())), Date::default());
     let (sending, _) = Sending::begin(&mut wire.borrow_mut().out().own, &answer, asked, (&date, 0));
     let mut cx = Context::from_waker(Waker::noop());
     assert!(matches!(sending.poll(&wire, &answer, &mut cx), Poll::Ready(Ok(()))));

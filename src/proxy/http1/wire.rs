@@ -1,6 +1,6 @@
 //! The wire to a client: bytes in and out, the time they may take, and which request they belong to.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
@@ -8,13 +8,13 @@ use std::time::Duration;
 use std::{fmt, io, mem};
 
 use bytes::{Bytes, BytesMut};
-use http::request::Parts;
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::request::{self, Request};
 use crate::proxy::clock::{Clock, Deadline};
-use crate::proxy::framing::{Body as Framed, Chunked, Head, Memory, Piece, Received, Refusal};
+use crate::proxy::framing::{Body as Framed, Chunked, Head, Piece, Received, Refusal};
+use crate::proxy::spare::Spare;
 use crate::upstream::{Appetite, Out, keep, poll_read_little};
 
 /// A head must be whole this long after its first byte.
@@ -30,28 +30,15 @@ const WRITE_STALL: Duration = Duration::from_secs(30);
 const MOST_AHEAD: usize = 64 * 1024;
 /// What is there already of a body that nobody wants is read past, up to this.
 const UNWANTED: usize = 64 * 1024;
-/// Memory that is kept for those that come next: how many pieces, and how large each may be.
-const KEPT: usize = 64;
-const KEPT_BYTES: usize = 32 * 1024;
-const KEPT_FIELDS: usize = 64;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
-/// Memory that the wires of a worker share, so that one at rest has none.
-#[derive(Default)]
-pub(in crate::proxy) struct Buffers {
-    head: Cell<Memory>,
-    out: RefCell<Vec<Vec<u8>>>,
-    #[expect(clippy::vec_box, reason = "a request moves about while it is under way, and carries a pointer only")]
-    parts: RefCell<Vec<Box<Parts>>>,
-}
 
 /// A client's connection of HTTP/1.1.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     /// None once it has become something else.
     io: Option<S>,
-    buffers: Rc<Buffers>,
+    spare: Rc<Spare>,
     /// Read, and neither part of a request yet nor handed on.
     held: BytesMut,
     /// The client sends no more.
@@ -86,51 +73,18 @@ enum Inbound {
     Refused,
 }
 
-impl fmt::Debug for Buffers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buffers").finish_non_exhaustive()
-    }
-}
-
-impl Buffers {
-    fn take_parts(&self) -> Box<Parts> {
-        self.parts.borrow_mut().pop().unwrap_or_else(request::blank)
-    }
-
-    /// Takes the memory of a head that nobody needs any more.
-    pub(super) fn give_parts(&self, mut parts: Box<Parts>) {
-        let mut kept = self.parts.borrow_mut();
-        if kept.len() < KEPT && parts.headers.capacity() <= KEPT_FIELDS {
-            request::clear(&mut parts);
-            kept.push(parts);
-        }
-    }
-
-    fn take_out(&self) -> Vec<u8> {
-        self.out.borrow_mut().pop().unwrap_or_default()
-    }
-
-    fn give_out(&self, mut memory: Vec<u8>) {
-        let mut kept = self.out.borrow_mut();
-        if kept.len() < KEPT && (1..=KEPT_BYTES).contains(&memory.capacity()) {
-            memory.clear();
-            kept.push(memory);
-        }
-    }
-}
-
 impl<S> Wire<S> {
     /// A wire of which `already` has been read.
     pub(super) fn new(
         io: S,
         already: &[u8],
-        buffers: Rc<Buffers>,
+        spare: Rc<Spare>,
         refusal: Rc<Cell<Option<Refusal>>>,
         clock: &Clock,
     ) -> Self {
         Self {
             io: Some(io),
-            buffers,
+            spare,
             held: BytesMut::from(already),
             ended: false,
             inbound: Inbound::Head(Head::default()),
@@ -171,7 +125,7 @@ impl<S> Wire<S> {
     /// What is on its way to the client.
     pub(super) fn out(&mut self) -> &mut Out {
         if self.out.own.capacity() == 0 {
-            self.out.own = self.buffers.take_out();
+            self.out.own = self.spare.take_out();
         }
         &mut self.out
     }
@@ -179,7 +133,7 @@ impl<S> Wire<S> {
     /// Gives back what a wire at rest has no need of.
     pub(super) fn rest(&mut self) {
         if self.out.is_empty() {
-            self.buffers.give_out(mem::take(&mut self.out.own));
+            self.spare.give_out(mem::take(&mut self.out.own));
         }
         if self.held.is_empty() {
             self.held = BytesMut::new();
@@ -211,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     }
                     Err(refusal) => {
                         self.refuse(refusal);
-                        return Poll::Ready(Ok(Some(Request::refused())));
+                        return Poll::Ready(Ok(Some(Request::refused(self.spare.take_parts()))));
                     }
                 }
             }
@@ -235,13 +189,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// The head that is held, if it is whole.
     fn look(&mut self) -> Result<Option<Request>, Refusal> {
         let Inbound::Head(head) = &mut self.inbound else { return Err(Refusal::RequestLine) };
-        head.lend(self.buffers.head.take());
+        head.lend(self.spare.take_head());
         let Some((length, body)) = head.look(&self.held)? else {
             keep(&mut self.held);
             return Ok(None);
         };
         let bytes = if length < self.held.len() { self.held.split_to(length) } else { mem::take(&mut self.held) };
-        let mut parts = self.buffers.take_parts();
+        let mut parts = self.spare.take_parts();
         request::fill(&mut parts, &bytes.freeze(), head)?;
         let (waits, persistent, takes_trailers) = (head.waits(), head.is_persistent(), head.takes_trailers());
         let received = Received { upgrade: body == Framed::Upgrade, aliases: head.has_aliases() };
@@ -251,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             Framed::Chunked => (true, Inbound::Chunks(Chunked::default())),
         };
         if let Inbound::Head(head) = mem::replace(&mut self.inbound, next) {
-            self.buffers.head.set(head.into_memory());
+            self.spare.give_head(head.into_memory());
         }
         self.turn += 1;
         self.to_continue = waits && has_body;

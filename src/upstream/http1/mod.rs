@@ -28,7 +28,7 @@ pub use head::{Head, content_length};
 pub(crate) use head::{declared_trailers, write_trailers};
 pub(crate) use out::Out;
 pub(crate) use reading::{Appetite, keep, poll_read_little};
-pub(crate) use spare::give_headers;
+pub(crate) use spare::{KEPT_FIELDS, give_headers};
 
 /// Says how long an endpoint keeps a connection when nothing is asked of it (RFC 2068 19.7.1).
 pub(super) const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");

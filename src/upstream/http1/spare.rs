@@ -5,9 +5,10 @@ use std::cell::RefCell;
 
 use http::HeaderMap;
 
-/// How many are kept, and how many fields each may have room for.
+/// How many are kept.
 const KEPT: usize = 64;
-const KEPT_FIELDS: usize = 64;
+/// How many fields a map may have room for that is kept.
+pub(crate) const KEPT_FIELDS: usize = 64;
 
 thread_local! {
     static FREE: RefCell<Vec<HeaderMap>> = const { RefCell::new(Vec::new()) };

@@ -131,6 +131,13 @@ impl RawH2 {
         Some(self.received.drain(..count).collect())
     }
 
+    /// Sends so many pings, or as many as the other side takes.
+    pub(crate) fn pings(&mut self, count: usize) {
+        for _ in 0..count {
+            self.frame(PING, 0, 0, &[0; 8]);
+        }
+    }
+
     fn frame(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
         frame.extend_from_slice(&[kind, flags]);

@@ -1,3 +1,4 @@
+use http::request::Parts;
 use proptest::prelude::*;
 
 use super::super::tests::Pipe;

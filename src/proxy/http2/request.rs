@@ -1,0 +1,128 @@
+//! What the fields of a request say, as the rest of the proxy reads it (RFC 9113 8.2 and 8.3).
+
+use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::uri::{PathAndQuery, Scheme};
+use http::{Method, Uri, Version};
+
+use super::hpack::Field;
+use crate::proxy::framing::MAX_HEAD;
+
+/// The most fields that are taken; one more is too much, as in HTTP/1.1.
+const MAX_FIELDS: usize = 100;
+
+/// Why a head is not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unfit {
+    /// It is no request.
+    Malformed,
+    /// It has more than is taken.
+    TooLarge,
+}
+
+/// A head while its fields come in.
+pub(super) struct Reading<'p> {
+    parts: &'p mut Parts,
+    method: Option<Method>,
+    scheme: Option<Scheme>,
+    authority: Option<HeaderValue>,
+    path: Option<PathAndQuery>,
+    /// Fields that are no pseudo-fields have begun.
+    plain: bool,
+    malformed: bool,
+    aliases: bool,
+    count: usize,
+    size: usize,
+}
+
+impl<'p> Reading<'p> {
+    /// Begins one in parts that say nothing.
+    pub(super) fn begin(parts: &'p mut Parts) -> Self {
+        Self {
+            parts,
+            method: None,
+            scheme: None,
+            authority: None,
+            path: None,
+            plain: false,
+            malformed: false,
+            aliases: false,
+            count: 0,
+            size: 0,
+        }
+    }
+
+    /// The next field and what it counts.
+    pub(super) fn take(&mut self, field: Field, size: usize) {
+        self.count += 1;
+        self.size += size;
+        // What is too much is read past: the other side's table has to be followed all the same.
+        if self.is_too_large() || self.malformed {
+            return;
+        }
+        let sound = match field {
+            Field::Plain { name, value, alias } => {
+                self.plain = true;
+                self.aliases |= alias;
+                is_of_message(&name, &value) && self.parts.headers.try_append(name, value).is_ok()
+            }
+            Field::Method(method) => put(&mut self.method, method) && !self.plain,
+            Field::Scheme(scheme) => put(&mut self.scheme, scheme) && !self.plain,
+            Field::Authority(authority) => put(&mut self.authority, authority) && !self.plain,
+            Field::Path(path) => put(&mut self.path, path) && !self.plain,
+            Field::Malformed => false,
+        };
+        self.malformed = !sound;
+    }
+
+    fn is_too_large(&self) -> bool {
+        self.count > MAX_FIELDS || self.size > MAX_HEAD
+    }
+
+    /// Makes the parts of a request of it; says whether there may be names that some backends take for others.
+    pub(super) fn request(self) -> Result<bool, Unfit> {
+        if self.is_too_large() {
+            return Err(Unfit::TooLarge);
+        }
+        let Some(method) = self.method.filter(|_| !self.malformed) else { return Err(Unfit::Malformed) };
+        // CONNECT has neither scheme nor path, and all others have both (RFC 9113 8.3.1 and 8.5).
+        let uri = match (self.scheme, self.path) {
+            (Some(_), Some(path)) if method != Method::CONNECT => Uri::from(path),
+            (None, None) if method == Method::CONNECT && self.authority.is_some() => Uri::default(),
+            _ => return Err(Unfit::Malformed),
+        };
+        let Parts { headers, .. } = self.parts;
+        // As HTTP/1.1 says it. Where a `Host` says something else there are two then, and two are refused.
+        if let Some(authority) = self.authority
+            && headers.get(header::HOST).is_none_or(|host| !host.as_bytes().eq_ignore_ascii_case(authority.as_bytes()))
+        {
+            headers.append(header::HOST, authority);
+        }
+        (self.parts.method, self.parts.uri, self.parts.version) = (method, uri, Version::HTTP_2);
+        Ok(self.aliases)
+    }
+
+    /// Whether what follows a body is fit for that; its fields are in the parts.
+    pub(super) fn trailers(self) -> Result<(), Unfit> {
+        let Self { method, scheme, authority, path, .. } = &self;
+        if self.is_too_large() {
+            return Err(Unfit::TooLarge);
+        }
+        let plain = method.is_none() && scheme.is_none() && authority.is_none() && path.is_none();
+        if plain && !self.malformed { Ok(()) } else { Err(Unfit::Malformed) }
+    }
+}
+
+/// Puts it where there is none yet.
+fn put<T>(place: &mut Option<T>, value: T) -> bool {
+    place.replace(value).is_none()
+}
+
+/// Whether a field may stand in a message, whose connection is none of its business (RFC 9113 8.2.2).
+fn is_of_message(name: &HeaderName, value: &HeaderValue) -> bool {
+    match *name {
+        header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE => false,
+        header::TE => value.as_bytes().eq_ignore_ascii_case(b"trailers"),
+        _ => !matches!(name.as_str(), "keep-alive" | "proxy-connection"),
+    }
+}
