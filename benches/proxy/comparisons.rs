@@ -104,12 +104,15 @@ pub(crate) fn tls(plan: &Plan) -> anyhow::Result<Vec<Row>> {
 /// HTTP/2 over TLS.
 pub(crate) fn http2(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let field = Field::of(&[peers::NGINX, peers::HAPROXY], &Request::get(PLAIN))?;
-    let rounds = field.contest("HTTP/2", plan, Offer::Streams, &Request::get(PLAIN))?;
-    Ok(field.rows(
-        &rounds,
-        "HTTP/2, 4 connections of 16 streams",
-        [("nginx", None), ("HAProxy", Some(Goal::at_most(1.0)))],
-    ))
+    let mut rows = Vec::new();
+    for (what, path, goal) in [
+        ("HTTP/2, 4 connections of 16 streams", PLAIN, Some(Goal::at_most(1.0))),
+        ("HTTP/2, body of 64 KiB", "/64k", None),
+    ] {
+        let rounds = field.contest(what, plan, Offer::Streams, &Request::get(path))?;
+        rows.extend(field.rows(&rounds, what, [("nginx", None), ("HAProxy", goal)]));
+    }
+    Ok(rows)
 }
 
 /// Larger bodies.

@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use anyhow::ensure;
+use bytes::Bytes;
 use clap::Args;
+use h2::client::SendRequest;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime::LocalOptions;
 
-use crate::identity::{Identity, connect};
+use crate::identity::{Identity, Stream, connect};
 use crate::objects;
 use crate::offer::{NAME, Request, line, pipes};
 use crate::server::{OTHER_CORE, Ours, Process, Server, pinned};
@@ -24,6 +26,9 @@ pub(crate) struct Hold {
     /// Over TLS, trusting this certificate.
     #[arg(long)]
     certificate: Option<PathBuf>,
+    /// Of HTTP/2.
+    #[arg(long)]
+    http2: bool,
 }
 
 impl Hold {
@@ -36,6 +41,10 @@ impl Hold {
                 let wanted: usize = wanted?.parse()?;
                 while connections.len() < wanted {
                     let mut connection = connect(self.address, self.certificate.as_deref()).await?;
+                    if self.http2 {
+                        connections.push(Held::Http2(ask(connection).await?));
+                        continue;
+                    }
                     connection.write_all(format!("GET / HTTP/1.1\r\nHost: {NAME}\r\n\r\n").as_bytes()).await?;
                     connection.flush().await?;
                     let mut answer = vec![0; 4096];
@@ -44,7 +53,7 @@ impl Hold {
                         answer.get(..count).is_some_and(|answer| answer.starts_with(b"HTTP/1.1 200")),
                         "not answered"
                     );
-                    connections.push(connection);
+                    connections.push(Held::Http1(connection));
                 }
                 println!("ready");
             }
@@ -53,18 +62,47 @@ impl Hold {
     }
 }
 
+/// A connection that is kept.
+#[expect(dead_code, reason = "they only have to live")]
+enum Held {
+    Http1(Stream),
+    Http2(SendRequest<Bytes>),
+}
+
+/// Asks once over HTTP/2, and waits for all of the answer.
+async fn ask(connection: Stream) -> anyhow::Result<SendRequest<Bytes>> {
+    let (client, driver) = h2::client::handshake(connection).await?;
+    tokio::task::spawn_local(driver);
+    let mut client = client.ready().await?;
+    let request = http::Request::get(format!("http://{NAME}/")).body(())?;
+    let answer = client.send_request(request, true)?.0.await?;
+    ensure!(answer.status() == http::StatusCode::OK, "not answered");
+    let mut body = answer.into_body();
+    while let Some(data) = body.data().await {
+        body.flow_control().release_capacity(data?.len())?;
+    }
+    Ok(client)
+}
+
 /// Idle connections, in clear and over TLS.
 pub(crate) fn connections() -> anyhow::Result<Vec<Row>> {
     const COUNTS: [u32; 2] = [2_000, 9_000];
     let (backend, identity) = (Server::backend()?, Identity::new()?);
     let objects = objects::all(&backend, &identity);
     let mut rows = Vec::new();
-    for (what, goal, secure) in [("HTTP/1.1", 10.0, false), ("TLS 1.3", 32.0, true)] {
+    for (what, goal, secure, http2) in [
+        ("HTTP/1.1", Some(10.0), false, false),
+        ("TLS 1.3", Some(32.0), true, false),
+        ("HTTP/2 in clear", None, false, true),
+    ] {
         let proxy = Server::ours(&Ours::serving(&objects), &Request::get("/"))?;
         let mut command = pinned(OTHER_CORE, std::env::current_exe()?.as_os_str());
         command.arg("hold").arg(if secure { proxy.https } else { proxy.http }.to_string());
         if secure {
             command.arg("--certificate").arg(&identity.file);
+        }
+        if http2 {
+            command.arg("--http2");
         }
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let (mut input, mut output) = pipes(&mut child)?;
@@ -77,7 +115,7 @@ pub(crate) fn connections() -> anyhow::Result<Vec<Row>> {
         }
         rows.push(slope(
             &format!("KiB for an idle connection, {what}"),
-            Some(Goal::at_most(goal)),
+            goal.map(Goal::at_most),
             COUNTS,
             &memory,
             "connections",
