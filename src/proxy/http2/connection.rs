@@ -319,8 +319,14 @@ impl Connection {
         }
     }
 
-    /// The next request that has come.
+    /// The next request that has come. Of one that has been taken back by now nobody hears.
     pub(super) fn take_arrived(&mut self) -> Option<Arrived> {
-        self.arrived.pop_front()
+        loop {
+            let arrived = self.arrived.pop_front()?;
+            if self.streams.has(arrived.stream) {
+                return Some(arrived);
+            }
+            self.spare.give_parts(arrived.parts);
+        }
     }
 }

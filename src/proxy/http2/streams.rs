@@ -8,6 +8,9 @@ use http::HeaderMap;
 /// What the client may send on a stream before it is told that some of it has been taken, in bytes.
 pub(super) const WINDOW: u32 = 64 * 1024;
 
+/// A connection at rest keeps memory for so many at most.
+const KEPT: usize = 8;
+
 /// One exchange on a connection.
 #[derive(Debug)]
 pub(super) struct Stream {
@@ -117,6 +120,9 @@ impl Streams {
         let place = self.place(id)?;
         self.ids.swap_remove(place);
         let mut stream = self.streams.swap_remove(place);
+        if self.ids.is_empty() && self.ids.capacity() > KEPT {
+            *self = Self::default();
+        }
         stream.wake();
         Some(stream)
     }

@@ -277,6 +277,11 @@ fn who_asks_for_nothing_again_and_again_is_sent_away() {
         connection.now += 1_000_000;
         assert_eq!(connection.bear(patience::IDLE), Ok(()), "{name}");
     }
+    // What is taken back at once is not even begun.
+    let mut connection = begun();
+    feed(&mut connection, &[reset(1), get(3), reset(5)].concat()).unwrap();
+    assert_eq!(connection.take_arrived().map(|arrived| arrived.stream), Some(3));
+    assert!(connection.take_arrived().is_none());
     // Who waits in vain for each, and says so, is no nuisance.
     let mut connection = begun();
     for n in (1..20_000).step_by(2) {
