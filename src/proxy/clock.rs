@@ -9,6 +9,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use super::waker;
+
 /// How often deadlines are looked at, and so how late they may come.
 pub const TICK: Duration = Duration::from_millis(50);
 
@@ -166,10 +168,7 @@ impl Deadline {
             return Poll::Ready(());
         }
         if let Some(entry) = self.clock.0.places.borrow_mut().entries.get_mut(self.place) {
-            match &entry.waker {
-                Some(waker) if waker.will_wake(cx.waker()) => {}
-                _ => entry.waker = Some(cx.waker().clone()),
-            }
+            waker::remember(&mut entry.waker, cx);
         }
         Poll::Pending
     }

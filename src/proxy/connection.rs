@@ -30,6 +30,11 @@ const ANNOUNCEMENT: Duration = Duration::from_secs(5);
 /// its way.
 pub(super) const LAST_CHANCE: Duration = Duration::from_millis(500);
 
+/// The head of a request must be whole this long after its first byte.
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client must take some of what is sent within this time.
+pub(super) const WRITE_STALL: Duration = Duration::from_secs(30);
+
 /// The client at the other end of a connection, or the one that a proxy we trust has told of.
 pub(super) struct Client {
     /// Why what it sent last was refused, if that was so.

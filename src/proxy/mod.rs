@@ -43,6 +43,7 @@ mod tls;
 mod told;
 mod traces;
 mod upgrade;
+mod waker;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;

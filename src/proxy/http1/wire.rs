@@ -13,18 +13,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::request::{self, Request};
 use crate::proxy::clock::{Clock, Deadline};
+use crate::proxy::connection::{HEAD_TIMEOUT, WRITE_STALL};
 use crate::proxy::framing::{Body as Framed, Chunked, Head, Piece, Received, Refusal};
 use crate::proxy::spare::Spare;
 use crate::upstream::{Appetite, Out, keep, poll_read_little};
 
-/// A head must be whole this long after its first byte.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest silence inside a request's body.
 const BODY_GAP: Duration = Duration::from_secs(30);
 /// The longest silence between two requests.
 const IDLE: Duration = Duration::from_secs(60);
-/// A client must take some of a response within this time.
-const WRITE_STALL: Duration = Duration::from_secs(30);
 
 /// So much may come behind a request that is not answered yet.
 const MOST_AHEAD: usize = 64 * 1024;

@@ -16,6 +16,7 @@ use super::patience::{self, Patience};
 use super::streams::{Stream, Streams, Turn, WINDOW};
 use crate::proxy::framing::MAX_HEAD;
 use crate::proxy::spare::Spare;
+use crate::proxy::waker;
 
 /// What every connection of HTTP/2 begins with (RFC 9113 3.4).
 pub(in crate::proxy) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -69,7 +70,8 @@ pub(in crate::proxy) struct Connection {
     pub(super) last: u32,
     pub(super) arrived: VecDeque<Arrived>,
     pub(super) greeted: bool,
-    pub(super) settled: bool,
+    /// The client's first settings have come.
+    pub(super) has_settings: bool,
     pub(super) block: Option<Block>,
     pub(super) decoder: Decoder,
     /// What the client may still send, and what has been read since it was told last.
@@ -103,7 +105,7 @@ impl Connection {
             last: 0,
             arrived: VecDeque::new(),
             greeted: false,
-            settled: false,
+            has_settings: false,
             block: None,
             decoder: Decoder::default(),
             allowance: ALLOWANCE,
@@ -136,10 +138,7 @@ impl Connection {
     pub(super) fn attend(&mut self, cx: &Context<'_>, now: u64) {
         self.now = now;
         self.woken = false;
-        match &self.task {
-            Some(task) if task.will_wake(cx.waker()) => {}
-            _ => self.task = Some(cx.waker().clone()),
-        }
+        waker::remember(&mut self.task, cx);
     }
 
     /// Has that task look again.
@@ -198,7 +197,7 @@ impl Connection {
 
     /// Whether the client has begun something that it should soon end.
     pub(super) fn is_midway(&self) -> bool {
-        !self.settled || self.block.is_some()
+        !self.has_settings || self.block.is_some()
     }
 
     /// Whether nothing is left to do on it.

@@ -5,7 +5,6 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 use std::{error, mem};
 
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use super::frame::Code;
 use crate::proxy::Worker;
 use crate::proxy::body::Incoming;
 use crate::proxy::clock::Deadline;
-use crate::proxy::connection::Client;
+use crate::proxy::connection::{Client, WRITE_STALL};
 use crate::proxy::date::Date;
 use crate::proxy::framing::Received;
 use crate::proxy::seat::Asked;
@@ -28,9 +27,6 @@ use crate::upstream::give_headers;
 type BoxError = Box<dyn error::Error + Send + Sync>;
 /// The place of an answer, as far as it has not gone out.
 type Place<B> = RefCell<Option<Response<B>>>;
-
-/// A client must take some of an answer within this time.
-const WRITE_STALL: Duration = Duration::from_secs(30);
 
 /// A stream that is being answered. If it is dropped before the answer is whole, the client is told so.
 pub(super) struct Stream {
@@ -119,13 +115,7 @@ impl Sending {
         });
         let length = length.map(|length| (header::CONTENT_LENGTH, length.into()));
         let mut connection = stream.connection.borrow_mut();
-        match (length, date) {
-            (None, None) => connection.send_head(stream.id, (status, headers), &[], ends),
-            (Some(added), None) | (None, Some(added)) => {
-                connection.send_head(stream.id, (status, headers), &[added], ends);
-            }
-            (Some(length), Some(date)) => connection.send_head(stream.id, (status, headers), &[length, date], ends),
-        }
+        connection.send_head(stream.id, (status, headers), [length, date], ends);
         drop(connection);
         // The body may take its time.
         give_headers(mem::take(answer.headers_mut()));

@@ -22,19 +22,19 @@ use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Worker;
 use super::body::BodyError;
-use super::clock::Deadline;
-use super::connection::Client;
+use super::clock::{Clock, Deadline};
+use super::connection::{Client, HEAD_TIMEOUT, WRITE_STALL};
+use super::{Worker, attempt, linger};
 use crate::drain::Phase;
 use crate::telemetry::Protocol;
 use crate::upstream::{Appetite, keep};
@@ -43,14 +43,13 @@ pub(super) use connection::PREFACE;
 use frame::Code;
 use hpack::Scratch;
 
-/// What the client has begun that is no request yet must be whole within this time.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// After so long a silence a client is asked whether it is still there.
 const SILENCE: Duration = Duration::from_secs(30);
 /// It must say so within this time.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
-/// A client must take some of what is sent within this time.
-const WRITE_STALL: Duration = Duration::from_secs(30);
+
+/// What a client is told last has so long to go out.
+const FAREWELL: Duration = Duration::from_secs(10);
 
 /// What the connections of a worker share.
 #[derive(Debug, Default)]
@@ -128,17 +127,7 @@ where
     client.speaks_http2();
     let _spoken = worker.hold_protocol(client.tls.is_some(), Protocol::Http2);
     let connection = Rc::new(RefCell::new(Connection::new(worker.spare.clone(), worker.clock.now())));
-    let mut wire = Wire {
-        io,
-        held: BytesMut::from(already),
-        appetite: Appetite::default(),
-        unflushed: false,
-        due: worker.clock.deadline(),
-        head_due: worker.clock.deadline(),
-        asked: false,
-        blocked: false,
-    };
-    wire.due.set(SILENCE);
+    let mut wire = Wire::new(io, already, &worker.clock);
     let registration = worker.connections.register();
     let end = poll_fn(|cx| {
         registration.waker(cx);
@@ -171,23 +160,31 @@ where
             tracing::debug!(?code, client = %client.peer_ip(), "HTTP/2 connection closed: its client broke the protocol");
         }
     }
-    let flushed = poll_fn(|cx| {
-        ready!(wire.poll_write(&connection, cx))?;
-        Poll::Ready(io::Result::Ok(()))
-    });
     let mut deadline = worker.clock.deadline();
-    let mut flushed = std::pin::pin!(flushed);
-    deadline.set(HEAD_TIMEOUT);
-    let flushed = poll_fn(|cx| match flushed.as_mut().poll(cx) {
-        Poll::Ready(outcome) => Poll::Ready(outcome.is_ok()),
-        Poll::Pending => deadline.poll(cx).map(|()| false),
-    });
-    if flushed.await {
-        super::linger::close(&worker, &mut wire.io, code.is_some()).await;
+    let flushed = pin!(poll_fn(|cx| wire.poll_write(&connection, cx)));
+    let flushed = attempt::within(&mut deadline, worker.clock.now(), Some(FAREWELL), None, flushed).await;
+    if matches!(flushed, Ok(Ok(()))) {
+        linger::close(&worker, &mut wire.io, code.is_some()).await;
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// A wire of which `already` has been read.
+    fn new(io: S, already: &[u8], clock: &Clock) -> Self {
+        let mut due = clock.deadline();
+        due.set(SILENCE);
+        Self {
+            io,
+            held: BytesMut::from(already),
+            appetite: Appetite::default(),
+            unflushed: false,
+            due,
+            head_due: clock.deadline(),
+            asked: false,
+            blocked: false,
+        }
+    }
+
     /// Reads and writes what there is; ready when the connection has ended.
     fn poll(
         &mut self,

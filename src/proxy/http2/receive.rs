@@ -53,7 +53,7 @@ impl Connection {
         if self.block.is_some() != (head.kind == frame::CONTINUATION) {
             return Err(Code::Protocol);
         }
-        if !self.settled && (head.kind != frame::SETTINGS || head.has(frame::ACK)) {
+        if !self.has_settings && (head.kind != frame::SETTINGS || head.has(frame::ACK)) {
             return Err(Code::Protocol);
         }
         match head.kind {
@@ -274,7 +274,7 @@ impl Connection {
                 _ => {}
             }
         }
-        self.settled = true;
+        self.has_settings = true;
         self.write(frame::SETTINGS, frame::ACK, 0, &[]);
         Ok(())
     }
@@ -317,16 +317,12 @@ impl Connection {
         self.bear(patience::IDLE)?;
         let id = head.stream;
         if id == 0 {
+            if more == 0 {
+                return Err(Code::Protocol);
+            }
             self.window += more;
-            let fits = self.window <= frame::HIGHEST.into();
             self.call();
-            return if more == 0 {
-                Err(Code::Protocol)
-            } else if fits {
-                Ok(())
-            } else {
-                Err(Code::FlowControl)
-            };
+            return if self.window <= frame::HIGHEST.into() { Ok(()) } else { Err(Code::FlowControl) };
         }
         if self.is_idle(id) {
             return Err(Code::Protocol);

@@ -64,7 +64,7 @@ impl<'p> Reading<'p> {
             Field::Plain { name, value, alias } => {
                 self.plain = true;
                 self.aliases |= alias;
-                is_of_message(&name, &value) && self.parts.headers.try_append(name, value).is_ok()
+                is_of_request(&name, &value) && self.parts.headers.try_append(name, value).is_ok()
             }
             Field::Method(method) => put(&mut self.method, method) && !self.plain,
             Field::Scheme(scheme) => put(&mut self.scheme, scheme) && !self.plain,
@@ -118,11 +118,12 @@ fn put<T>(place: &mut Option<T>, value: T) -> bool {
     place.replace(value).is_none()
 }
 
-/// Whether a field may stand in a message, whose connection is none of its business (RFC 9113 8.2.2).
-fn is_of_message(name: &HeaderName, value: &HeaderValue) -> bool {
-    match *name {
-        header::CONNECTION | header::TRANSFER_ENCODING | header::UPGRADE => false,
-        header::TE => value.as_bytes().eq_ignore_ascii_case(b"trailers"),
-        _ => !matches!(name.as_str(), "keep-alive" | "proxy-connection"),
-    }
+/// Concerns a connection of HTTP/1.1 only, and stands in no message of HTTP/2 (RFC 9113 8.2.2).
+pub(super) fn is_of_connection(name: &HeaderName) -> bool {
+    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade")
+}
+
+/// Whether a field may stand in a request.
+fn is_of_request(name: &HeaderName, value: &HeaderValue) -> bool {
+    !is_of_connection(name) && (*name != header::TE || value.as_bytes().eq_ignore_ascii_case(b"trailers"))
 }

@@ -11,8 +11,10 @@ use super::connection::Connection;
 use super::frame::{self, Head};
 use super::hpack::Encoder;
 use super::patience;
+use super::request::is_of_connection;
 use super::streams::{Turn, WINDOW};
 use crate::proxy::body::BodyError;
+use crate::proxy::waker;
 
 impl Connection {
     /// Writes a block of fields for a stream.
@@ -49,14 +51,14 @@ impl Connection {
         &mut self,
         id: u32,
         (status, headers): (StatusCode, &HeaderMap),
-        added: &[(HeaderName, HeaderValue)],
+        added: [Option<(HeaderName, HeaderValue)>; 2],
         ends: bool,
     ) {
         let Some(stream) = self.streams.get(id) else { return };
         stream.to_continue = false;
         self.write_fields(id, ends, |out, encoder| {
             Encoder::status(out, status);
-            let all = headers.iter().chain(added.iter().map(|(name, value)| (name, value)));
+            let all = headers.iter().chain(added.iter().flatten().map(|(name, value)| (name, value)));
             all.filter(|(name, _)| !is_of_connection(name)).for_each(|(name, value)| encoder.field(out, name, value));
         });
         if ends {
@@ -94,10 +96,7 @@ impl Connection {
             }
             return Poll::Ready(Some(usize::try_from(window).unwrap_or(0).min(frame::LONGEST)));
         }
-        match &stream.task {
-            Some(task) if task.will_wake(cx.waker()) => {}
-            _ => stream.task = Some(cx.waker().clone()),
-        }
+        waker::remember(&mut stream.task, cx);
         match turn {
             Turn::Waits => {}
             // Until the client takes more of it, others may go first.
@@ -157,10 +156,7 @@ impl Connection {
     /// Ready once a stream is over, for whoever waits for something else meanwhile.
     pub(super) fn poll_over(&mut self, id: u32, cx: &Context<'_>) -> Poll<()> {
         let Some(stream) = self.streams.get(id) else { return Poll::Ready(()) };
-        match &stream.task {
-            Some(task) if task.will_wake(cx.waker()) => {}
-            _ => stream.task = Some(cx.waker().clone()),
-        }
+        waker::remember(&mut stream.task, cx);
         Poll::Pending
     }
 
@@ -182,10 +178,7 @@ impl Connection {
         if stream.received {
             return Poll::Ready(stream.trailers.take().map(|trailers| Ok(Frame::trailers(*trailers))));
         }
-        match &stream.reader {
-            Some(reader) if reader.will_wake(cx.waker()) => {}
-            _ => stream.reader = Some(cx.waker().clone()),
-        }
+        waker::remember(&mut stream.reader, cx);
         if mem::take(&mut stream.to_continue) {
             self.write_fields(id, false, |out, _| Encoder::status(out, StatusCode::CONTINUE));
         }
@@ -220,9 +213,4 @@ impl Connection {
         self.take(unread);
         self.finish(id);
     }
-}
-
-/// Concerns a connection of HTTP/1.1 only (RFC 9113 8.2.2).
-fn is_of_connection(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade")
 }

@@ -14,7 +14,6 @@ use super::exchange::{Sending, Stream};
 use super::frame::Head;
 use super::streams::WINDOW;
 use super::*;
-use crate::proxy::clock::Clock;
 use crate::proxy::date::Date;
 use crate::proxy::framing::MAX_HEAD;
 
@@ -366,7 +365,7 @@ fn a_client_may_send_again_what_has_been_read() {
 fn an_answer_before_the_end_of_its_request_ends_it() {
     let mut connection = begun();
     feed(&mut connection, &post(1)).unwrap();
-    connection.send_head(1, (StatusCode::OK, &HeaderMap::new()), &[], true);
+    connection.send_head(1, (StatusCode::OK, &HeaderMap::new()), [None, None], true);
     // Somebody reads it still.
     assert_eq!(sent(&mut connection).len(), 1);
     feed(&mut connection, &written(frame::DATA, 0, 1, b"x")).unwrap();
@@ -448,7 +447,7 @@ fn who_leaves_answers_what_was_asked_before_the_client_knew() {
     feed(&mut connection, &get(5)).unwrap();
     assert_eq!((connection.arrived.len(), connection.is_over()), (2, false));
     for stream in [1, 3] {
-        connection.send_head(stream, (StatusCode::OK, &HeaderMap::new()), &[], true);
+        connection.send_head(stream, (StatusCode::OK, &HeaderMap::new()), [None, None], true);
     }
     assert!(connection.is_over());
 }
@@ -460,7 +459,7 @@ fn who_waits_to_be_told_to_go_on_is_told_when_somebody_reads() {
     for (stream, answered) in [(1, false), (3, true)] {
         feed(&mut connection, &written(frame::HEADERS, WHOLE, stream, &expect)).unwrap();
         if answered {
-            connection.send_head(stream, (StatusCode::OK, &HeaderMap::new()), &[], false);
+            connection.send_head(stream, (StatusCode::OK, &HeaderMap::new()), [None, None], false);
             sent(&mut connection);
         }
         assert!(connection.poll_body(stream, &cx).is_pending() && connection.poll_body(stream, &cx).is_pending());
@@ -499,18 +498,7 @@ fn a_client_that_takes_nothing_of_an_answer_loses_it() {
 /// What moves the bytes of a connection, with so much room on the way to the client.
 fn wire(clock: &Clock, room: usize) -> (Wire<DuplexStream>, DuplexStream) {
     let (io, far) = tokio::io::duplex(room);
-    let mut wire = Wire {
-        io,
-        held: BytesMut::new(),
-        appetite: Appetite::default(),
-        unflushed: false,
-        due: clock.deadline(),
-        head_due: clock.deadline(),
-        asked: false,
-        blocked: false,
-    };
-    wire.due.set(SILENCE);
-    (wire, far)
+    (Wire::new(io, &[], clock), far)
 }
 
 #[test]
@@ -568,7 +556,7 @@ proptest! {
             match action {
                 0 => drop(connection.poll_body(stream, &cx)),
                 1 => connection.abandon(stream),
-                2 => connection.send_head(stream, (StatusCode::OK, &HeaderMap::new()), &[], false),
+                2 => connection.send_head(stream, (StatusCode::OK, &HeaderMap::new()), [None, None], false),
                 3 => if let Poll::Ready(Some(room)) = connection.poll_room(stream, &cx) {
                     connection.send_data(stream, vec![b'x'; room].into(), stream == 1);
                 },
