@@ -20,7 +20,7 @@ use super::compressed::compress;
 use super::connection::Client;
 use super::error::Error;
 use super::forward::{self, Origin};
-use super::framing::{Authority, REFUSED_TARGET, Received};
+use super::framing::{Authority, Received, Refusal};
 use super::identity::Known;
 use super::limits::{self, Look};
 use super::marks::Marks;
@@ -100,7 +100,10 @@ async fn exchange<'t>(
         Box::pin(pressure::pause(worker)).await;
         return Err(Error::Overloaded);
     }
-    let asked = Asked::read(client, parts)?;
+    if let Some(refusal) = received.refusal {
+        return Err(Error::Framing(refusal));
+    }
+    let asked = Asked::read(parts)?;
     if asked.is_asterisk() {
         return Ok(answer.give(asterisk(record)));
     }
@@ -309,21 +312,12 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(client: &Client, parts: &request::Parts) -> Result<Self, Error> {
+    fn read(parts: &request::Parts) -> Result<Self, Error> {
         const BAD_HOST: Error = Error::BadRequest("exactly one valid host is required");
-        let path = parts.uri.path();
-        if parts.method == Method::GET
-            && path == REFUSED_TARGET
-            && let Some(refusal) = client.refusal.get()
-        {
-            return Err(Error::Framing(refusal));
-        }
-        if parts.method == Method::CONNECT || parts.method == Method::TRACE {
-            return Err(Error::Framing(if parts.method == Method::TRACE {
-                super::framing::Refusal::Trace
-            } else {
-                super::framing::Refusal::Connect
-            }));
+        match parts.method {
+            Method::CONNECT => return Err(Error::Framing(Refusal::Connect)),
+            Method::TRACE => return Err(Error::Framing(Refusal::Trace)),
+            _ => {}
         }
         // HTTP/1.1 was held to both when its head was looked at.
         if parts.version == Version::HTTP_2 {

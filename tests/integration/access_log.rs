@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::backend::Backend;
+use crate::harness::client::Client;
 use crate::harness::gateway::{Gateway, binary};
 use crate::harness::http::{get, get_host, request};
 use crate::harness::objects::route;
@@ -28,6 +29,25 @@ fn dropped(gateway: &Gateway) -> u64 {
     let metrics = gateway.metrics();
     let line = metrics.lines().find_map(|line| line.strip_prefix("headgate_access_log_dropped_total ")).unwrap();
     line.parse().unwrap()
+}
+
+#[test]
+fn a_head_that_is_too_large_is_answered_and_told_whatever_is_spoken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let setting = format!("json,file={}", path.display());
+    let gateway = Gateway::start_with("", &["--access-log", &setting, "--workers", "1"]);
+    let names: Vec<String> = (0..101).map(|number| format!("x-{number}")).collect();
+    let headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "1")).collect();
+    for mut client in [Client::http1(gateway.http), Client::http2(gateway.http)] {
+        let answer = client.request("GET", "shop.test", "/", &headers).unwrap();
+        let problem: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, &problem["status"]), (431, &json!(431)), "{problem}");
+        assert_eq!(problem["detail"], "request head over 32 KiB or 100 fields");
+    }
+    for line in objects(&gateway, &path, 2) {
+        assert_eq!((&line["status"], &line["reason"]), (&json!(431), &json!("header_too_large")), "{line}");
+    }
 }
 
 #[test]

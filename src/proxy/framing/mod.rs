@@ -20,8 +20,8 @@ use http::StatusCode;
 
 use crate::scan;
 
-/// The target of the request that stands in for a refused one. No client can send it: `GET *` is refused.
-pub(super) const REFUSED_TARGET: &str = "*";
+/// The target of a request of which that is all that is known; nobody can ask for it with GET.
+pub(super) const UNKNOWN_TARGET: &str = "*";
 
 /// What the look at a request's head has shown; it goes no further than us.
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,6 +30,8 @@ pub(super) struct Received {
     pub(super) upgrade: bool,
     /// There may be names that some backends take for others.
     pub(super) aliases: bool,
+    /// It is not served, and this is to be answered. What is known of the request may be nothing.
+    pub(super) refusal: Option<Refusal>,
 }
 
 /// Why a request was refused before anybody asked where it goes.

@@ -5,7 +5,7 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Uri, Version};
 
-use crate::proxy::framing::{Head, REFUSED_TARGET, Received, Refusal};
+use crate::proxy::framing::{Head, Received, Refusal, UNKNOWN_TARGET};
 
 /// So many fields are added on the way to an endpoint; a map that is too small for them would be made anew.
 const ADDED: usize = 8;
@@ -25,10 +25,11 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// What stands in for one that was refused, in parts that say nothing.
-    pub(super) fn refused(mut parts: Box<Parts>) -> Self {
-        parts.uri = Uri::from_static(REFUSED_TARGET);
-        Self { parts, has_body: false, received: Received::default(), persistent: false, takes_trailers: false }
+    /// What stands in for one that is refused, in parts that say nothing.
+    pub(super) fn refused(mut parts: Box<Parts>, refusal: Refusal) -> Self {
+        parts.uri = Uri::from_static(UNKNOWN_TARGET);
+        let received = Received { refusal: Some(refusal), ..Received::default() };
+        Self { parts, has_body: false, received, persistent: false, takes_trailers: false }
     }
 }
 

@@ -13,7 +13,6 @@ use tokio::io::ReadBuf;
 
 use super::*;
 use crate::proxy::clock::Clock;
-use crate::proxy::framing::REFUSED_TARGET;
 
 /// A client's end that has sent these pieces, and takes what it is sent.
 #[derive(Debug, Default)]
@@ -104,8 +103,8 @@ fn ours(pipe: Pipe) -> Vec<Seen> {
     let mut all = Vec::new();
     let mut cx = Context::from_waker(Waker::noop());
     while let Poll::Ready(Ok(Some(request))) = wire.poll_head(&mut cx) {
-        let Request { parts, persistent, .. } = request;
-        if parts.uri == REFUSED_TARGET && parts.method == Method::GET {
+        let Request { parts, persistent, received, .. } = request;
+        if received.refusal.is_some() {
             break;
         }
         let mut seen = Seen::new(*parts);

@@ -147,7 +147,7 @@ impl<S> Wire<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// Waits for the next head; none when the client asks for nothing more. In place of one that is refused comes one
-    /// that asks for [`REFUSED_TARGET`](crate::proxy::framing::REFUSED_TARGET).
+    /// that says so and nothing else.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Request>>> {
         if self.task.is_none() {
             self.task = Some(cx.waker().clone());
@@ -162,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                     }
                     Err(refusal) => {
                         self.refuse(refusal);
-                        return Poll::Ready(Ok(Some(Request::refused(self.spare.take_parts()))));
+                        return Poll::Ready(Ok(Some(Request::refused(self.spare.take_parts(), refusal))));
                     }
                 }
             }
@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut parts = self.spare.take_parts();
         request::fill(&mut parts, &bytes.freeze(), head)?;
         let (waits, persistent, takes_trailers) = (head.waits(), head.is_persistent(), head.takes_trailers());
-        let received = Received { upgrade: body == Framed::Upgrade, aliases: head.has_aliases() };
+        let received = Received { upgrade: body == Framed::Upgrade, aliases: head.has_aliases(), refusal: None };
         let (has_body, next) = match body {
             Framed::Length(0) | Framed::Upgrade => (false, Inbound::Head(Head::default())),
             Framed::Length(length) => (true, Inbound::Length(length)),

@@ -14,7 +14,7 @@ use super::hpack::{Decoder, Encoder};
 use super::out::Out;
 use super::patience::{self, Patience};
 use super::streams::{Stream, Streams, Turn, WINDOW};
-use crate::proxy::framing::MAX_HEAD;
+use crate::proxy::framing::{MAX_HEAD, Received};
 use crate::proxy::spare::Spare;
 use crate::proxy::waker;
 
@@ -40,8 +40,8 @@ pub(super) struct Arrived {
     pub(super) stream: u32,
     pub(super) parts: Box<Parts>,
     pub(super) has_body: bool,
-    /// There may be names that some backends take for others.
-    pub(super) aliases: bool,
+    /// What else its head has shown.
+    pub(super) received: Received,
 }
 
 /// Fields that come in several frames.

@@ -20,7 +20,6 @@ use crate::proxy::body::Incoming;
 use crate::proxy::clock::Deadline;
 use crate::proxy::connection::{Client, WRITE_STALL};
 use crate::proxy::date::Date;
-use crate::proxy::framing::Received;
 use crate::proxy::seat::Asked;
 use crate::upstream::give_headers;
 
@@ -50,7 +49,7 @@ pub(super) async fn answer(
     connection: Rc<RefCell<Connection>>,
     arrived: Arrived,
 ) {
-    let Arrived { stream: id, parts, has_body, aliases } = arrived;
+    let Arrived { stream: id, parts, has_body, received } = arrived;
     let stream = Stream { connection, id };
     let to_head = parts.method == Method::HEAD;
     let body = if has_body {
@@ -59,7 +58,6 @@ pub(super) async fn answer(
         Incoming::None
     };
     let mut seat = worker.seats.take();
-    let received = Received { upgrade: false, aliases };
     seat.begin(Asked { worker: worker.clone(), client, parts, body, received });
     let answered = poll_fn(|cx| match seat.poll(cx) {
         Poll::Ready(()) => Poll::Ready(true),

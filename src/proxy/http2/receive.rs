@@ -12,7 +12,7 @@ use super::hpack::{Malformed, Scratch};
 use super::patience;
 use super::request::{Reading, Unfit};
 use super::streams::Stream;
-use crate::proxy::framing::MAX_HEAD;
+use crate::proxy::framing::{MAX_HEAD, Received};
 use crate::upstream::content_length;
 
 /// Fields that come in several frames may be so long together, as they are written.
@@ -195,7 +195,7 @@ impl Connection {
         outcome
     }
 
-    fn request(&mut self, head: Head, parts: Box<Parts>, read: Result<bool, Unfit>) -> Result<(), Code> {
+    fn request(&mut self, head: Head, parts: Box<Parts>, read: Result<Received, Unfit>) -> Result<(), Code> {
         let (id, ends) = (head.stream, head.has(frame::END_STREAM));
         if self.leaving == Leaving::Settled {
             // It has been told that nobody looks at this.
@@ -208,25 +208,22 @@ impl Connection {
         } else {
             None
         };
-        let unfit = match read {
-            Ok(aliases) if self.streams.len() < MAX_STREAMS && !(ends && length.is_some_and(|length| length > 0)) => {
-                let to_continue = !ends && parts.headers.contains_key(header::EXPECT);
-                self.streams.insert(Stream::new((id, self.now), self.stream_window, ends, length, to_continue));
-                self.arrived.push_back(Arrived { stream: id, parts, has_body: !ends, aliases });
-                return Ok(());
-            }
-            Ok(_) if self.streams.len() >= MAX_STREAMS => Code::RefusedStream,
-            Ok(_) | Err(Unfit::Malformed) => Code::Protocol,
-            Err(Unfit::TooLarge) => {
-                self.answer_too_large(id);
-                Code::NoError
-            }
+        let unfit = if read.is_err() || ends && length.is_some_and(|length| length > 0) {
+            Some(Code::Protocol)
+        } else if self.streams.len() >= MAX_STREAMS {
+            Some(Code::RefusedStream)
+        } else {
+            None
         };
-        self.spare.give_parts(parts);
-        if ends && unfit == Code::NoError {
-            return self.bear(patience::WASTED);
+        if let Some(code) = unfit {
+            self.spare.give_parts(parts);
+            return self.fail(id, code, 0);
         }
-        self.fail(id, unfit, 0)
+        let received = read.unwrap_or_default();
+        let to_continue = !ends && parts.headers.contains_key(header::EXPECT);
+        self.streams.insert(Stream::new((id, self.now), self.stream_window, ends, length, to_continue));
+        self.arrived.push_back(Arrived { stream: id, parts, has_body: !ends, received });
+        if received.refusal.is_some() { self.bear(patience::WASTED) } else { Ok(()) }
     }
 
     fn trailers(&mut self, head: Head, parts: &mut Parts, read: Result<(), Unfit>) -> Result<(), Code> {

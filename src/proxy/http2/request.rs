@@ -6,19 +6,14 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Uri, Version};
 
 use super::hpack::Field;
-use crate::proxy::framing::MAX_HEAD;
+use crate::proxy::framing::{MAX_HEAD, Received, Refusal, UNKNOWN_TARGET};
 
 /// The most fields that are taken; one more is too much, as in HTTP/1.1.
 const MAX_FIELDS: usize = 100;
 
-/// Why a head is not served.
+/// These are the fields of no request, or of none that may follow a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unfit {
-    /// It is no request.
-    Malformed,
-    /// It has more than is taken.
-    TooLarge,
-}
+pub(super) struct Unfit;
 
 /// A head while its fields come in.
 pub(super) struct Reading<'p> {
@@ -79,17 +74,18 @@ impl<'p> Reading<'p> {
         self.count > MAX_FIELDS || self.size > MAX_HEAD
     }
 
-    /// Makes the parts of a request of it; says whether there may be names that some backends take for others.
-    pub(super) fn request(self) -> Result<bool, Unfit> {
-        if self.is_too_large() {
-            return Err(Unfit::TooLarge);
-        }
-        let Some(method) = self.method.filter(|_| !self.malformed) else { return Err(Unfit::Malformed) };
+    /// Makes the parts of a request of it, and says what else it has shown. Of one that is too large they may not be all.
+    pub(super) fn request(self) -> Result<Received, Unfit> {
+        let refusal = self.is_too_large().then_some(Refusal::HeadTooLarge);
         // CONNECT has neither scheme nor path, and all others have both (RFC 9113 8.3.1 and 8.5).
-        let uri = match (self.scheme, self.path) {
-            (Some(_), Some(path)) if method != Method::CONNECT => Uri::from(path),
-            (None, None) if method == Method::CONNECT && self.authority.is_some() => Uri::default(),
-            _ => return Err(Unfit::Malformed),
+        let (method, uri) = match (self.method, self.scheme, self.path) {
+            _ if self.malformed => return Err(Unfit),
+            (Some(Method::CONNECT), None, None) if self.authority.is_some() => (Method::CONNECT, Uri::default()),
+            (Some(method), Some(_), Some(path)) if method != Method::CONNECT => (method, Uri::from(path)),
+            (method, _, path) if refusal.is_some() => {
+                (method.unwrap_or_default(), path.map_or(Uri::from_static(UNKNOWN_TARGET), Uri::from))
+            }
+            _ => return Err(Unfit),
         };
         let Parts { headers, .. } = self.parts;
         // As HTTP/1.1 says it. Where a `Host` says something else there are two then, and two are refused.
@@ -99,17 +95,14 @@ impl<'p> Reading<'p> {
             headers.append(header::HOST, authority);
         }
         (self.parts.method, self.parts.uri, self.parts.version) = (method, uri, Version::HTTP_2);
-        Ok(self.aliases)
+        Ok(Received { upgrade: false, aliases: self.aliases, refusal })
     }
 
     /// Whether what follows a body is fit for that; its fields are in the parts.
     pub(super) fn trailers(self) -> Result<(), Unfit> {
         let Self { method, scheme, authority, path, .. } = &self;
-        if self.is_too_large() {
-            return Err(Unfit::TooLarge);
-        }
         let plain = method.is_none() && scheme.is_none() && authority.is_none() && path.is_none();
-        if plain && !self.malformed { Ok(()) } else { Err(Unfit::Malformed) }
+        if plain && !self.malformed && !self.is_too_large() { Ok(()) } else { Err(Unfit) }
     }
 }
 

@@ -66,11 +66,6 @@ impl Connection {
         }
     }
 
-    /// Answers a head that is too large.
-    pub(super) fn answer_too_large(&mut self, id: u32) {
-        self.write_fields(id, true, |out, _| Encoder::status(out, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));
-    }
-
     /// Writes what comes after the body of an answer, and ends it.
     pub(super) fn send_trailers(&mut self, id: u32, trailers: &HeaderMap) {
         if self.streams.has(id) {

@@ -59,7 +59,7 @@ impl Rig {
             Poll::Ready(Err(error)) => Some(Seen::Broken(error.kind())),
             Poll::Ready(Ok(Some(request))) => {
                 if let Some(refusal) = self.wire.refusal.get() {
-                    assert_eq!(request.parts.uri, crate::proxy::framing::REFUSED_TARGET);
+                    assert_eq!(request.received.refusal, Some(refusal));
                     return Some(Seen::Refused(refusal));
                 }
                 let Parts { method, uri, headers, .. } = *request.parts;
