@@ -113,12 +113,12 @@ pub(super) async fn forward(
         let began = Instant::now();
         let (now, limit) = (worker.clock.now(), timeouts.backend_request);
         let sent = within(&mut deadline, now, limit, due, pin!(lease.send(&head, body))).await;
-        let seconds = began.elapsed().as_secs_f64();
+        let waited = began.elapsed();
         let status = sent.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(|answered| answered.status);
-        attempt.record.tried(&endpoint, seconds, status);
+        attempt.record.tried(&endpoint, waited, status);
         let (error, repeat) = match sent {
             Ok(Ok(Answered { status, mut headers, incoming })) => {
-                worker.pool.observe(endpoint.slot, seconds);
+                worker.pool.observe(endpoint.slot, waited);
                 if status == StatusCode::SWITCHING_PROTOCOLS {
                     // Whatever else is on that connection, nobody else may get it.
                     return Err(Error::UpstreamProtocol);
@@ -261,13 +261,13 @@ impl<'a> Attempt<'a> {
     ) -> Result<Lease<RequestBody>, Error> {
         let began = Instant::now();
         let lease = self.lease(endpoint, how, deadline, due).await;
-        let seconds = began.elapsed().as_secs_f64();
+        let took = began.elapsed();
         match &lease {
-            Ok(lease) if lease.reused() => self.record.waited(seconds),
-            Ok(_) => self.record.connected(seconds),
-            Err(Error::PoolTimeout) => self.record.waited(seconds),
+            Ok(lease) if lease.reused() => self.record.waited(took),
+            Ok(_) => self.record.connected(took),
+            Err(Error::PoolTimeout) => self.record.waited(took),
             Err(error) if error.is_unreachable() => {
-                self.record.unreachable(endpoint, seconds);
+                self.record.unreachable(endpoint, took);
                 self.report(endpoint, Outcome::Unreachable);
                 self.again.tried.push(*endpoint);
             }

@@ -7,7 +7,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::waker;
 
@@ -27,6 +27,8 @@ struct Inner {
     now: Cell<u64>,
     /// Milliseconds since 1970, as of the last tick.
     wall: Cell<u64>,
+    /// When that was, and how long after 1970.
+    ticked: Cell<(Instant, Duration)>,
     places: RefCell<Places>,
 }
 
@@ -50,7 +52,13 @@ impl Clock {
 
     /// The same, counting from a moment that it shares with others.
     pub fn since(start: Instant) -> Self {
-        let clock = Self(Rc::new(Inner { start, now: Cell::new(0), wall: Cell::new(0), places: RefCell::default() }));
+        let clock = Self(Rc::new(Inner {
+            start,
+            now: Cell::new(0),
+            wall: Cell::new(0),
+            ticked: Cell::new((start, Duration::ZERO)),
+            places: RefCell::default(),
+        }));
         clock.tick();
         clock
     }
@@ -65,11 +73,23 @@ impl Clock {
         self.0.wall.get()
     }
 
+    /// Microseconds between 1970 and this moment, which is not long ago. Who has a moment need not ask for the time again.
+    pub(super) fn micros_at(&self, moment: Instant) -> u64 {
+        let (ticked, wall) = self.0.ticked.get();
+        let at = match moment.checked_duration_since(ticked) {
+            Some(after) => wall.saturating_add(after),
+            None => wall.saturating_sub(ticked.duration_since(moment)),
+        };
+        u64::try_from(at.as_micros()).unwrap_or(0)
+    }
+
     /// Moves on to the present and wakes whatever is due.
     pub fn tick(&self) {
-        self.advance(u64::try_from(self.0.start.elapsed().as_millis()).unwrap_or(NEVER - 1));
-        let wall = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let ticked = Instant::now();
+        self.advance(u64::try_from(ticked.duration_since(self.0.start).as_millis()).unwrap_or(NEVER - 1));
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.0.wall.set(u64::try_from(wall.as_millis()).unwrap_or(0));
+        self.0.ticked.set((ticked, wall));
     }
 
     /// Moves on to this many milliseconds and wakes whatever is due.
@@ -198,6 +218,16 @@ mod tests {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn a_moment_has_a_time_of_day() {
+        let clock = Clock::new();
+        let (moment, wall) = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
+        let at = clock.micros_at(moment);
+        assert!(u128::from(at).abs_diff(wall.as_micros()) < 1_000_000, "{at} {wall:?}");
+        let step = Duration::from_millis(5);
+        assert_eq!([clock.micros_at(moment - step), clock.micros_at(moment + step)], [at - 5_000, at + 5_000]);
     }
 
     #[test]

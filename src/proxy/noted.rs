@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request};
 
@@ -64,12 +64,11 @@ const KEPT: usize = 256;
 const USUAL: usize = 4096;
 
 impl Notes {
-    /// Begins to remember a request.
-    pub(super) fn begin(&self, parts: &request::Parts, request_id: &HeaderValue) -> Box<Noted> {
+    /// Begins to remember a request whose head was complete so many microseconds after 1970.
+    pub(super) fn begin(&self, began: u64, parts: &request::Parts, request_id: &HeaderValue) -> Box<Noted> {
         let mut noted = self.free.borrow_mut().pop().unwrap_or_default();
         let headers = &parts.headers;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        noted.began = u64::try_from(now.as_micros()).unwrap_or(0);
+        noted.began = began;
         noted.version = parts.version;
         let host = headers.get(header::HOST).map(HeaderValue::as_bytes);
         let host = host.or_else(|| parts.uri.authority().map(|authority| authority.as_str().as_bytes()));

@@ -29,9 +29,9 @@ pub(super) struct Record {
     backend: Option<u16>,
     status: StatusCode,
     reason: Reason,
-    upstream_seconds: f64,
-    connect_seconds: f64,
-    pool_seconds: f64,
+    upstream: Duration,
+    connecting: Duration,
+    queued: Duration,
     sent: u64,
     upload: Option<Rc<Upload>>,
     /// What those who tell of single exchanges want to know; none when nobody does.
@@ -53,9 +53,9 @@ impl Record {
             backend: None,
             status: CLIENT_CLOSED,
             reason: Reason::ClientClosed,
-            upstream_seconds: 0.0,
-            connect_seconds: 0.0,
-            pool_seconds: 0.0,
+            upstream: Duration::ZERO,
+            connecting: Duration::ZERO,
+            queued: Duration::ZERO,
             sent: 0,
             upload: None,
             noted: None,
@@ -84,7 +84,7 @@ impl Record {
 
     fn remember(&mut self, parts: &request::Parts, request_id: &HeaderValue) -> &mut Noted {
         let worker = &self.worker;
-        let mut noted = worker.notes.begin(parts, request_id);
+        let mut noted = worker.notes.begin(worker.clock.micros_at(self.start), parts, request_id);
         if let Some(log) = &worker.log {
             noted.headers(log.headers(), &parts.headers);
             if log.wants_head() {
@@ -140,10 +140,7 @@ impl Record {
             Some(noted) => noted.traced = traced,
             None if recorded => {
                 let request_id = parts.headers.get(forward::X_REQUEST_ID).cloned();
-                let since = u64::try_from(self.start.elapsed().as_micros()).unwrap_or(0);
-                let noted = self.remember(parts, &request_id.unwrap_or(HeaderValue::from_static("-")));
-                noted.traced = traced;
-                noted.began = noted.began.saturating_sub(since);
+                self.remember(parts, &request_id.unwrap_or(HeaderValue::from_static("-"))).traced = traced;
             }
             None => {}
         }
@@ -182,10 +179,10 @@ impl Record {
     }
 
     /// This endpoint was asked: how long its head took, and the status in it if one came.
-    pub(super) fn tried(&mut self, endpoint: &Endpoint, seconds: f64, status: Option<StatusCode>) {
-        self.upstream_seconds += seconds;
+    pub(super) fn tried(&mut self, endpoint: &Endpoint, waited: Duration, status: Option<StatusCode>) {
+        self.upstream += waited;
         if let Some(noted) = &mut self.noted {
-            let (waited, status) = (Duration::from_secs_f64(seconds), status.map(|status| status.as_u16()));
+            let status = status.map(|status| status.as_u16());
             noted.tried(endpoint.address, waited, status);
             if let Some(call) = noted.traced.as_mut().and_then(|traced| traced.calls.last_mut()) {
                 (call.endpoint, call.waited, call.status) = (Some(endpoint.address), waited, status);
@@ -193,20 +190,19 @@ impl Record {
         }
     }
 
-    /// A connection to an endpoint was made, in so many seconds.
-    pub(super) fn connected(&mut self, seconds: f64) {
-        self.connect_seconds += seconds;
+    /// A connection to an endpoint was made, in this time.
+    pub(super) fn connected(&mut self, took: Duration) {
+        self.connecting += took;
     }
 
-    /// It waited so many seconds for a connection that others had.
-    pub(super) fn waited(&mut self, seconds: f64) {
-        self.pool_seconds += seconds;
+    /// It waited so long for a connection that others had.
+    pub(super) fn waited(&mut self, waited: Duration) {
+        self.queued += waited;
     }
 
-    /// No connection to this endpoint was to be had, after so many seconds.
-    pub(super) fn unreachable(&mut self, endpoint: &Endpoint, seconds: f64) {
+    /// No connection to this endpoint was to be had, after so long.
+    pub(super) fn unreachable(&mut self, endpoint: &Endpoint, waited: Duration) {
         let Some(noted) = &mut self.noted else { return };
-        let waited = Duration::from_secs_f64(seconds);
         noted.tried(endpoint.address, waited, None);
         if let Some(traced) = &mut noted.traced {
             traces::unreachable(traced, || self.worker.random(), endpoint.address, waited);
@@ -258,7 +254,7 @@ impl Record {
             status: self.status.as_u16(),
             reason: self.reason,
             duration,
-            upstream: Duration::from_secs_f64(self.upstream_seconds),
+            upstream: self.upstream,
             received,
             sent: self.sent,
             head: noted.head,
@@ -313,10 +309,10 @@ impl Drop for Record {
             method: &self.method,
             status: self.status,
             reason: self.reason,
-            seconds: duration.as_secs_f64(),
-            upstream_seconds: self.upstream_seconds,
-            connect_seconds: self.connect_seconds,
-            pool_seconds: self.pool_seconds,
+            duration,
+            upstream: self.upstream,
+            connecting: self.connecting,
+            queued: self.queued,
             sent: self.sent,
             received,
         });

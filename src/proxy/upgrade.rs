@@ -77,7 +77,7 @@ pub(super) async fn forward(attempt: &mut Attempt<'_>) -> Result<Response<Respon
     let began = Instant::now();
     let sent = attempt::within(&mut deadline, now, limit, due, pin!(lease.send(&head, RequestBody::Empty))).await;
     let status = sent.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(|answered| answered.status);
-    attempt.record.tried(&endpoint, began.elapsed().as_secs_f64(), status);
+    attempt.record.tried(&endpoint, began.elapsed(), status);
     let Answered { status, mut headers, incoming } = match sent {
         Ok(Ok(answered)) => answered,
         Ok(Err(error)) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use super::histogram::{DURATION, DurationSample};
+use super::histogram::{DURATION, DurationSample, nanoseconds};
 use super::identity::KeyFetches;
 use super::limits::Limits;
 use crate::limit::{LocalStore, Tally};
@@ -132,8 +132,4 @@ impl ObjectState {
             Self::Unresolved => "unresolved",
         }
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

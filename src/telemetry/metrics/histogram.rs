@@ -1,5 +1,7 @@
 //! How long things took: counts of times between fixed bounds.
 
+use std::time::Duration;
+
 use super::cells::{Cell, Counter};
 
 /// The upper bounds of buckets, in nanoseconds, and a way to the bucket of a time that is shorter than a search.
@@ -89,10 +91,9 @@ pub(super) static OVERHEAD: Bounds<OVERHEADS> = Bounds::new([
     50 * MILLISECOND,
 ]);
 
-/// Seconds as whole nanoseconds; what is no time counts as none.
-pub(super) fn nanoseconds(seconds: f64) -> u64 {
-    // The cast saturates, and makes 0 of what is negative or no number.
-    (seconds * 1e9) as u64
+/// A time in nanoseconds.
+pub(super) fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Times of exchanges, by [`DURATION`].
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_counts_as_none() {
-        assert_eq!([-1.0, f64::NAN, f64::INFINITY, 1.5e-9].map(nanoseconds), [0, 0, u64::MAX, 1]);
+    fn a_time_that_is_too_long_counts_as_the_longest() {
+        assert_eq!([Duration::ZERO, Duration::from_micros(3), Duration::MAX].map(nanoseconds), [0, 3_000, u64::MAX]);
     }
 }

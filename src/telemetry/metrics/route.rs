@@ -111,16 +111,16 @@ impl RouteCells {
         bytes.received.add(exchange.received);
         let key = Key::default().listener(exchange.secure).backend(exchange.backend);
         self.requests.at(key.method(exchange.method).code(exchange.status).reason(exchange.reason).pack()).add(1);
-        self.durations.at(key.class(exchange.status).pack()).observe(&DURATION, nanoseconds(exchange.seconds));
+        self.durations.at(key.class(exchange.status).pack()).observe(&DURATION, nanoseconds(exchange.duration));
         let key = Key::default().backend(exchange.backend);
         let [answer, others @ ..] = exchange.waits();
-        if answer > 0.0 {
-            self.answers.at(key.pack()).observe(&DURATION, nanoseconds(answer));
+        if answer > 0 {
+            self.answers.at(key.pack()).observe(&DURATION, answer);
         }
-        if others.iter().any(|seconds| *seconds > 0.0) {
+        if others.iter().any(|wait| *wait > 0) {
             let cells = self.others.get_or_init(|| Box::new(std::array::from_fn(|_| Keyed::new(1))));
-            for (keyed, seconds) in cells.iter().zip(others).filter(|(_, seconds)| *seconds > 0.0) {
-                keyed.at(key.pack()).observe(&DURATION, nanoseconds(seconds));
+            for (keyed, wait) in cells.iter().zip(others).filter(|(_, wait)| *wait > 0) {
+                keyed.at(key.pack()).observe(&DURATION, wait);
             }
         }
     }

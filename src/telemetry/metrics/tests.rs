@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
+use std::time::Duration;
 
 use http::{Method, StatusCode};
 use proptest::prelude::*;
@@ -40,10 +41,10 @@ fn get(route: Slot) -> Exchange<'static> {
         method: &Method::GET,
         status: StatusCode::OK,
         reason: Reason::Ok,
-        seconds: 0.004,
-        upstream_seconds: 0.003,
-        connect_seconds: 0.0,
-        pool_seconds: 0.0,
+        duration: Duration::from_millis(4),
+        upstream: Duration::from_millis(3),
+        connecting: Duration::ZERO,
+        queued: Duration::ZERO,
         sent: 100,
         received: 10,
     }
@@ -135,10 +136,10 @@ fn a_connection_is_the_backends_time_be_it_made_or_waited_for() {
     let slot = Slots::default().allocate();
     name(&metrics, &[(slot, "shop/shop", &["shop/orders:80"])]);
     metrics.worker(0).record(&Exchange {
-        seconds: 0.5,
-        upstream_seconds: 0.25,
-        connect_seconds: 0.125,
-        pool_seconds: 0.0625,
+        duration: Duration::from_micros(500_000),
+        upstream: Duration::from_micros(250_000),
+        connecting: Duration::from_micros(125_000),
+        queued: Duration::from_micros(62_500),
         ..get(slot)
     });
     let shown = look(&metrics);

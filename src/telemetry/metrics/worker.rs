@@ -30,13 +30,13 @@ pub struct Exchange<'a> {
     /// How it ended.
     pub reason: Reason,
     /// From the request's head to the last byte of the answer.
-    pub seconds: f64,
-    /// How much of that was spent waiting for a backend; 0 when none was asked.
-    pub upstream_seconds: f64,
-    /// How long connections to backends took to make; 0 when none was made.
-    pub connect_seconds: f64,
-    /// How long it waited for connections to backends that others had; 0 when it did not.
-    pub pool_seconds: f64,
+    pub duration: Duration,
+    /// How much of that was spent waiting for a backend; zero when none was asked.
+    pub upstream: Duration,
+    /// How long connections to backends took to make; zero when none was made.
+    pub connecting: Duration,
+    /// How long it waited for connections to backends that others had; zero when it did not.
+    pub queued: Duration,
     /// Bytes of the answer's body.
     pub sent: u64,
     /// Bytes of the request's body.
@@ -44,9 +44,9 @@ pub struct Exchange<'a> {
 }
 
 impl Exchange<'_> {
-    /// How long it waited, for each of what it may wait for.
-    pub(super) fn waits(&self) -> [f64; WAITS] {
-        [self.upstream_seconds, self.connect_seconds, self.pool_seconds]
+    /// How long it waited, for each of what it may wait for, in nanoseconds.
+    pub(super) fn waits(&self) -> [u64; WAITS] {
+        [self.upstream, self.connecting, self.queued].map(nanoseconds)
     }
 }
 
@@ -105,7 +105,7 @@ impl WorkerMetrics {
 
     /// A client connected for TLS and came to terms with us after so long.
     pub fn handshake_done(&self, took: Duration) {
-        self.cells.handshakes.observe(&DURATION, nanoseconds(took.as_secs_f64()));
+        self.cells.handshakes.observe(&DURATION, nanoseconds(took));
     }
 
     /// A client connected for TLS and came to no terms with us.
@@ -334,15 +334,16 @@ impl WorkerCells {
     fn record(&self, exchange: &Exchange<'_>) {
         let listener = self.listener(exchange.secure);
         listener.ended.add(1);
-        listener.overhead.observe(&OVERHEAD, nanoseconds(exchange.seconds - exchange.waits().into_iter().sum::<f64>()));
+        let waited = exchange.waits().into_iter().fold(0, u64::saturating_add);
+        listener.overhead.observe(&OVERHEAD, nanoseconds(exchange.duration).saturating_sub(waited));
         match exchange.route.and_then(|slot| self.adopt(slot)) {
             Some(route) => route.record(exchange),
             // A route without cells has no backends to name either.
             None => self.unrouted.record(&Exchange {
                 backend: None,
-                upstream_seconds: 0.0,
-                connect_seconds: 0.0,
-                pool_seconds: 0.0,
+                upstream: Duration::ZERO,
+                connecting: Duration::ZERO,
+                queued: Duration::ZERO,
                 ..*exchange
             }),
         }

@@ -428,9 +428,9 @@ where
         *turn
     }
 
-    /// Takes the time to a response's first byte, in seconds, into the endpoint's average.
-    pub fn observe(&self, endpoint: Slot, latency: f64) {
-        let now = self.now();
+    /// Takes the time to a response's first byte into the endpoint's average.
+    pub fn observe(&self, endpoint: Slot, latency: Duration) {
+        let (now, latency) = (self.now(), latency.as_secs_f64());
         self.with(endpoint, |state| {
             state.observed = now;
             state.latency = if state.latency == 0.0 {
