@@ -1,5 +1,7 @@
-//! Which headers carry a trace from one process to the next: W3C Trace Context, and B3 in one header where that is asked
-//! for (<https://github.com/openzipkin/b3-propagation>).
+//! Which headers carry a trace from one process to the next: W3C Trace Context, and B3 in one header or in several where
+//! that is asked for (<https://github.com/openzipkin/b3-propagation>).
+
+use std::ops::Range;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -9,11 +11,20 @@ use crate::telemetry::{TraceIds, hexadecimal};
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The same in B3.
 const B3: HeaderName = HeaderName::from_static("b3");
+/// The same in several headers.
+const X_B3_TRACE_ID: HeaderName = HeaderName::from_static("x-b3-traceid");
+const X_B3_SPAN_ID: HeaderName = HeaderName::from_static("x-b3-spanid");
+const X_B3_PARENT_SPAN_ID: HeaderName = HeaderName::from_static("x-b3-parentspanid");
+const X_B3_SAMPLED: HeaderName = HeaderName::from_static("x-b3-sampled");
+/// Says `1` where a trace is to be recorded whatever anybody thinks.
+const X_B3_FLAGS: HeaderName = HeaderName::from_static("x-b3-flags");
 
 /// `00-`, 32 digits, `-`, 16 digits, `-01`.
 const LENGTH: usize = 55;
-/// Where the trace and the span are in that, as B3 has them too.
-const IDS: std::ops::Range<usize> = 3..52;
+/// Where the trace and the span are in that: together, as B3 has them too, and each by itself.
+const IDS: Range<usize> = 3..52;
+const TRACE: Range<usize> = 3..35;
+const SPAN: Range<usize> = 36..52;
 
 /// What a caller says of the trace that its request belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,22 +40,24 @@ pub struct Caller {
 pub struct Propagators {
     w3c: bool,
     b3: bool,
+    b3_multi: bool,
 }
 
 impl Default for Propagators {
     fn default() -> Self {
-        Self { w3c: true, b3: false }
+        Self { w3c: true, b3: false, b3_multi: false }
     }
 }
 
 impl Propagators {
     /// OpenTelemetry's names of them, separated by commas; none when one is not known.
     pub(super) fn parse(names: &str) -> Option<Self> {
-        let mut known = Self { w3c: false, b3: false };
+        let mut known = Self { w3c: false, b3: false, b3_multi: false };
         for name in names.split(',').map(str::trim) {
             match name {
                 "tracecontext" => known.w3c = true,
                 "b3" => known.b3 = true,
+                "b3multi" => known.b3_multi = true,
                 // Goes on as it came.
                 "baggage" | "none" | "" => {}
                 _ => return None,
@@ -53,18 +66,15 @@ impl Propagators {
         Some(known)
     }
 
-    /// What the caller says. Who says it in several ways is believed in W3C's.
+    /// What the caller says. Who says it in several ways is believed in W3C's, then in B3's one header; which of B3's ways
+    /// is asked for only says how it is written.
     pub fn read(self, headers: &HeaderMap) -> Caller {
-        let only = |name: HeaderName| {
-            let mut values = headers.get_all(name).iter();
-            values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes)
-        };
         let w3c = || {
-            let (ids, flags) = TraceIds::parse(only(TRACE_PARENT)?)?;
+            let (ids, flags) = TraceIds::parse(only(headers, TRACE_PARENT)?)?;
             Some(Caller { ids: Some(ids), recorded: Some(flags & 1 == 1) })
         };
-        let b3 = || parse_b3(only(B3)?);
-        self.w3c.then(w3c).flatten().or_else(|| self.b3.then(b3).flatten()).unwrap_or_default()
+        let b3 = || only(headers, B3).and_then(parse_b3).or_else(|| parse_b3_multi(headers));
+        self.w3c.then(w3c).flatten().or_else(|| (self.b3 || self.b3_multi).then(b3).flatten()).unwrap_or_default()
     }
 
     /// Tells whoever is asked next of its place in the trace.
@@ -84,22 +94,61 @@ impl Propagators {
             b3.extend([b'-', b'0' + u8::from(recorded)]);
             headers.insert(B3, value(&b3));
         }
+        if self.b3_multi {
+            headers.insert(X_B3_TRACE_ID, value(text.get(TRACE).unwrap_or_default()));
+            headers.insert(X_B3_SPAN_ID, value(text.get(SPAN).unwrap_or_default()));
+            headers.insert(X_B3_SAMPLED, HeaderValue::from_static(if recorded { "1" } else { "0" }));
+            // These are of the span that was the caller's.
+            headers.remove(X_B3_PARENT_SPAN_ID);
+            headers.remove(X_B3_FLAGS);
+        }
     }
+}
+
+/// A header's value, if it was sent once.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&[u8]> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes)
 }
 
 /// `TRACE-SPAN-SAMPLED-PARENT`, of which the last two may be left out, or SAMPLED alone.
 fn parse_b3(value: &[u8]) -> Option<Caller> {
-    let recorded = |word: &[u8]| match word {
-        b"0" => Some(false),
-        // The last means that it is to be recorded whatever anybody thinks.
-        b"1" | b"d" => Some(true),
-        _ => None,
-    };
     if let Some(recorded) = recorded(value) {
         return Some(Caller { ids: None, recorded: Some(recorded) });
     }
     let mut parts = value.split(|byte| *byte == b'-');
-    let (trace, span, word) = (parts.next()?, parts.next()?, parts.next());
+    let ids = b3_ids(parts.next()?, parts.next()?)?;
+    let recorded = match parts.next() {
+        Some(word) => Some(recorded(word)?),
+        None => None,
+    };
+    Some(Caller { ids: Some(ids), recorded })
+}
+
+/// Each part in a header of its own; the ids may be left out, and what is said of recording as well.
+fn parse_b3_multi(headers: &HeaderMap) -> Option<Caller> {
+    let recorded = match only(headers, X_B3_FLAGS) {
+        Some(b"1") => Some(true),
+        _ => only(headers, X_B3_SAMPLED).and_then(recorded),
+    };
+    let ids = only(headers, X_B3_TRACE_ID).zip(only(headers, X_B3_SPAN_ID));
+    let ids = ids.and_then(|(trace, span)| b3_ids(trace, span));
+    (ids.is_some() || recorded.is_some()).then_some(Caller { ids, recorded })
+}
+
+/// What B3 says of recording.
+fn recorded(word: &[u8]) -> Option<bool> {
+    match word {
+        // Old callers write it as a word.
+        b"0" | b"false" => Some(false),
+        // The last means that it is to be recorded whatever anybody thinks.
+        b"1" | b"true" | b"d" => Some(true),
+        _ => None,
+    }
+}
+
+/// The ids as B3 writes them.
+fn b3_ids(trace: &[u8], span: &[u8]) -> Option<TraceIds> {
     // Half an id is the lower half.
     let trace = match hexadecimal::parse::<8>(trace) {
         Some(half) => {
@@ -110,11 +159,7 @@ fn parse_b3(value: &[u8]) -> Option<Caller> {
         None => hexadecimal::parse(trace)?,
     };
     let ids = TraceIds { trace, span: hexadecimal::parse(span)? };
-    let recorded = match word {
-        Some(word) => Some(recorded(word)?),
-        None => None,
-    };
-    (ids.trace != [0; 16] && ids.span != [0; 8]).then_some(Caller { ids: Some(ids), recorded })
+    (ids.trace != [0; 16] && ids.span != [0; 8]).then_some(ids)
 }
 
 fn text(ids: TraceIds, recorded: bool) -> [u8; LENGTH] {
@@ -173,6 +218,31 @@ mod tests {
     }
 
     #[test]
+    fn b3_in_several_headers_as_its_page_has_it() {
+        let b3 = |fields: &[(&'static str, &str)]| read("b3multi", fields);
+        let (trace, span) = (("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN));
+        let of = |recorded| Caller { ids: Some(ids()), recorded };
+        for (rest, recorded) in [
+            (("x-b3-parentspanid", "05e3ac9a4f6e3b90"), None),
+            (("x-b3-sampled", "1"), Some(true)),
+            (("x-b3-sampled", "0"), Some(false)),
+            (("x-b3-sampled", "true"), Some(true)),
+            (("x-b3-flags", "1"), Some(true)),
+        ] {
+            assert_eq!(b3(&[trace, span, rest]), of(recorded), "{rest:?}");
+        }
+        assert_eq!(b3(&[("x-b3-sampled", "0")]), Caller { ids: None, recorded: Some(false) });
+        for nothing in [&[trace][..], &[span], &[trace, ("x-b3-spanid", "5e3")], &[trace, trace, span]] {
+            assert_eq!(b3(nothing), Caller::default(), "{nothing:?}");
+        }
+        // The one header says more.
+        let single = format!("{TRACE}-{SPAN}-0");
+        assert_eq!(b3(&[("b3", &single), ("x-b3-sampled", "1")]), of(Some(false)));
+        assert_eq!(read("b3", &[trace, span]), of(None));
+        assert_eq!(read("tracecontext", &[trace, span]), Caller::default());
+    }
+
+    #[test]
     fn what_is_asked_for_is_read_and_written() {
         let parent = format!("00-{TRACE}-{SPAN}-01");
         let other = format!("a3ce929d0e0e4736-{SPAN}-0");
@@ -193,6 +263,8 @@ mod tests {
         };
         assert_eq!(written("tracecontext"), headers(&[("traceparent", &parent)]));
         assert_eq!(written("b3"), headers(&[("b3", &format!("{TRACE}-{SPAN}-1"))]));
+        let several = [("x-b3-traceid", TRACE), ("x-b3-spanid", SPAN), ("x-b3-sampled", "1")];
+        assert_eq!(written("b3multi"), headers(&several));
         assert_eq!(written("b3,tracecontext").len(), 2);
         assert_eq!(written("none").len(), 0);
     }

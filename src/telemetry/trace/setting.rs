@@ -200,7 +200,7 @@ fn sampler(variables: &Variables<'_>) -> Result<Sampler, SettingError> {
 /// OpenTelemetry's propagators by their names.
 fn propagators(variables: &Variables<'_>) -> Result<Propagators, SettingError> {
     let Some(names) = variables.get("OTEL_PROPAGATORS") else { return Ok(Propagators::default()) };
-    let why = "names what is not known; write tracecontext, baggage, b3 or none, separated by commas";
+    let why = "names what is not known; write tracecontext, baggage, b3, b3multi or none, separated by commas";
     Propagators::parse(&names).ok_or_else(|| wrong("OTEL_PROPAGATORS", &names, why))
 }
 

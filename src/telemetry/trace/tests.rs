@@ -60,7 +60,11 @@ fn what_makes_no_sense_is_named() {
         (None, ("OTEL_EXPORTER_OTLP_ENDPOINT", "ftp://x"), "OTEL_EXPORTER_OTLP_ENDPOINT: `ftp://x`"),
         (Some("http://c"), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"), "write grpc or http/protobuf"),
         (Some("http://c"), ("OTEL_TRACES_SAMPLER", "jaeger_remote"), "write always_on"),
-        (Some("http://c"), ("OTEL_PROPAGATORS", "tracecontext,xray"), "write tracecontext, baggage, b3 or none"),
+        (
+            Some("http://c"),
+            ("OTEL_PROPAGATORS", "tracecontext,xray"),
+            "write tracecontext, baggage, b3, b3multi or none",
+        ),
         (Some("http://c"), ("OTEL_BSP_MAX_QUEUE_SIZE", "many"), "OTEL_BSP_MAX_QUEUE_SIZE: `many` is no whole number"),
     ] {
         let error = read(flag, &[variable]).unwrap_err();
