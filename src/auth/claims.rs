@@ -6,25 +6,35 @@ use serde_json::{Map, Value};
 
 /// The claims of a token whose signature, issuer, audience and times have been found right.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Claims(Map<String, Value>);
+pub struct Claims {
+    all: Map<String, Value>,
+    /// Its scopes, which are looked for again whenever the token comes.
+    scopes: Box<[Box<str>]>,
+}
 
 impl Claims {
     /// Only for what has verified the token they come from.
-    pub(super) fn verified(claims: Map<String, Value>) -> Self {
-        Self(claims)
+    pub(super) fn verified(all: Map<String, Value>) -> Self {
+        let scopes = ["scope", "scp"].iter().filter_map(|name| find(&all, name)).flat_map(words).collect();
+        Self { all, scopes }
     }
 
     /// The claims of a token that a test takes for verified.
     #[cfg(test)]
     pub(crate) fn sample(claims: Value) -> Self {
         let Value::Object(claims) = claims else { panic!("claims are an object") };
-        Self(claims)
+        Self::verified(claims)
     }
 
     /// A claim by its name, in which a dot leads into an object: `tenant.id`. Issuers use names with dots in them as
     /// well (`https://example.com/tenant`), so a claim of the whole name comes first.
     pub fn value(&self, path: &str) -> Option<&Value> {
-        find(&self.0, path)
+        find(&self.all, path)
+    }
+
+    /// Whether `scope` (RFC 8693 4.2: words in a string) or `scp` (the same, or a list) has this word.
+    pub(super) fn has_scope(&self, scope: &str) -> bool {
+        self.scopes.iter().any(|word| **word == *scope)
     }
 
     /// The same as text, for keys and headers: lists joined by commas. `None` for a claim that has no plain text, which
@@ -42,6 +52,15 @@ fn find<'c>(object: &'c Map<String, Value>, path: &str) -> Option<&'c Value> {
         let inner = object.get(path.get(..dot)?)?.as_object()?;
         find(inner, path.get(dot + 1..)?)
     })
+}
+
+/// The words of a string, or the strings of a list.
+fn words(value: &Value) -> Vec<Box<str>> {
+    match value {
+        Value::String(words) => words.split(' ').map(Into::into).collect(),
+        Value::Array(words) => words.iter().filter_map(Value::as_str).map(Into::into).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Vec::new(),
+    }
 }
 
 fn text(value: &Value) -> Option<Cow<'_, str>> {

@@ -65,7 +65,7 @@ impl TokenRequirement {
     /// # Errors
     /// When it lacks something.
     pub fn permits(&self, claims: &Claims) -> Result<(), Lack> {
-        if !self.scopes.iter().all(|scope| has_scope(claims, scope)) {
+        if !self.scopes.iter().all(|scope| claims.has_scope(scope)) {
             return Err(Lack::Scope);
         }
         let has = |required: &RequiredClaim| {
@@ -102,15 +102,6 @@ impl RequiredClaim {
             Value::Null | Value::Array(_) | Value::Object(_) => false,
         }
     }
-}
-
-/// Whether `scope` (RFC 8693 4.2: words in a string) or `scp` (the same, or a list) has this word.
-fn has_scope(claims: &Claims, scope: &str) -> bool {
-    ["scope", "scp"].iter().any(|name| match claims.value(name) {
-        Some(Value::String(words)) => words.split(' ').any(|word| word == scope),
-        Some(Value::Array(words)) => words.iter().any(|word| word == scope),
-        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => false,
-    })
 }
 
 // === impl Reserved ===
