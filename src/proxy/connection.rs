@@ -59,6 +59,7 @@ pub(super) struct Client {
 /// What requests of one connection share.
 struct Connection {
     address: SocketAddr,
+    address_text: HeaderValue,
     /// Our end of it.
     local: SocketAddr,
     http1: Cell<bool>,
@@ -76,7 +77,7 @@ impl Client {
         Rc::new(Self {
             refusal: Rc::default(),
             chain: ip_text.clone(),
-            ip_text,
+            ip_text: ip_text.clone(),
             host: None,
             port_text: HeaderValue::from(local.port()),
             tls,
@@ -85,6 +86,7 @@ impl Client {
             trusted: trust.proxies.contains(address.ip()),
             connection: Rc::new(Connection {
                 address,
+                address_text: ip_text,
                 local,
                 http1: Cell::new(true),
                 asked: Cell::new(false),
@@ -122,6 +124,11 @@ impl Client {
     /// The address at the other end of the connection.
     pub(super) fn peer_ip(&self) -> IpAddr {
         self.connection.address.ip()
+    }
+
+    /// The same, as headers carry addresses.
+    pub(super) fn peer_text(&self) -> &HeaderValue {
+        &self.connection.address_text
     }
 
     /// Whom a connection to an endpoint speaks for on its behalf. Of a client that a proxy has told of, no port is known.

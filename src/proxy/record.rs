@@ -259,7 +259,7 @@ impl Record {
             sent: self.sent,
             head: noted.head,
             client_ip: self.client.ip_text.as_bytes(),
-            peer_ip: self.client.peer_ip(),
+            peer_ip: self.client.peer_text().as_bytes(),
             route: text(Part::Route),
             rule: text(Part::Rule),
             service: text(Part::Service),

@@ -1,6 +1,6 @@
 //! What a line of the access log is made from.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Version;
@@ -41,7 +41,7 @@ pub struct Entry<'a> {
     /// Who asked, as far as is known and trusted.
     pub client_ip: &'a [u8],
     /// Who is at the other end of the connection.
-    pub peer_ip: IpAddr,
+    pub peer_ip: &'a [u8],
     /// `namespace/name` of the object whose rule took it; empty for none.
     pub route: &'a [u8],
     /// The rule's name or number.

@@ -1,7 +1,7 @@
 //! The fields of a line by their names: what a template can ask for.
 
 use std::io::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::entry::Entry;
 use super::escape;
@@ -84,7 +84,7 @@ impl Field {
             },
             Self::Target => target(out, entry, query),
             Self::Protocol => out.extend_from_slice(entry.protocol().as_bytes()),
-            Self::Status => stamp::number(out, entry.status.into()),
+            Self::Status => stamp::number(out, entry.status),
             Self::Reason => out.extend_from_slice(entry.reason.as_str().as_bytes()),
             Self::DurationMs => stamp::milliseconds(out, entry.duration),
             Self::UpstreamMs => match entry.tries {
@@ -95,14 +95,14 @@ impl Field {
             Self::BytesIn => stamp::number(out, entry.received),
             Self::BytesOut => stamp::number(out, entry.sent),
             Self::ClientIp => text(out, entry.client_ip),
-            Self::PeerIp => ip(out, entry.peer_ip),
+            Self::PeerIp => text(out, entry.peer_ip),
             Self::Route => text(out, entry.route),
             Self::Rule => text(out, entry.rule),
             Self::Service => text(out, entry.service),
             Self::RatelimitPolicy => text(out, entry.limit.map(|limit| limit.policy).unwrap_or_default()),
             Self::RatelimitLimit => text(out, entry.limit.map(|limit| limit.limit).unwrap_or_default()),
             Self::RatelimitRemaining => match entry.limit {
-                Some(limit) => stamp::number(out, limit.remaining.into()),
+                Some(limit) => stamp::number(out, limit.remaining),
                 None => out.push(b'-'),
             },
             Self::JwtSub => text(out, entry.subject.unwrap_or_default()),
@@ -110,7 +110,7 @@ impl Field {
                 Some(endpoint) => address(out, endpoint),
                 None => out.push(b'-'),
             },
-            Self::Attempts => stamp::number(out, entry.tries.len() as u64),
+            Self::Attempts => stamp::number(out, entry.tries.len()),
             Self::TlsVersion => text(out, entry.tls_version.unwrap_or_default().as_bytes()),
             Self::Sni => text(out, entry.sni.unwrap_or_default()),
             Self::RequestId => text(out, entry.request_id),
@@ -156,30 +156,18 @@ pub(super) fn text(out: &mut Vec<u8>, value: &[u8]) {
     }
 }
 
-/// Appends an address.
-pub(super) fn ip(out: &mut Vec<u8>, ip: IpAddr) {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            for (number, octet) in ip.octets().into_iter().enumerate() {
-                if number > 0 {
-                    out.push(b'.');
-                }
-                stamp::number(out, octet.into());
-            }
-        }
-        // Writing to memory does not fail.
-        IpAddr::V6(ip) => drop(write!(out, "{ip}")),
-    }
-}
-
 /// Appends an address with its port.
 pub(super) fn address(out: &mut Vec<u8>, address: SocketAddr) {
     match address {
         SocketAddr::V4(address) => {
-            ip(out, (*address.ip()).into());
-            out.push(b':');
-            stamp::number(out, address.port().into());
+            let [a, b, c, d] = address.ip().octets();
+            for (octet, end) in [(a, b'.'), (b, b'.'), (c, b'.'), (d, b':')] {
+                stamp::number(out, octet);
+                out.push(end);
+            }
+            stamp::number(out, address.port());
         }
+        // Writing to memory does not fail.
         SocketAddr::V6(address) => drop(write!(out, "{address}")),
     }
 }

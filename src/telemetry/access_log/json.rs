@@ -55,7 +55,7 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
     out.extend_from_slice(b"\",\"protocol\":\"");
     out.extend_from_slice(entry.protocol().as_bytes());
     out.extend_from_slice(b"\",\"status\":");
-    stamp::number(out, entry.status.into());
+    stamp::number(out, entry.status);
     out.extend_from_slice(b",\"reason\":\"");
     out.extend_from_slice(entry.reason.as_str().as_bytes());
     out.extend_from_slice(b"\",\"duration_ms\":");
@@ -73,7 +73,7 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
     out.extend_from_slice(b",\"client_ip\":\"");
     json(out, entry, entry.client_ip);
     out.extend_from_slice(b"\",\"peer_ip\":\"");
-    field::ip(out, entry.peer_ip);
+    json(out, entry, entry.peer_ip);
     text(out, entry, b"\",\"route\":\"", Some(entry.route));
     text(out, entry, b"\",\"rule\":\"", Some(entry.rule));
     text(out, entry, b"\",\"service\":\"", Some(entry.service));
@@ -82,7 +82,7 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
         out.extend_from_slice(b"\",\"endpoint\":\"");
         field::address(out, endpoint);
         out.extend_from_slice(b"\",\"attempts\":");
-        stamp::number(out, entry.tries.len() as u64);
+        stamp::number(out, entry.tries.len());
         out.extend_from_slice(b",\"request_id\":\"");
     } else {
         out.extend_from_slice(b"\",\"request_id\":\"");
@@ -111,7 +111,7 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
         out.extend_from_slice(b"\",\"limit\":\"");
         json(out, entry, limit);
         out.extend_from_slice(b"\",\"remaining\":");
-        stamp::number(out, remaining.into());
+        stamp::number(out, remaining);
         out.push(b'}');
     }
 }

@@ -50,7 +50,7 @@ impl Stamp {
 }
 
 /// Appends a number.
-pub(super) fn number(out: &mut Vec<u8>, number: u64) {
+pub(super) fn number(out: &mut Vec<u8>, number: impl itoa::Integer) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 

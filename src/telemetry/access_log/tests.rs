@@ -37,7 +37,7 @@ fn entry() -> Entry<'static> {
         sent: 1234,
         head: 300,
         client_ip: b"203.0.113.7",
-        peer_ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        peer_ip: b"192.0.2.1",
         route: b"shop/shop",
         rule: b"orders",
         service: b"shop/orders:8080",

@@ -143,7 +143,7 @@ pub(super) fn nginx(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, sta
     joined(out, entry.tries, |out, one| stamp::seconds(out, one.waited));
     out.push(b' ');
     joined(out, entry.tries, |out, one| match one.status {
-        Some(status) => stamp::number(out, status.into()),
+        Some(status) => stamp::number(out, status),
         // nginx names the status that it makes of an endpoint without an answer.
         None => stamp::number(out, 502),
     });
@@ -163,7 +163,7 @@ fn begin(out: &mut Vec<u8>, entry: &Entry<'_>, query: QueryShown, stamp: &mut St
     out.push(b' ');
     out.extend_from_slice(entry.protocol().as_bytes());
     out.extend_from_slice(b"\" ");
-    stamp::number(out, entry.status.into());
+    stamp::number(out, entry.status);
     out.push(b' ');
     stamp::number(out, entry.sent);
     out.extend_from_slice(b" \"");

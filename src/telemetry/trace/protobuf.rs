@@ -80,7 +80,7 @@ fn server(finished: &Finished) -> Message {
         attribute(&integer("server.port", port.into()));
     }
     attribute(&string("client.address", &finished.client));
-    attribute(&string("network.peer.address", &finished.peer.to_canonical().to_string()));
+    attribute(&string("network.peer.address", &finished.peer));
     attribute(&string("network.protocol.version", finished.protocol));
     if let Some(agent) = &finished.user_agent {
         attribute(&string("user_agent.original", agent));

@@ -1,6 +1,6 @@
 //! An exchange as spans, before it is encoded.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::Caller;
@@ -57,7 +57,7 @@ pub struct Finished {
     pub(super) status: u16,
     pub(super) reason: Reason,
     pub(super) client: String,
-    pub(super) peer: IpAddr,
+    pub(super) peer: String,
     pub(super) user_agent: Option<String>,
     pub(super) route: String,
     pub(super) rule: String,
@@ -92,7 +92,7 @@ impl Finished {
             status: entry.status,
             reason: entry.reason,
             client: text(entry.client_ip),
-            peer: entry.peer_ip,
+            peer: text(entry.peer_ip),
             user_agent: entry.user_agent.map(text),
             route: text(entry.route),
             rule: text(entry.rule),
