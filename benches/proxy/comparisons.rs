@@ -65,9 +65,8 @@ pub(crate) fn features_on(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let all =
         [peers::NGINX, peers::ENVOY, peers::ENVOY_FEATURED, peers::TRAEFIK, peers::TRAEFIK_FEATURED, peers::FASTHTTP];
     let mut field = Field::of(&all, &request)?;
-    let folder = tempfile::tempdir()?;
     let objects = objects::all(&field.backend, &field.identity);
-    let flags = ["--access-log", &objects::access_log(&folder), "--otlp-endpoint", objects::NO_COLLECTOR];
+    let flags = ["--access-log", "json", "--otlp-endpoint", objects::NO_COLLECTOR];
     let ours = Server::ours(&Ours { flags: &flags, ..Ours::serving(&objects) }, &request)?;
     objects::are_in_force(&ours)?;
     field.servers.retain(|(name, _)| *name != OURS);
