@@ -14,6 +14,7 @@ use super::backend::{self, BackendRef, Balancing, PortRef, Speak};
 use super::class::Owner;
 use super::code::Code;
 use super::findings::Findings;
+use super::ingress_nginx;
 use super::keyring::{self, Keyring};
 use super::lookup::Lookup;
 use super::lowered::{Claim, Draft, DraftBackend, Lowered, TlsClaim};
@@ -32,6 +33,8 @@ struct Lowering<'l, 's> {
     findings: Findings<'l>,
     lowered: Lowered,
     claims: BTreeMap<HostKey, Vec<Claim>>,
+    /// Its rules answer 500 whatever they say.
+    closed: bool,
 }
 
 /// Lowers an Ingress.
@@ -58,7 +61,11 @@ pub(super) fn lower(
         findings,
         lowered: Lowered::ours(key, &ingress.metadata),
         claims: BTreeMap::new(),
+        closed: false,
     };
+    let others = annotations.map(ingress_nginx::problems).unwrap_or_default();
+    lowering.closed = others.iter().any(|problem| problem.code == Code::Unguarded);
+    lowering.lowered.problems.extend(others);
     for name in annotations.into_iter().flat_map(BTreeMap::keys).filter(|name| name.starts_with(OWN_ANNOTATIONS)) {
         lowering.lowered.problems.push(Problem::new(
             Code::UnknownField,
@@ -126,7 +133,7 @@ impl Lowering<'_, '_> {
                     )
                     .in_rule(&name),
                 );
-                let backend = unavailable("none".into());
+                let backend = nowhere("none".into(), StatusCode::SERVICE_UNAVAILABLE);
                 let draft = self.draft(name, backend);
                 self.claim(&host, draft, PathMatch::fallback(), &field);
             }
@@ -176,8 +183,9 @@ impl Lowering<'_, '_> {
 
     fn backend(&mut self, rule: &str, backend: &IngressBackend, field: &str) -> DraftBackend {
         let IngressBackend { resource, service } = backend;
-        if self.findings.spoil(field) {
-            return unavailable(service.as_ref().map_or("none", |service| service.name.as_str()).into());
+        if self.findings.spoil(field) || self.closed {
+            let status = if self.closed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::SERVICE_UNAVAILABLE };
+            return nowhere(service.as_ref().map_or("none", |service| service.name.as_str()).into(), status);
         }
         let Some(service) = service else {
             let what = match resource {
@@ -187,7 +195,8 @@ impl Lowering<'_, '_> {
             let field = if resource.is_some() { format!("{field}.resource") } else { field.to_owned() };
             let problem = Problem::new(Code::InvalidKind, field, what, "name a Service in service");
             self.lowered.problems.push(problem.in_rule(&rule.into()));
-            return unavailable(resource.as_ref().map_or("none", |resource| resource.name.as_str()).into());
+            let name = resource.as_ref().map_or("none", |resource| resource.name.as_str()).into();
+            return nowhere(name, StatusCode::SERVICE_UNAVAILABLE);
         };
         let port = service.port.as_ref();
         let port = match port.and_then(|port| port.name.as_deref()) {
@@ -300,7 +309,8 @@ impl Lowering<'_, '_> {
     }
 }
 
-fn unavailable(name: Arc<str>) -> DraftBackend {
+/// A backend of which nothing can be asked: its share is answered with this status.
+fn nowhere(name: Arc<str>, status: StatusCode) -> DraftBackend {
     DraftBackend {
         name,
         weight: 1,
@@ -308,6 +318,6 @@ fn unavailable(name: Arc<str>) -> DraftBackend {
         grpc: false,
         limits: None,
         filters: Vec::new(),
-        target: Err(StatusCode::SERVICE_UNAVAILABLE),
+        target: Err(status),
     }
 }

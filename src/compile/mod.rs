@@ -28,6 +28,7 @@ mod few;
 mod findings;
 mod gateway_route;
 mod ingress;
+mod ingress_nginx;
 mod key_sets;
 mod keyring;
 mod listing;

@@ -46,8 +46,12 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The metadata that anything is made of; labels are those of slices.
 const READ_METADATA: [&str; 7] =
     ["name", "namespace", "uid", "generation", "creationTimestamp", "annotations", "labels"];
-/// What the annotations that are read have in their names: our own, and those of classes.
-const READ_ANNOTATIONS: [&str; 3] = ["headgate.dev/", "kubernetes.io/ingress.class", "ingressclass.kubernetes.io/"];
+/// What the annotations that are read have in their names: our own, those of classes, and those of which users are told that
+/// they are not read.
+const READ_ANNOTATIONS: [&str; 4] =
+    ["headgate.dev/", "kubernetes.io/ingress.class", "ingressclass.kubernetes.io/", "nginx.ingress.kubernetes.io/"];
+/// So many bytes of one say all that is made of it; there are some that hold whole configurations.
+const READ_OF_ANNOTATION: usize = 253;
 /// The labels that are read.
 const READ_LABELS: [&str; 1] = ["kubernetes.io/service-name"];
 
@@ -172,6 +176,12 @@ fn unburdened(mut document: Value) -> Value {
         metadata.retain(|name, _| READ_METADATA.contains(&name.as_str()));
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.retain(|name, _| READ_ANNOTATIONS.iter().any(|read| name.contains(read)));
+            for value in annotations.values_mut() {
+                if let Value::String(text) = value {
+                    text.truncate(text.floor_char_boundary(READ_OF_ANNOTATION));
+                    text.shrink_to_fit();
+                }
+            }
         }
         if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
             labels.retain(|name, _| READ_LABELS.contains(&name.as_str()));

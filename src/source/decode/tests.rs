@@ -93,6 +93,7 @@ fn drops_what_nobody_reads() {
             "meta.helm.sh/release-name": "shop",
             "kubernetes.io/ingress.class": "headgate",
             "headgate.dev/mine": "kept",
+            "nginx.ingress.kubernetes.io/server-snippet": "x".repeat(1_000),
         },
         "labels": {"app": "shop"},
         "resourceVersion": "7",
@@ -102,10 +103,12 @@ fn drops_what_nobody_reads() {
     let (object, findings) = decoded(Kind::Ingress, json!({"metadata": metadata, "status": status}), Origin::Cluster);
     assert_eq!(findings, [""; 0]);
     let Some(Object::Ingress(ingress)) = object else { panic!() };
-    let kept = ["headgate.dev/mine", "kubernetes.io/ingress.class"]
-        .map(str::to_owned)
-        .into_iter()
-        .zip(["kept", "headgate"].map(str::to_owned));
+    let kept = [
+        ("headgate.dev/mine", "kept".to_owned()),
+        ("kubernetes.io/ingress.class", "headgate".to_owned()),
+        ("nginx.ingress.kubernetes.io/server-snippet", "x".repeat(253)),
+    ];
+    let kept = kept.into_iter().map(|(name, value)| (name.to_owned(), value));
     let metadata = ObjectMeta {
         name: Some("x".to_owned()),
         namespace: Some("n".to_owned()),
