@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::{
     super::{pattern, suggestion},
     Cause, MAX_VIOLATIONS, Violation,
-    shape::{Shape, Type, Unique},
+    shape::{Bounds, Shape, Type, Unique},
 };
 
 /// One descent: where it is and what it found.
@@ -50,7 +50,7 @@ impl Walk {
             (Some(Type::Boolean), Value::Bool(_)) | (None, _) => {}
             (Some(expected), found) => {
                 self.blocks_rules = true;
-                self.report(wrong_type(expected, found));
+                self.report(wrong_type(expected, shape.bounds.as_deref(), found));
                 return;
             }
         }
@@ -240,7 +240,7 @@ fn missing(shape: Option<&Shape>) -> String {
     }
 }
 
-fn wrong_type(expected: Type, found: &Value) -> String {
+fn wrong_type(expected: Type, bounds: Option<&Bounds>, found: &Value) -> String {
     let expected_words = expected.words();
     let found_words = match found {
         Value::Null => "null",
@@ -264,7 +264,12 @@ fn wrong_type(expected: Type, found: &Value) -> String {
                 Type::Integer => meant.is_u64() || meant.is_i64(),
                 _ => meant.is_number(),
             });
-            let remedy = if meant { format!(": write it without quotes, {text}") } else { String::new() };
+            let limits = bounds.map(|bounds| (bounds.minimum, bounds.maximum));
+            let remedy = match limits {
+                _ if meant => format!(": write it without quotes, {text}"),
+                Some((Some(least), Some(most))) => format!(": write one from {least} to {most}"),
+                _ => String::new(),
+            };
             format!("must be {expected_words}, is the string {}{remedy}", shown(found))
         }
         _ => format!("must be {expected_words}, is {found_words}"),

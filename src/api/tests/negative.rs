@@ -491,7 +491,9 @@ fn structure_is_checked_as_the_api_server_does() {
             Case(
                 "/spec/rules/0/backendRefs/0/port",
                 json!("http"),
-                &[r#"spec.rules[0].backendRefs[0].port: must be a whole number, is the string "http""#],
+                &[
+                    r#"spec.rules[0].backendRefs[0].port: must be a whole number, is the string "http": write one from 1 to 65535"#,
+                ],
             ),
             Case(
                 "/spec/rules/0/backendRefs/0/port",
