@@ -104,11 +104,13 @@ pub(crate) fn tls(plan: &Plan) -> anyhow::Result<Vec<Row>> {
 pub(crate) fn http2(plan: &Plan) -> anyhow::Result<Vec<Row>> {
     let field = Field::of(&[peers::NGINX, peers::HAPROXY], &Request::get(PLAIN))?;
     let mut rows = Vec::new();
-    for (what, path, goal) in [
-        ("HTTP/2, 4 connections of 16 streams", PLAIN, Some(Goal::at_most(1.0))),
-        ("HTTP/2, body of 64 KiB", "/64k", None),
+    let token = Request { headers: vec![objects::authorization()?], ..Request::get(PLAIN) };
+    for (what, request, goal) in [
+        ("HTTP/2, 4 connections of 16 streams", Request::get(PLAIN), Some(Goal::at_most(1.0))),
+        ("HTTP/2, a token that nobody asks for", token, None),
+        ("HTTP/2, body of 64 KiB", Request::get("/64k"), None),
     ] {
-        let rounds = field.contest(what, plan, Offer::Streams, &Request::get(path))?;
+        let rounds = field.contest(what, plan, Offer::Streams, &request)?;
         rows.extend(field.rows(&rounds, what, [("nginx", None), ("HAProxy", goal)]));
     }
     Ok(rows)

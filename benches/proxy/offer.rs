@@ -69,6 +69,7 @@ pub(crate) fn offer(server: &Server, request: &Request, offer: Offer, seconds: u
         Offer::Streams => {
             let mut command = pinned(OTHER_CORE, "h2load".as_ref());
             command.args(["-c4", "-m16", "-t1", "-D", &seconds.to_string(), "--connect-to", &server.https.to_string()]);
+            command.args(request.headers.iter().flat_map(|header| ["-H", header]));
             command.arg(format!("https://{NAME}{}", request.path));
             let (text, cpu) = said(server, command, "apt-get install nghttp2-client")?;
             let failed = number_before(&text, " failed,");

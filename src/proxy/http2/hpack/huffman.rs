@@ -1,6 +1,8 @@
 //! HPACK's Huffman code (RFC 7541 5.2 and appendix B). It is canonical, so lengths say everything: codes of one length
 //! follow each other in the order of their symbols, and shorter ones come first.
 
+use std::slice;
+
 use super::Malformed;
 
 /// The symbol that ends a text; nobody sends it.
@@ -89,30 +91,76 @@ fn symbol(bits: u32) -> (u16, u32) {
     (CODE.symbols.get(place).copied().unwrap_or(END), row.length)
 }
 
-/// Appends the text that these bytes are the code of.
+/// Appends the text that these bytes are the code of. Tokens come in it with every request, since no table keeps them.
 pub(super) fn decode(coded: &[u8], text: &mut Vec<u8>) -> Result<(), Malformed> {
-    let mut rest = coded.iter();
-    let (mut bits, mut count) = (0_u64, 0);
+    let before = text.len();
+    // No code is shorter than five bits.
+    text.resize(before + coded.len() * 8 / 5, 0);
+    let mut room = text.get_mut(before..).unwrap_or_default().iter_mut();
+    let decoded = put(Bits { rest: coded, bits: 0, count: 0 }, &mut room);
+    let unused = room.len();
+    text.truncate(text.len() - unused);
+    decoded
+}
+
+fn put(mut source: Bits<'_>, room: &mut slice::IterMut<'_, u8>) -> Result<(), Malformed> {
     loop {
-        while count <= 56
-            && let Some(byte) = rest.next()
+        source.fill();
+        while source.count >= SHORT as u32
+            && let Some((symbol, length)) = CODE.short.get((source.bits >> 56) as usize).filter(|short| short.1 > 0)
+            && let Some(place) = room.next()
         {
-            bits |= u64::from(*byte) << (56 - count);
-            count += 8;
+            *place = *symbol;
+            source.take((*length).into());
         }
-        if count == 0 {
+        // Now there is a long one, or the end is near.
+        source.fill();
+        if source.count == 0 {
             return Ok(());
         }
-        let (symbol, length) = symbol((bits >> 32) as u32);
-        if length > count {
+        let (symbol, length) = symbol((source.bits >> 32) as u32);
+        if length > source.count {
             // What fills the last byte up is the beginning of the end: less than a byte of ones.
-            let is_padding = count < 8 && bits >> (64 - count) == (1 << count) - 1;
+            let is_padding = source.count < 8 && source.bits >> (64 - source.count) == (1 << source.count) - 1;
             return if is_padding { Ok(()) } else { Err(Malformed) };
         }
-        let Ok(byte) = u8::try_from(symbol) else { return Err(Malformed) };
-        text.push(byte);
-        bits <<= length;
-        count -= length;
+        let place = room.next().ok_or(Malformed)?;
+        *place = u8::try_from(symbol).map_err(|_| Malformed)?;
+        source.take(length);
+    }
+}
+
+/// Bits to be read, the next one highest.
+struct Bits<'c> {
+    rest: &'c [u8],
+    bits: u64,
+    /// How many there are; behind them may already be some of those to come.
+    count: u32,
+}
+
+impl Bits<'_> {
+    /// Takes as many whole bytes in as there is room for.
+    fn fill(&mut self) {
+        if let Some(next) = self.rest.first_chunk() {
+            self.bits |= u64::from_be_bytes(*next) >> self.count;
+            let bytes = (63 - self.count) / 8;
+            self.rest = self.rest.get(bytes as usize..).unwrap_or_default();
+            self.count += 8 * bytes;
+            return;
+        }
+        while self.count <= 56
+            && let Some((byte, rest)) = self.rest.split_first()
+        {
+            self.bits |= u64::from(*byte) << (56 - self.count);
+            self.count += 8;
+            self.rest = rest;
+        }
+    }
+
+    /// So many have been read.
+    fn take(&mut self, bits: u32) {
+        self.bits <<= bits;
+        self.count -= bits;
     }
 }
 
@@ -140,6 +188,8 @@ pub(super) fn encode(text: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn decoded(coded: &[u8]) -> Result<Vec<u8>, Malformed> {
@@ -176,6 +226,25 @@ mod tests {
         let all: Vec<u8> = (0..=255).chain((0..=255).rev()).collect();
         assert_eq!(decoded(&encode(&all)), Ok(all));
         assert_eq!(decoded(b""), Ok(Vec::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_comes_back_behind_what_was_there(text: Vec<u8>, word in "[A-Za-z0-9_.-]{0,200}", before: Vec<u8>) {
+            for text in [&text[..], word.as_bytes()] {
+                let mut decoded = before.clone();
+                prop_assert_eq!(decode(&encode(text), &mut decoded), Ok(()));
+                prop_assert_eq!(decoded, [&before[..], text].concat());
+            }
+        }
+
+        /// Whatever is taken is the one way to write it.
+        #[test]
+        fn what_is_taken_is_written_so(coded: Vec<u8>) {
+            if let Ok(text) = decoded(&coded) {
+                prop_assert_eq!(encode(&text), coded);
+            }
+        }
     }
 
     #[test]
