@@ -12,7 +12,7 @@ use crate::compile::Code;
 /// Say what is wrong with declared objects.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  headgate check -f routes/\n  headgate check -f routes/shop.yaml -o json\n  headgate check --in-cluster\n\nExit code: 0 nothing is wrong, 1 something is, 2 it could not run."
+    after_help = "Examples:\n  headgate check -f routes/\n  headgate check -f routes/shop.yaml -o json\n  headgate check --in-cluster\n  headgate check --in-cluster --ingress-class nginx   # what would be if that class were ours\n\nExit code: 0 nothing is wrong, 1 something is, 2 it could not run."
 )]
 pub(super) struct Check {
     /// The folder or file that holds the objects.
@@ -32,7 +32,7 @@ impl Check {
     pub(super) fn run(&self) -> Outcome {
         let (compiled, mut problems) = match &self.folder {
             Some(folder) => {
-                let (compiled, folder) = run::compile_folder(folder)?;
+                let (compiled, folder) = run::compile_folder(folder, &self.cluster.ingress_class)?;
                 let problems = compiled.report.list_at(|object, field| run::place(&folder, object, field));
                 (compiled, problems)
             }

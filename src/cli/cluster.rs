@@ -90,6 +90,7 @@ impl Cluster {
         anyhow::ensure!(store.is_synced(), "the cluster could not be listed: {}", unavailable(&store));
         let dirty = store.take_dirty();
         let mut settings = self.settings(self.lease_namespace.as_deref())?;
+        settings.class = settings.class.of_class_in(&self.ingress_class, &store);
         // Whoever serves it may say where Redis is; what is declared is no less right without.
         settings.externals.shared_limits = Some(Arc::new(Presumed));
         let compiled = compile::compile(&store, &settings, Compiled::empty(), &dirty);

@@ -192,8 +192,8 @@ fn everything(objects: Vec<Value>) -> anyhow::Result<Vec<Change>> {
     Ok(batch)
 }
 
-/// What a folder compiles to, for `check` and `explain`, and the folder as it was read.
-pub(super) fn compile_folder(path: &Path) -> anyhow::Result<(compile::Compiled, file::Folder)> {
+/// What a folder compiles to for a class, for `check` and `explain`, and the folder as it was read.
+pub(super) fn compile_folder(path: &Path, class: &str) -> anyhow::Result<(compile::Compiled, file::Folder)> {
     if !path.exists() {
         bail!("{} does not exist", path.display());
     }
@@ -205,6 +205,7 @@ pub(super) fn compile_folder(path: &Path) -> anyhow::Result<(compile::Compiled, 
     }
     let dirty = store.take_dirty();
     let mut settings = settings()?;
+    settings.class = settings.class.of_class_in(class, &store);
     // Whoever serves it may say where Redis is; what is declared is no less right without.
     settings.externals.shared_limits = Some(Arc::new(Presumed));
     Ok((compile::compile(&store, &settings, compile::Compiled::empty(), &dirty), folder))

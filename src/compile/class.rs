@@ -7,6 +7,8 @@ use k8s_openapi::api::networking::v1::IngressClass;
 use super::code::Code;
 use super::lookup::Lookup;
 use super::report::Problem;
+use crate::source::{Kind, Object, ObjectKey};
+use crate::store::Store;
 
 /// The `spec.controller` of an IngressClass that is ours.
 pub const CONTROLLER: &str = "headgate.dev/ingress-controller";
@@ -57,6 +59,18 @@ impl ClassSelection {
     /// The selection for a folder of files.
     pub fn standalone() -> Self {
         Self { standalone: true, ..Self::cluster(DEFAULT_CLASS) }
+    }
+
+    /// The same for another class, as if it were ours if it is somebody else's: for who wants to know what would be.
+    pub fn of_class_in(self, name: &str, store: &Store) -> Self {
+        let class = store.get(&ObjectKey::new(Kind::IngressClass, "", name));
+        let controller = match class.and_then(|entry| entry.object.as_ref()) {
+            Some(Object::IngressClass(class)) if name != DEFAULT_CLASS => {
+                class.spec.as_ref().and_then(|spec| spec.controller.clone())
+            }
+            _ => None,
+        };
+        Self { name: name.to_owned(), controller: controller.unwrap_or_else(|| CONTROLLER.to_owned()), ..self }
     }
 
     /// Whether this is the selection that looks after what has no class of its own.

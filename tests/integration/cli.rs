@@ -163,6 +163,21 @@ fn check_says_where_the_problems_of_a_whole_folder_stand() {
 }
 
 #[test]
+fn check_tells_what_would_be_if_the_class_of_somebody_else_were_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let moving = "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: nginx}\nspec: {controller: \
+                  k8s.io/ingress-nginx}\n---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: admin, \
+                  annotations: {nginx.ingress.kubernetes.io/auth-url: http://a.test/}}\nspec: {ingressClassName: nginx, \
+                  defaultBackend: {service: {name: web, port: {number: 80}}}}\n";
+    fs::write(folder.path().join("declared.yaml"), moving).unwrap();
+    let path = folder.path().to_str().unwrap();
+    for (flags, told) in [(&["--ingress-class", "nginx"][..], "error[HG1007]"), (&[], "warning[HG1004]")] {
+        let said = headgate(&[&["check", "-f", path], flags].concat());
+        assert!(said.code == 1 && said.out.starts_with(told) && said.out.contains(" 1 problem\n"), "{said:?}");
+    }
+}
+
+#[test]
 fn commands_that_cannot_run_say_why_on_standard_error() {
     let (_folder, path) = shop();
     for (arguments, why) in [

@@ -25,13 +25,14 @@ const REDIS: (&str, &str) = ("docs/redis.md", "Where it is");
 const CONTROL_PLANE: (&str, &str) = ("tests/cluster/README.md", "By hand");
 
 /// How commands begin that only people type, and why.
-const BY_HAND: [(&str, &str); 12] = [
+const BY_HAND: [(&str, &str); 13] = [
     ("kind ", "needs a container engine"),
     ("docker build ", "needs a container engine; hadolint reads the Dockerfile"),
     (
         "helm install headgate charts/headgate --namespace headgate --create-namespace --values manifests/kind-values.yaml ",
         "needs kind; tests/chart renders these values",
     ),
+    ("headgate check --in-cluster --ingress-class nginx", "needs a cluster with objects of ingress-nginx"),
     ("apt-get install ", "changes the machine; `tests/run` installs what it needs"),
     ("python3 -m venv target/peers ", "gets half a gigabyte of other proxies"),
     ("(cd benches/proxy/peers/fasthttp ", "builds another proxy"),
