@@ -65,6 +65,7 @@ impl ClassSelection {
     pub fn of_class_in(self, name: &str, store: &Store) -> Self {
         let class = store.get(&ObjectKey::new(Kind::IngressClass, "", name));
         let controller = match class.and_then(|entry| entry.object.as_ref()) {
+            // That somebody else has the one that is named after us is a mistake, and `doctor` tells it.
             Some(Object::IngressClass(class)) if name != DEFAULT_CLASS => {
                 class.spec.as_ref().and_then(|spec| spec.controller.clone())
             }

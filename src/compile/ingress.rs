@@ -55,17 +55,16 @@ pub(super) fn lower(
         foreign.problems.extend(settings.class.unserved(spec.ingress_class_name.as_deref(), "spec.ingressClassName"));
         return foreign;
     }
+    let unread = annotations.map(ingress_nginx::problems).unwrap_or_default();
     let mut lowering = Lowering {
         lookup: &mut lookup,
         key,
         findings,
         lowered: Lowered::ours(key, &ingress.metadata),
         claims: BTreeMap::new(),
-        closed: false,
+        closed: unread.iter().any(|problem| problem.code == Code::Unguarded),
     };
-    let others = annotations.map(ingress_nginx::problems).unwrap_or_default();
-    lowering.closed = others.iter().any(|problem| problem.code == Code::Unguarded);
-    lowering.lowered.problems.extend(others);
+    lowering.lowered.problems.extend(unread);
     for name in annotations.into_iter().flat_map(BTreeMap::keys).filter(|name| name.starts_with(OWN_ANNOTATIONS)) {
         lowering.lowered.problems.push(Problem::new(
             Code::UnknownField,
