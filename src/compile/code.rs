@@ -74,8 +74,8 @@ codes! {
     OtherClass = "HG1004", Warning, Invalid, "class is not served here";
     /// Two rules of one object have one name.
     DuplicateRule = "HG1005", Error, Invalid, "two rules have one name";
-    /// An annotation of ingress-nginx, which nothing reads.
-    IngressNginx = "HG1006", Warning, Invalid, "annotation of ingress-nginx is not read";
+    /// An annotation of ingress-nginx that nothing reads, or not all of it.
+    IngressNginx = "HG1006", Warning, Invalid, "annotation of ingress-nginx has no effect";
     /// An annotation of ingress-nginx without which too many would be let in.
     Unguarded = "HG1007", Error, UnsupportedValue, "ingress-nginx would have kept requests out";
 

@@ -32,10 +32,12 @@ use crate::api::gateway_route::{GatewayRouteSpec, Tls};
 use crate::source::ObjectKey;
 use crate::table::{ClientValidation, HostKey, Listeners};
 
+pub(super) use self::backends::terms as backend_terms;
 use self::identity::Providers;
+pub(super) use self::identity::basic as basic_auth;
 use self::matches::RuleMatch;
 pub(super) use self::parameters::Parameters;
-use self::scope::Scope;
+pub(super) use self::scope::Scope;
 
 /// What holds for every rule of a route.
 #[derive(Clone, Copy, Debug)]

@@ -10,18 +10,19 @@ use k8s_openapi::api::networking::v1::{
 };
 
 use super::Settings;
-use super::backend::{self, BackendRef, Balancing, PortRef, Speak};
+use super::backend::{self, BackendRef, PortRef, Speak};
 use super::class::Owner;
 use super::code::Code;
 use super::findings::Findings;
-use super::ingress_nginx;
+use super::gateway_route::Scope;
+use super::ingress_nginx::{Asked, Located};
 use super::keyring::{self, Keyring};
 use super::lookup::Lookup;
 use super::lowered::{Claim, Draft, DraftBackend, Lowered, TlsClaim};
 use super::reference::{self, Reference};
 use super::report::Problem;
 use crate::source::{Kind, ObjectKey};
-use crate::table::{HostKey, Matcher, PathMatch};
+use crate::table::{HostKey, Matcher, PathMatch, RateLimits};
 
 /// Annotations under our own name; a mistyped one must not pass in silence.
 const OWN_ANNOTATIONS: &str = "headgate.dev/";
@@ -33,11 +34,11 @@ struct Lowering<'l, 's> {
     findings: Findings<'l>,
     lowered: Lowered,
     claims: BTreeMap<HostKey, Vec<Claim>>,
-    /// Its rules answer 500 whatever they say.
-    closed: bool,
+    /// What its annotations ask of its rules.
+    asked: Asked,
 }
 
-/// Lowers an Ingress.
+/// Lowers an Ingress; `former` are the limits that it had before, of which the counts live on.
 pub(super) fn lower(
     settings: &Settings,
     keyring: &mut Keyring,
@@ -45,6 +46,7 @@ pub(super) fn lower(
     key: &ObjectKey,
     ingress: &Ingress,
     findings: Findings<'_>,
+    former: Option<&RateLimits>,
 ) -> Lowered {
     let none = IngressSpec::default();
     let spec = ingress.spec.as_ref().unwrap_or(&none);
@@ -55,24 +57,24 @@ pub(super) fn lower(
         foreign.problems.extend(settings.class.unserved(spec.ingress_class_name.as_deref(), "spec.ingressClassName"));
         return foreign;
     }
-    let unread = annotations.map(ingress_nginx::problems).unwrap_or_default();
-    let mut lowering = Lowering {
-        lookup: &mut lookup,
-        key,
-        findings,
-        lowered: Lowered::ours(key, &ingress.metadata),
-        claims: BTreeMap::new(),
-        closed: unread.iter().any(|problem| problem.code == Code::Unguarded),
-    };
-    lowering.lowered.problems.extend(unread);
+    let mut lowered = Lowered::ours(key, &ingress.metadata);
+    let asked = annotations.map(|annotations| {
+        let mut scope = Scope { settings, keyring, lookup: &mut lookup, lowered: &mut lowered };
+        let has_tls = spec.tls.as_ref().is_some_and(|entries| !entries.is_empty());
+        Asked::read(&mut scope, annotations, has_tls, former)
+    });
+    let mut asked = asked.unwrap_or_default();
+    lowered.problems.append(&mut asked.problems);
+    lowered.limits = asked.limits.clone().filter(|_| !asked.closed);
     for name in annotations.into_iter().flat_map(BTreeMap::keys).filter(|name| name.starts_with(OWN_ANNOTATIONS)) {
-        lowering.lowered.problems.push(Problem::new(
+        lowered.problems.push(Problem::new(
             Code::UnknownField,
             format!("metadata.annotations[{name}]"),
             "there is no such annotation",
             "remove it",
         ));
     }
+    let mut lowering = Lowering { lookup: &mut lookup, key, findings, lowered, claims: BTreeMap::new(), asked };
     lowering.spec(keyring, spec);
     let Lowering { mut lowered, claims, .. } = lowering;
     lowered.problems.retain(|problem| !findings.tell(problem, ""));
@@ -88,13 +90,16 @@ impl Lowering<'_, '_> {
         let rules = rules.as_deref().unwrap_or_default();
         let default = default_backend.as_ref().map(|backend| {
             let target = self.backend("default", backend, "spec.defaultBackend");
-            self.draft("default".into(), target)
+            self.draft(self.asked.draft("default".into(), None, target))
         });
         if default.is_some() && rules.is_empty() {
             self.claims.entry(HostKey::Any).or_default();
         }
+        let named = |rule: &IngressRule| HostKey::parse_ingress(rule.host.as_deref().unwrap_or_default()).ok();
+        let named: Vec<_> = rules.iter().filter_map(named).filter(|host| *host != HostKey::Any).collect();
+        self.asked.aliases.retain(|alias| !named.contains(alias));
         for (index, rule) in rules.iter().enumerate() {
-            self.rule(index, rule, default);
+            self.rule(index, rule, named.first(), default);
         }
         if let Some(draft) = default {
             // Whatever none of its paths match goes to the default backend: `types.go` has it handle requests that do
@@ -103,10 +108,16 @@ impl Lowering<'_, '_> {
                 self.claim(&host, draft, PathMatch::fallback(), "spec.defaultBackend");
             }
         }
+        for (twin, draft) in self.claims.keys().filter_map(|host| self.asked.twin(host)).collect::<Vec<_>>() {
+            if !self.claims.contains_key(&twin) {
+                let draft = self.draft(draft);
+                self.claim(&twin, draft, PathMatch::fallback(), "spec.rules");
+            }
+        }
         self.tls(keyring, tls.as_deref().unwrap_or_default());
     }
 
-    fn rule(&mut self, index: usize, rule: &IngressRule, default: Option<usize>) {
+    fn rule(&mut self, index: usize, rule: &IngressRule, first: Option<&HostKey>, default: Option<usize>) {
         let IngressRule { host, http } = rule;
         let field = format!("spec.rules[{index}]");
         let host = match HostKey::parse_ingress(host.as_deref().unwrap_or_default()) {
@@ -118,7 +129,12 @@ impl Lowering<'_, '_> {
                 return;
             }
         };
-        self.claims.entry(host.clone()).or_default();
+        // One host can have but one meaning, so the further ones mean what the first does.
+        let aliases = self.asked.aliases.iter().filter(|_| Some(&host) == first).cloned();
+        let hosts: Vec<_> = [host.clone()].into_iter().chain(aliases).collect();
+        for host in &hosts {
+            self.claims.entry(host.clone()).or_default();
+        }
         let Some(http) = http else {
             // All traffic of such a host goes to the default backend, whose claims come last.
             if default.is_none() {
@@ -132,59 +148,68 @@ impl Lowering<'_, '_> {
                     )
                     .in_rule(&name),
                 );
-                let backend = nowhere("none".into(), StatusCode::SERVICE_UNAVAILABLE);
-                let draft = self.draft(name, backend);
-                self.claim(&host, draft, PathMatch::fallback(), &field);
+                let backend = nowhere("none".into());
+                let draft = self.draft(self.asked.draft(name, None, backend));
+                hosts.iter().for_each(|host| self.claim(host, draft, PathMatch::fallback(), &field));
             }
             return;
         };
         for (number, path) in http.paths.iter().enumerate() {
             let name: Arc<str> = format!("{index}/{number}").into();
-            self.path(&host, name, path, &format!("{field}.http.paths[{number}]"));
+            self.path(&hosts, name, path, &format!("{field}.http.paths[{number}]"));
         }
     }
 
-    fn path(&mut self, host: &HostKey, name: Arc<str>, path: &HTTPIngressPath, field: &str) {
+    fn path(&mut self, hosts: &[HostKey], name: Arc<str>, path: &HTTPIngressPath, field: &str) {
         let HTTPIngressPath { backend, path, path_type } = path;
         let text = path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
-        // The API leaves ImplementationSpecific to us and an unknown type to nobody.
-        let parsed = match path_type.as_str() {
-            "Exact" => PathMatch::parse_exact(text).map_err(|error| ("path", error.to_string(), error.remedy())),
-            "Prefix" | "ImplementationSpecific" => {
-                PathMatch::parse_prefix(text).map_err(|error| ("path", error.to_string(), error.remedy()))
-            }
-            other => {
-                let remedy = "use Exact, Prefix or ImplementationSpecific".to_owned();
-                Err(("pathType", format!("\"{other}\" is no type of path"), remedy))
-            }
-        };
         let target = self.backend(&name, backend, &format!("{field}.backend"));
-        match parsed {
-            Ok(path) => {
-                let draft = self.draft(name, target);
-                self.claim(host, draft, path, field);
-            }
+        let Located { path, rewrite } = match self.located(text, path_type) {
+            Ok(located) => located,
             Err((part, what, remedy)) => {
                 let problem = Problem::new(Code::InvalidPath, format!("{field}.{part}"), what, remedy);
                 self.lowered.problems.push(problem.in_rule(&name));
+                return;
             }
+        };
+        let root = self.asked.app_root(format!("{name}/app-root").into()).filter(|_| text == "/");
+        if let (Some(root), Ok(path)) = (root, PathMatch::parse_exact("/")) {
+            let root = self.draft(root);
+            hosts.iter().for_each(|host| self.claim(host, root, path.clone(), field));
         }
+        let draft = self.draft(self.asked.draft(name, rewrite, target));
+        hosts.iter().for_each(|host| self.claim(host, draft, path.clone(), field));
+    }
+
+    /// What a path matches, or the part of it that is wrong, why, and what would be right.
+    fn located(&self, text: &str, path_type: &str) -> Result<Located, (&'static str, String, String)> {
+        // The API leaves ImplementationSpecific to us and an unknown type to nobody.
+        let plain = match path_type {
+            "Exact" => PathMatch::parse_exact(text),
+            "Prefix" | "ImplementationSpecific" => PathMatch::parse_prefix(text),
+            other => {
+                let remedy = "use Exact, Prefix or ImplementationSpecific".to_owned();
+                return Err(("pathType", format!("\"{other}\" is no type of path"), remedy));
+            }
+        };
+        let asked = self.asked.paths.locate(text, path_type);
+        let located = asked.unwrap_or_else(|| plain.map(|path| Located { path, rewrite: None }));
+        located.map_err(|error| ("path", error.to_string(), error.remedy()))
     }
 
     fn claim(&mut self, host: &HostKey, draft: usize, path: PathMatch, field: &str) {
         self.claims.entry(host.clone()).or_default().push(Claim::new(draft, 0, path, Matcher::default(), field));
     }
 
-    fn draft(&mut self, rule: Arc<str>, backend: DraftBackend) -> usize {
-        self.lowered.drafts.push(Draft { backends: vec![backend], ..Draft::new(rule) });
+    fn draft(&mut self, draft: Draft) -> usize {
+        self.lowered.drafts.push(draft);
         self.lowered.drafts.len() - 1
     }
 
     fn backend(&mut self, rule: &str, backend: &IngressBackend, field: &str) -> DraftBackend {
         let IngressBackend { resource, service } = backend;
-        if self.findings.spoil(field) || self.closed {
-            let status = if self.closed { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::SERVICE_UNAVAILABLE };
-            return nowhere(service.as_ref().map_or("none", |service| service.name.as_str()).into(), status);
+        if self.findings.spoil(field) {
+            return nowhere(service.as_ref().map_or("none", |service| service.name.as_str()).into());
         }
         let Some(service) = service else {
             let what = match resource {
@@ -195,7 +220,7 @@ impl Lowering<'_, '_> {
             let problem = Problem::new(Code::InvalidKind, field, what, "name a Service in service");
             self.lowered.problems.push(problem.in_rule(&rule.into()));
             let name = resource.as_ref().map_or("none", |resource| resource.name.as_str()).into();
-            return nowhere(name, StatusCode::SERVICE_UNAVAILABLE);
+            return nowhere(name);
         };
         let port = service.port.as_ref();
         let port = match port.and_then(|port| port.name.as_deref()) {
@@ -206,6 +231,10 @@ impl Lowering<'_, '_> {
             PortRef::Name(_) => format!("{field}.service.port.name"),
             PortRef::Number(_) => format!("{field}.service.port.number"),
         };
+        let (speak, is_grpc) = match self.asked.speak() {
+            Some((speak, is_grpc)) => (speak.clone(), Some(*is_grpc)),
+            None => (Speak::AsDeclared, None),
+        };
         let mut problems = Vec::new();
         let resolved = backend::resolve(
             self.lookup,
@@ -214,9 +243,9 @@ impl Lowering<'_, '_> {
                 port,
                 name_field: &format!("{field}.service.name"),
                 port_field: &port_field,
-                speak: Speak::AsDeclared,
+                speak,
                 announces: None,
-                balancing: Balancing::default(),
+                balancing: self.asked.balancing(),
                 missing: StatusCode::SERVICE_UNAVAILABLE,
             },
             &mut problems,
@@ -227,7 +256,7 @@ impl Lowering<'_, '_> {
             name: resolved.name,
             weight: 1,
             fallback: false,
-            grpc: resolved.grpc,
+            grpc: is_grpc.unwrap_or(resolved.grpc),
             limits: None,
             filters: Vec::new(),
             target: resolved.target,
@@ -308,8 +337,8 @@ impl Lowering<'_, '_> {
     }
 }
 
-/// A backend of which nothing can be asked: its share is answered with this status.
-fn nowhere(name: Arc<str>, status: StatusCode) -> DraftBackend {
+/// A backend of which nothing can be asked.
+fn nowhere(name: Arc<str>) -> DraftBackend {
     DraftBackend {
         name,
         weight: 1,
@@ -317,6 +346,6 @@ fn nowhere(name: Arc<str>, status: StatusCode) -> DraftBackend {
         grpc: false,
         limits: None,
         filters: Vec::new(),
-        target: Err(status),
+        target: Err(StatusCode::SERVICE_UNAVAILABLE),
     }
 }

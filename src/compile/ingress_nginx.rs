@@ -1,156 +1,198 @@
-//! Annotations of ingress-nginx on an Ingress that is served here. None of them is read: who moves is told of each what
-//! takes its place. One that keeps somebody out is more than that: an Ingress without it would let everybody in, so its
-//! rules are closed.
+//! Annotations of ingress-nginx on an Ingress that is served here → what its rules do.
+//!
+//! Each value is read as ingress-nginx reads it (`internal/ingress/annotations` there) and comes to what a field of a
+//! GatewayRoute comes to. One that is not read here, or that makes no sense, is told with what takes its place, and is as if
+//! it were not there; unless it keeps somebody out: then all rules of the Ingress are closed, since without it everybody
+//! would get in.
+
+mod access;
+mod annotations;
+mod answer;
+mod backend;
+mod limit;
+mod path;
+mod unread;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::code::Code;
+use http::{HeaderName, HeaderValue};
+
+use self::access::Guards;
+use self::annotations::Annotations;
+use self::answer::Answers;
+use self::backend::Backends;
+pub(super) use self::path::{Located, Paths};
+use super::backend::{Balancing, Speak};
+use super::gateway_route::Scope;
+use super::lowered::{Draft, DraftBackend};
 use super::report::Problem;
+use crate::filter::{Filter, HeaderRules, HeaderTemplate, PathRewrite, Redirect, Rewrite};
+use crate::table::{Access, HostKey, Observe, RateLimits};
 
-/// What they all begin with.
-const PREFIX: &str = "nginx.ingress.kubernetes.io/";
-
-/// What takes the place of those whose names begin so; the first that fits counts.
-const INSTEAD: [(&str, &str); 45] = [
-    ("auth-tls-", "a GatewayRoute with spec.tls.clientValidation"),
-    ("auth-type", BASIC_AUTH),
-    ("auth-secret", BASIC_AUTH),
-    ("auth-realm", BASIC_AUTH),
-    ("auth-", "a GatewayRoute with a filter of type ExternalAuth"),
-    ("enable-global-auth", "a GatewayRoute with a filter of type ExternalAuth"),
-    ("whitelist-source-range", IP_ACCESS),
-    ("allowlist-source-range", IP_ACCESS),
-    ("denylist-source-range", IP_ACCESS),
-    ("limit-rate", NOTHING),
-    ("limit-connections", NOTHING),
-    ("limit-", "a RateLimitPolicy that targets this Ingress"),
-    ("canary", "a GatewayRoute with weights in its backendRefs, or with a rule that matches the header"),
-    ("cors-", CORS),
-    ("enable-cors", CORS),
-    ("rewrite-target", "a GatewayRoute with a filter of type URLRewrite"),
-    ("use-regex", "a GatewayRoute with a path of type RegularExpression"),
-    ("app-root", REDIRECT),
-    ("permanent-redirect", REDIRECT),
-    ("temporal-redirect", REDIRECT),
-    ("from-to-www-redirect", REDIRECT),
-    ("force-ssl-redirect", TLS_REDIRECT),
-    ("ssl-redirect", TLS_REDIRECT),
-    ("backend-protocol", "appProtocol at the port of the Service"),
-    ("proxy-body-size", "a GatewayRoute with request.maxBodySize"),
-    ("proxy-request-buffering", "a GatewayRoute with request.buffering"),
-    ("proxy-connect-timeout", TIMEOUTS),
-    ("proxy-read-timeout", TIMEOUTS),
-    ("proxy-send-timeout", TIMEOUTS),
-    ("proxy-next-upstream", "a GatewayRoute with retry"),
-    ("proxy-ssl-", "a GatewayRoute with backendRefs[].tls"),
-    ("affinity", SESSION),
-    ("session-cookie-", SESSION),
-    ("upstream-hash-by", "a GatewayRoute with loadBalancer of type ConsistentHash"),
-    ("load-balance", "a GatewayRoute with loadBalancer"),
-    ("custom-headers", "a GatewayRoute with a filter of type ResponseHeaderModifier"),
-    ("upstream-vhost", "a GatewayRoute with a filter of type URLRewrite, which sets the hostname"),
-    ("mirror-", "a GatewayRoute with a filter of type RequestMirror"),
-    ("enable-access-log", "a GatewayRoute with observability.accessLog"),
-    ("enable-opentelemetry", TRACES),
-    ("opentelemetry-", TRACES),
-    ("server-alias", "another host in spec.rules"),
-    ("proxy-buffer", TUNING),
-    ("client-body-buffer-size", TUNING),
-    ("proxy-max-temp-file-size", TUNING),
-];
-const BASIC_AUTH: &str = "a GatewayRoute with basicAuth";
-const IP_ACCESS: &str = "a GatewayRoute with a filter of type IPAccess";
-const CORS: &str = "a GatewayRoute with a filter of type CORS";
-const REDIRECT: &str = "a GatewayRoute with a filter of type RequestRedirect";
-const TLS_REDIRECT: &str = "a GatewayRoute with spec.tls, where httpRedirect says it";
-const TIMEOUTS: &str = "a GatewayRoute with timeouts";
-const SESSION: &str = "a GatewayRoute with sessionPersistence";
-const TRACES: &str = "--otlp-endpoint, and a GatewayRoute with observability.traceSamplePercent";
-const TUNING: &str = "nothing, there are no such buffers to tune";
-const NOTHING: &str = "nothing, this version does not have it";
-
-/// What is to be told of an Ingress's annotations.
-pub(super) fn problems(annotations: &BTreeMap<String, String>) -> Vec<Problem> {
-    let names = annotations.iter().filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?, value.trim())));
-    names.filter_map(|(name, value)| problem(annotations, name, value)).collect()
+/// What the annotations of one Ingress ask for.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// What is to be told of them.
+    pub(super) problems: Vec<Problem>,
+    /// Whether all rules answer 500.
+    pub(super) closed: bool,
+    /// How paths are read.
+    pub(super) paths: Paths,
+    /// Further hosts, beside the first.
+    pub(super) aliases: Vec<HostKey>,
+    /// How often a client may ask.
+    pub(super) limits: Option<Arc<RateLimits>>,
+    guards: Guards,
+    answers: Answers,
+    backends: Backends,
+    host: Option<HeaderValue>,
+    headers: Option<HeaderRules>,
+    observe: Observe,
 }
 
-fn problem(annotations: &BTreeMap<String, String>, name: &str, value: &str) -> Option<Problem> {
-    let field = format!("metadata.annotations[{PREFIX}{name}]");
-    let instead = INSTEAD.iter().find(|(family, _)| name.starts_with(family)).map_or(NOTHING, |(_, instead)| instead);
-    if keeps_out(annotations, name, value) {
-        let what = "it keeps requests out and is not read; so that nobody gets in who should not, the rules answer 500";
-        return Some(Problem::new(Code::Unguarded, field, what, format!("remove it, and declare {instead}")));
-    }
-    if asks_nothing(name, value) {
-        return None;
-    }
-    let what = "annotations of ingress-nginx are not read";
-    Some(Problem::new(Code::IngressNginx, field, what, format!("remove it; in its place there is {instead}")))
-}
-
-/// Whether fewer are let in with it than without.
-fn keeps_out(annotations: &BTreeMap<String, String>, name: &str, value: &str) -> bool {
-    match name {
-        "auth-type" | "auth-url" | "denylist-source-range" => !value.is_empty(),
-        "whitelist-source-range" | "allowlist-source-range" => !value.is_empty() && !is_everybody(value),
-        "auth-tls-secret" => {
-            let mode = annotations.get(&format!("{PREFIX}auth-tls-verify-client"));
-            !mode.is_some_and(|mode| mode == "off" || mode.starts_with("optional"))
+impl Asked {
+    /// Reads the annotations of the Ingress that is lowered; `has_tls` says whether it has a section of that name, and
+    /// `former` are the limits that it had before.
+    pub(super) fn read(
+        scope: &mut Scope<'_, '_>,
+        annotations: &BTreeMap<String, String>,
+        has_tls: bool,
+        former: Option<&RateLimits>,
+    ) -> Self {
+        let mut annotations = Annotations::of(annotations);
+        if annotations.is_empty() {
+            return Self::default();
         }
-        _ => false,
+        let answers = Answers::read(&mut annotations, has_tls);
+        let mut asked = Self {
+            guards: Guards::read(scope, &mut annotations, answers.https_only()),
+            answers,
+            limits: limit::read(&mut annotations, &scope.lowered.object, former).map(Arc::new),
+            backends: Backends::read(scope, &mut annotations),
+            paths: Paths::read(&mut annotations),
+            aliases: aliases(&mut annotations),
+            host: host(&mut annotations),
+            headers: forwarded_prefix(&mut annotations),
+            observe: Observe {
+                access_log: annotations.flag("enable-access-log").filter(|wanted| !wanted),
+                ..Observe::default()
+            },
+            ..Self::default()
+        };
+        (asked.problems, asked.closed) = annotations.finish();
+        asked
+    }
+
+    /// How the backends of all rules are spoken to, and whether that is gRPC, if it is not as their Services say.
+    pub(super) fn speak(&self) -> Option<&(Speak, bool)> {
+        self.backends.speak.as_ref()
+    }
+
+    /// How endpoints are chosen.
+    pub(super) fn balancing(&self) -> Balancing {
+        Balancing { sessions: self.backends.session.is_some(), ..self.backends.balancing.clone() }
+    }
+
+    /// The rule that sends requests to a backend.
+    pub(super) fn draft(&self, rule: Arc<str>, rewrite: Option<PathRewrite>, backend: DraftBackend) -> Draft {
+        if let Some(redirect) = &self.answers.redirect {
+            return self.redirect(rule, redirect.clone());
+        }
+        let mut filters = Vec::new();
+        filters.extend(self.headers.clone().filter(|_| rewrite.is_some()).map(Filter::RequestHeaders));
+        if rewrite.is_some() || self.host.is_some() {
+            filters.push(Filter::Rewrite(Rewrite { hostname: self.host.clone(), path: rewrite }));
+        }
+        let Backends { speak: _, balancing: _, hash_on, session, timeouts, retry } = &self.backends;
+        self.guarded(Draft {
+            filters,
+            backends: vec![backend],
+            hash_on: hash_on.clone(),
+            timeouts: *timeouts,
+            retry: retry.clone(),
+            session: session.clone(),
+            ..Draft::new(rule)
+        })
+    }
+
+    /// The rule that sends clients who ask for the root to where the application begins.
+    pub(super) fn app_root(&self, rule: Arc<str>) -> Option<Draft> {
+        let root = self.answers.app_root.clone().filter(|_| self.answers.redirect.is_none())?;
+        Some(self.redirect(rule, root))
+    }
+
+    /// The host that a host's clients may ask for as well, with and without `www.`, and the rule that sends them on.
+    pub(super) fn twin(&self, host: &HostKey) -> Option<(HostKey, Draft)> {
+        let HostKey::Exact(name) = host else { return None };
+        if !self.answers.www {
+            return None;
+        }
+        let twin = name.strip_prefix("www.").map_or_else(|| format!("www.{name}"), str::to_owned);
+        let twin = HostKey::parse_ingress(&twin).ok()?;
+        Some((twin, self.redirect(format!("www/{name}").into(), answer::to_host(name))))
+    }
+
+    fn redirect(&self, rule: Arc<str>, redirect: Redirect) -> Draft {
+        self.guarded(Draft { filters: vec![Filter::Redirect(redirect)], ..Draft::new(rule) })
+    }
+
+    /// A rule that keeps out who is not to come in, whatever it does with the others; all if nobody can tell them apart.
+    fn guarded(&self, draft: Draft) -> Draft {
+        let Guards { ip, cors, body, requirement } = &self.guards;
+        let access = Access { ip: ip.clone(), cors: cors.clone(), body: *body, ..Access::default() };
+        let mut draft = Draft {
+            https_redirect: self.answers.https_redirect,
+            access,
+            requirement: requirement.clone(),
+            limits: self.limits.clone(),
+            observe: self.observe,
+            ..draft
+        };
+        if self.closed {
+            draft.refuse();
+        }
+        draft
     }
 }
 
-/// Whether it is what would be without it.
-fn asks_nothing(name: &str, value: &str) -> bool {
-    match name {
-        // What answers the questions of ACME is declared with this, so that nobody's defaults keep them out.
-        "whitelist-source-range" | "allowlist-source-range" => true,
-        "ssl-redirect" | "force-ssl-redirect" | "use-regex" | "canary" => value == "false",
-        _ => name.starts_with("enable-") && name != "enable-access-log" && value == "false",
-    }
-}
-
-/// Whether a list of networks has all of IPv4 in it.
-fn is_everybody(networks: &str) -> bool {
-    networks.split(',').any(|network| network.trim() == "0.0.0.0/0")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_family_hides_another() {
-        for (number, (family, _)) in INSTEAD.iter().enumerate() {
-            assert_eq!(INSTEAD.iter().position(|(other, _)| family.starts_with(other)), Some(number), "{family}");
+fn aliases(annotations: &mut Annotations<'_>) -> Vec<HostKey> {
+    const NAME: &str = "server-alias";
+    let mut hosts = Vec::new();
+    for alias in annotations.list(NAME) {
+        match HostKey::parse_ingress(alias) {
+            Ok(HostKey::Any) => {}
+            Ok(host) => hosts.push(host),
+            Err(error) => annotations.unusable(NAME, error.to_string(), error.remedy()),
         }
     }
+    hosts
+}
 
-    #[test]
-    fn what_keeps_somebody_out_closes_and_what_asks_nothing_is_not_told() {
-        let (told, closed) = (Some(Code::IngressNginx), Some(Code::Unguarded));
-        for (name, value, expected) in [
-            ("auth-type", "basic", closed),
-            ("auth-url", "http://auth.example.com/", closed),
-            ("auth-url", "", told),
-            ("auth-secret", "users", told),
-            ("auth-tls-secret", "default/authorities", closed),
-            ("denylist-source-range", "203.0.113.0/24", closed),
-            ("whitelist-source-range", "10.0.0.0/8,192.168.0.0/16", closed),
-            ("whitelist-source-range", "::/0, 0.0.0.0/0", None),
-            ("allowlist-source-range", "", None),
-            ("enable-cors", "true", told),
-            ("enable-cors", "false", None),
-            ("enable-access-log", "false", told),
-            ("ssl-redirect", "false", None),
-            ("no-such-thing", "1", told),
-        ] {
-            let annotations = BTreeMap::from([(format!("{PREFIX}{name}"), value.to_owned())]);
-            let problems = problems(&annotations);
-            assert_eq!(problems.first().map(|problem| problem.code), expected, "{name}: {value}");
+fn host(annotations: &mut Annotations<'_>) -> Option<HeaderValue> {
+    const NAME: &str = "upstream-vhost";
+    let host = annotations.take(NAME)?;
+    match HostKey::parse_ingress(host) {
+        Ok(HostKey::Exact(_)) => HeaderValue::try_from(host).ok(),
+        _ => {
+            annotations.unusable(NAME, format!("\"{}\" is not one host", host.escape_debug()), "write the whole host");
+            None
         }
-        assert!(problems(&BTreeMap::from([("example.com/auth-url".to_owned(), "x".to_owned())])).is_empty());
+    }
+}
+
+/// What `x-forwarded-prefix` asks for; as there, it counts only where a path is rewritten.
+fn forwarded_prefix(annotations: &mut Annotations<'_>) -> Option<HeaderRules> {
+    const NAME: &str = "x-forwarded-prefix";
+    let prefix = annotations.take(NAME)?;
+    match HeaderTemplate::parse(&prefix.replace('{', "{{").replace('}', "}}"), &[]) {
+        Ok(value) => {
+            let set = Box::new([(HeaderName::from_static("x-forwarded-prefix"), value)]);
+            Some(HeaderRules { set, ..HeaderRules::default() })
+        }
+        Err(error) => {
+            annotations.unusable(NAME, error.to_string(), error.remedy());
+            None
+        }
     }
 }

@@ -45,6 +45,8 @@ pub(super) struct Lowered {
     pub(super) key_sets: Vec<KeySetId>,
     /// What is wrong with it on its own.
     pub(super) problems: Vec<Problem>,
+    /// For an Ingress: how often its own annotations let a client ask.
+    pub(super) limits: Option<Arc<RateLimits>>,
     /// For a policy of ours: what it asks for and where.
     pub(super) policy: Option<Policy>,
     /// For a policy: the numbers and names of those of its targets that are ours to tell of.
@@ -162,6 +164,7 @@ impl Lowered {
             values: BTreeSet::new(),
             key_sets: Vec::new(),
             problems: Vec::new(),
+            limits: None,
             policy: None,
             ancestors: Vec::new(),
             affected: BTreeSet::new(),

@@ -33,7 +33,7 @@ pub(super) struct Objects {
     slots: Slots,
     /// Every route.
     pub(super) routes: Map<Slot, Arc<Route>>,
-    /// Every policy that can be enforced, by name.
+    /// The limits of every policy that can be enforced, and those of Ingresses' own, by name.
     pub(super) policies: Map<Arc<str>, Arc<RateLimits>>,
 }
 
@@ -93,7 +93,8 @@ impl Objects {
         }
         self.update_policies(store, settings, &mut touched);
         for key in touched.objects.iter().filter(|key| key.kind != Kind::RateLimitPolicy) {
-            let Some(lowered) = caught(|| lower(store, settings, keyring, key)) else {
+            let former = self.placed.get(key).and_then(|placed| placed.lowered.limits.clone());
+            let Some(lowered) = caught(|| lower(store, settings, keyring, key, former.as_deref())) else {
                 self.stays(store, settings, key);
                 continue;
             };
@@ -113,6 +114,12 @@ impl Objects {
             }
             for route in now.iter().flat_map(|placed| &placed.routes) {
                 self.routes.insert(route.slot, route.clone());
+            }
+            if let Some(former) = former {
+                self.policies.remove(&former.policy);
+            }
+            if let Some(limits) = now.as_ref().and_then(|now| now.lowered.limits.clone()) {
+                self.policies.insert(limits.policy.clone(), limits);
             }
             let named = now.as_ref().map(|now| now.lowered.key_sets.as_slice()).unwrap_or_default();
             keyring.key_sets.keep(key, named);
@@ -298,14 +305,20 @@ fn unmade(store: &Store, settings: &Settings, key: &ObjectKey) -> Option<Lowered
     Some(Lowered { owner, ..Lowered::ours(key, metadata) })
 }
 
-fn lower(store: &Store, settings: &Settings, keyring: &mut Keyring, key: &ObjectKey) -> Option<Lowered> {
+fn lower(
+    store: &Store,
+    settings: &Settings,
+    keyring: &mut Keyring,
+    key: &ObjectKey,
+    former: Option<&RateLimits>,
+) -> Option<Lowered> {
     let entry = store.get(key)?;
     #[cfg(test)]
     assert!(!super::tests::PANICS.with_borrow(|name| **name == *key.name), "for a test");
     let lookup = Lookup::new(store);
     let findings = Findings(&entry.findings);
     match entry.object.as_ref()? {
-        Object::Ingress(ingress) => Some(ingress::lower(settings, keyring, lookup, key, ingress, findings)),
+        Object::Ingress(ingress) => Some(ingress::lower(settings, keyring, lookup, key, ingress, findings, former)),
         Object::GatewayRoute(route) => Some(gateway_route::lower(settings, keyring, lookup, key, route, findings)),
         Object::RateLimitPolicy(_)
         | Object::IngressClass(_)

@@ -16,7 +16,7 @@ use super::lowered::Lowered;
 use super::report::Problem;
 use crate::api::{GROUP, GatewayRoute, PolicyTargetRef, RateLimitPolicy, RateLimitPolicySpec};
 use crate::source::{Kind, Object, ObjectKey};
-use crate::table::{KeyPart, RateLimits};
+use crate::table::{KeyPart, LimitAnswer, RateLimit, RateLimits};
 
 pub(super) use attachments::Attachments;
 
@@ -45,6 +45,11 @@ enum Found<'s> {
     Missing(Problem),
     /// Ours, and it may not be a target of this policy.
     Forbidden(Problem),
+}
+
+/// The answer to requests over limits of which nothing is said.
+pub(super) fn usual_answer(limits: &[RateLimit]) -> LimitAnswer {
+    answer::lower(None, limits, &mut Vec::new())
 }
 
 /// Lowers a RateLimitPolicy: ours when one of its targets is. `former` is what it was before, of which the counts live on.

@@ -46,7 +46,7 @@ pub(crate) use headers::Title;
 pub use headers::{HeaderRules, HeaderTemplate};
 pub use ip_access::IpAccess;
 pub use redirect::{DirectResponse, Redirect};
-pub use rewrite::{PathRewrite, Rewrite};
+pub use rewrite::{Captured, PathRewrite, Rewrite};
 pub use template::{Template, TemplateError};
 
 use bytes::Bytes;

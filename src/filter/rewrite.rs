@@ -3,10 +3,11 @@
 use std::fmt;
 
 use http::HeaderValue;
+use regex::Regex;
 
 use super::template::{Template, TemplateError};
 use super::{Flow, Matched, Reply, RequestParts};
-use crate::path::{self, parse_path};
+use crate::path::{self, PathMatchError, parse_expression, parse_path};
 
 /// A change to path, host, or both; the query stays as it is.
 #[derive(Clone, Debug)]
@@ -18,7 +19,7 @@ pub struct Rewrite {
 }
 
 /// What becomes of a path.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum PathRewrite {
     /// This path instead, whatever was asked for.
     Full(Box<str>),
@@ -26,6 +27,16 @@ pub enum PathRewrite {
     Prefix(Box<str>),
     /// This path, with parameters of the matched one in it.
     Template(Template),
+    /// This text, with what an expression has captured of the path in it.
+    Captured(Captured),
+}
+
+/// What nginx's `rewrite` makes of a path: wherever the expression is found in it, the whole path gives way to the text.
+/// One that it is not found in stays.
+#[derive(Clone, Debug)]
+pub struct Captured {
+    expression: Regex,
+    text: Box<str>,
 }
 
 impl Rewrite {
@@ -70,9 +81,29 @@ impl PathRewrite {
                 made => made,
             },
             Self::Template(template) => template.render(&matched.params),
+            Self::Captured(captured) => captured.apply(path),
         };
         // An encoded slash is in there only if the route lets it through.
         path::normalise(&made, true).ok().map(std::borrow::Cow::into_owned)
+    }
+}
+
+impl Captured {
+    /// A rewrite to `text`, in which `${1}` stands for the first group of `expression`, and `$$` for a dollar sign.
+    ///
+    /// # Errors
+    /// An expression that does not compile.
+    pub fn parse(expression: &str, text: &str) -> Result<Self, PathMatchError> {
+        let expression =
+            parse_expression(expression).map_err(|error| PathMatchError::RegularExpression(error.into()))?;
+        Ok(Self { expression, text: text.into() })
+    }
+
+    fn apply(&self, path: &str) -> String {
+        let Some(captures) = self.expression.captures(path) else { return path.to_owned() };
+        let mut made = String::new();
+        captures.expand(&self.text, &mut made);
+        made
     }
 }
 
@@ -93,6 +124,7 @@ impl fmt::Display for PathRewrite {
             Self::Prefix(prefix) if prefix.is_empty() => f.write_str("path without its prefix"),
             Self::Prefix(prefix) => write!(f, "prefix to {prefix}"),
             Self::Template(template) => write!(f, "path to {}", template.as_str()),
+            Self::Captured(Captured { expression, text }) => write!(f, "path from /{expression}/ to {text}"),
         }
     }
 }

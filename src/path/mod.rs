@@ -2,6 +2,7 @@
 //! the parameters that a template takes from a path.
 
 mod declared;
+mod expression;
 mod normal;
 mod params;
 
@@ -10,5 +11,6 @@ pub use normal::{PathError, normalise};
 pub use params::{MAX_PARAMS, Params};
 
 pub(crate) use declared::{Param, is_param_name, param_name, parse_path};
+pub(crate) use expression::parse_expression;
 pub(crate) use normal::hex_value;
 pub(crate) use params::Spans;

@@ -5,10 +5,11 @@ use std::fmt;
 
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, HeaderName, Method};
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use super::query;
 use crate::filter::Title;
+use crate::path::parse_expression;
 
 /// What is looked at to choose a route: the normalised path and the rest of the head as it came.
 #[derive(Clone, Copy, Debug)]
@@ -157,16 +158,6 @@ impl fmt::Display for ValueMatch {
             Self::Present => f.write_str("any value"),
         }
     }
-}
-
-/// A compiled expression, bounded: one rule must not be able to take the memory of all.
-pub(super) fn parse_expression(declared: &str) -> Result<Regex, String> {
-    const MAX_COMPILED: usize = 1 << 20;
-    RegexBuilder::new(declared).size_limit(MAX_COMPILED).build().map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "it compiles to more than 1 MiB".to_owned(),
-        // Its own text draws an arrow under the expression; the last line is the sentence.
-        error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
-    })
 }
 
 /// The value of a header; its several values as one.

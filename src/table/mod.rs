@@ -58,7 +58,7 @@ pub struct Table {
     pub certificates: Certificates,
     /// Every route, for metrics and descriptions.
     pub routes: Map<Slot, Arc<Route>>,
-    /// Every policy whose limits can be enforced, by name.
+    /// The limits of every policy that can be enforced, and of every Ingress that has its own, by name.
     pub policies: Map<Arc<str>, Arc<RateLimits>>,
     /// Every cluster some route refers to.
     pub clusters: Map<Slot, Arc<Cluster>>,

@@ -4,8 +4,7 @@ use std::fmt;
 
 use regex::Regex;
 
-use super::matcher::parse_expression;
-use crate::path::{MAX_PARAMS, Param, PathMatchError, param_name, parse_path};
+use crate::path::{MAX_PARAMS, Param, PathMatchError, param_name, parse_expression, parse_path};
 
 /// A condition on the normalised path.
 #[derive(Clone, Debug)]

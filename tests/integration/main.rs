@@ -86,6 +86,9 @@ mod status;
 /// Which request goes where.
 mod routing;
 
+/// Annotations of ingress-nginx, seen from a client and from a backend.
+mod ingress_nginx;
+
 /// What a rule does to a request and its response.
 mod filters;
 

@@ -183,7 +183,7 @@ fn speak(
 }
 
 /// The terms that are declared, if there are any.
-fn terms(
+pub(in super::super) fn terms(
     scope: &mut Scope<'_, '_>,
     field: &str,
     authorities: &[CaCertificateRef],

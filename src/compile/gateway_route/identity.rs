@@ -410,7 +410,8 @@ fn sources(field: &str, declared: Option<&TokenSource>, problems: &mut Vec<Probl
     }
 }
 
-fn basic(
+/// Lowers what a rule asks of names and passwords; an error when it cannot be asked, which is told then.
+pub(in super::super) fn basic(
     scope: &mut Scope<'_, '_>,
     field: &str,
     declared: &BasicAuth,

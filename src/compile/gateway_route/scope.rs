@@ -12,11 +12,11 @@ use crate::api::LocalObjectKind;
 use crate::source::{Kind, Object, ObjectKey};
 
 /// What lowering reads and notes.
-pub(super) struct Scope<'a, 's> {
-    pub(super) settings: &'a Settings,
-    pub(super) keyring: &'a mut Keyring,
-    pub(super) lookup: &'a mut Lookup<'s>,
-    pub(super) lowered: &'a mut Lowered,
+pub(in super::super) struct Scope<'a, 's> {
+    pub(in super::super) settings: &'a Settings,
+    pub(in super::super) keyring: &'a mut Keyring,
+    pub(in super::super) lookup: &'a mut Lookup<'s>,
+    pub(in super::super) lowered: &'a mut Lowered,
 }
 
 /// A reference to an object that holds values.

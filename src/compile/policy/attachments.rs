@@ -84,12 +84,18 @@ impl Attachments {
         let of_object = self.winner(&object, None);
         let of_class = self.winner(&class, None);
         let mut drafts = std::mem::take(&mut lowered.drafts);
+        let mut replaced = false;
         for (number, draft) in drafts.iter_mut().enumerate() {
             let section = draft.named.then(|| draft.rule.clone());
             let own = section.and_then(|section| self.winner(&object, Some(section))).or(of_object);
             let mut applied = BTreeSet::new();
             let result = match own {
-                Some(own) => one_for_all(own, draft, &mut applied),
+                Some(own) => {
+                    replaced |= draft.limits.is_some();
+                    one_for_all(own, draft, &mut applied)
+                }
+                // Its own annotations are nearer to it than a Service or the class.
+                None if draft.limits.is_some() => Ok(()),
                 None => self.by_backend(of_class, lowered, draft, &mut applied),
             };
             let result = result.and_then(|()| parameters(lowered, number, draft));
@@ -104,6 +110,16 @@ impl Attachments {
             }
         }
         lowered.drafts = drafts;
+        if replaced && let Some(own) = of_object {
+            lowered.limits = None;
+            let what = format!("{} targets the Ingress, and counts in place of limit-rps and limit-rpm", own.policy);
+            lowered.problems.push(Problem::new(
+                Code::NoEffect,
+                "metadata.annotations",
+                what,
+                "remove them, or the policy",
+            ));
+        }
     }
 
     /// Limits for each backend: those on its Service, or else those of the class.

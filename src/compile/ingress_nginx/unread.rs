@@ -1,0 +1,117 @@
+//! Annotations that nobody reads: who moves is told of each what takes its place.
+
+use std::collections::BTreeMap;
+
+use super::super::code::Code;
+use super::super::report::Problem;
+use super::annotations::field;
+
+/// What takes the place of those whose names begin so; the first that fits counts.
+const INSTEAD: [(&str, &str); 26] = [
+    ("auth-tls-", "a GatewayRoute with spec.tls.clientValidation"),
+    ("auth-secret", "auth-type: basic beside it, which asks for passwords"),
+    ("auth-realm", "auth-type: basic beside it, which asks for passwords"),
+    ("auth-", EXTERNAL_AUTH),
+    ("enable-global-auth", EXTERNAL_AUTH),
+    ("satisfy", "nothing: address and password are both asked for"),
+    ("whitelist-source-range", "allowlist-source-range, which is there too"),
+    ("limit-rate", NOTHING),
+    ("limit-connections", NOTHING),
+    ("limit-", "a RateLimitPolicy that targets this Ingress"),
+    ("canary", "a GatewayRoute with weights in its backendRefs, or with a rule that matches the header"),
+    ("proxy-request-buffering", "a GatewayRoute with request.buffering"),
+    ("proxy-next-upstream-timeout", "a GatewayRoute with retry and timeouts.request"),
+    ("proxy-ssl-", "backend-protocol: HTTPS beside it, or a GatewayRoute with backendRefs[].tls"),
+    ("affinity", SESSION),
+    ("session-cookie-", SESSION),
+    ("custom-headers", "a GatewayRoute with a filter of type ResponseHeaderModifier"),
+    ("mirror-", "a GatewayRoute with a filter of type RequestMirror"),
+    ("enable-opentelemetry", TRACES),
+    ("opentelemetry-", TRACES),
+    ("service-upstream", "nothing: endpoints are what requests go to"),
+    ("default-backend", "a GatewayRoute with a backendRef that is a fallback"),
+    ("proxy-buffer", TUNING),
+    ("client-body-buffer-size", TUNING),
+    ("proxy-max-temp-file-size", TUNING),
+    ("proxy-busy-buffers-size", TUNING),
+];
+const EXTERNAL_AUTH: &str = "a GatewayRoute with a filter of type ExternalAuth";
+const SESSION: &str = "a GatewayRoute with sessionPersistence";
+const TRACES: &str = "--otlp-endpoint, and a GatewayRoute with observability.traceSamplePercent";
+const TUNING: &str = "nothing, there are no such buffers to tune";
+const NOTHING: &str = "nothing, this version does not have it";
+
+/// What is to be told of annotations, by their names without what they all begin with.
+pub(super) fn problems(left: &BTreeMap<&str, &str>) -> Vec<Problem> {
+    left.iter().filter_map(|(name, value)| problem(left, name, value)).collect()
+}
+
+fn problem(left: &BTreeMap<&str, &str>, name: &str, value: &str) -> Option<Problem> {
+    let instead = INSTEAD.iter().find(|(family, _)| name.starts_with(family)).map_or(NOTHING, |(_, instead)| instead);
+    if keeps_out(left, name, value) {
+        let what = "it keeps requests out and is not read; so that nobody gets in who should not, the rules answer 500";
+        return Some(Problem::new(Code::Unguarded, field(name), what, format!("remove it, and declare {instead}")));
+    }
+    if asks_nothing(name, value) {
+        return None;
+    }
+    let what = "it is not read, so it has no effect";
+    Some(Problem::new(Code::IngressNginx, field(name), what, format!("remove it; in its place there is {instead}")))
+}
+
+/// Whether fewer are let in with it than without.
+fn keeps_out(left: &BTreeMap<&str, &str>, name: &str, value: &str) -> bool {
+    match name {
+        "auth-url" | "whitelist-source-range" => !value.is_empty(),
+        "auth-tls-secret" => {
+            let mode = left.get("auth-tls-verify-client");
+            !mode.is_some_and(|mode| *mode == "off" || mode.starts_with("optional"))
+        }
+        _ => false,
+    }
+}
+
+/// Whether it is what would be without it.
+fn asks_nothing(name: &str, value: &str) -> bool {
+    match name {
+        "canary" => value == "false",
+        "proxy-buffering" | "proxy-request-buffering" => value == "off",
+        "proxy-http-version" => value == "1.1",
+        "affinity-mode" => value == "persistent",
+        _ => value.is_empty() || (name.starts_with("enable-") && value == "false"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_family_hides_another() {
+        for (number, (family, _)) in INSTEAD.iter().enumerate() {
+            assert_eq!(INSTEAD.iter().position(|(other, _)| family.starts_with(other)), Some(number), "{family}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_somebody_out_closes_and_what_asks_nothing_is_not_told() {
+        let (told, closed) = (Some(Code::IngressNginx), Some(Code::Unguarded));
+        for (name, value, expected) in [
+            ("auth-url", "http://auth.example.com/", closed),
+            ("auth-url", "", None),
+            ("auth-secret", "users", told),
+            ("auth-tls-secret", "default/authorities", closed),
+            ("whitelist-source-range", "10.0.0.0/8", closed),
+            ("enable-modsecurity", "true", told),
+            ("enable-modsecurity", "false", None),
+            ("proxy-buffering", "off", None),
+            ("canary", "true", told),
+            ("no-such-thing", "1", told),
+        ] {
+            let problems = problems(&BTreeMap::from([(name, value)]));
+            assert_eq!(problems.first().map(|problem| problem.code), expected, "{name}: {value}");
+        }
+        let optional = BTreeMap::from([("auth-tls-secret", "a/b"), ("auth-tls-verify-client", "optional_no_ca")]);
+        assert!(problems(&optional).iter().all(|problem| problem.code == Code::IngressNginx));
+    }
+}

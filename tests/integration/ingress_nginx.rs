@@ -1,0 +1,187 @@
+//! Annotations of ingress-nginx, seen from a client and from a backend.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+
+use crate::harness::backend::Backend;
+use crate::harness::client::Client;
+use crate::harness::gateway::Gateway;
+use crate::harness::http::{Response as Answer, get_host, request};
+use crate::harness::issuer::secret;
+
+/// An Ingress of this name for the host `NAME.test`, with these annotations and this path to the Service `b`.
+fn ingress(name: &str, annotations: &[(&str, &str)], (path_type, path): (&str, &str)) -> String {
+    let mut text = format!(
+        "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\n  annotations:\n    \
+         example.com/owner: us\n"
+    );
+    for (annotation, value) in annotations {
+        writeln!(text, "    nginx.ingress.kubernetes.io/{annotation}: {value:?}").unwrap();
+    }
+    let backend = "backend: {service: {name: b, port: {number: 80}}}";
+    text + &format!(
+        "spec:\n  rules:\n  - host: {name}.test\n    http:\n      paths:\n      - {{pathType: {path_type}, path: {path:?}, \
+         {backend}}}\n"
+    )
+}
+
+/// A backend that answers with the path that it was asked for, and a gateway in front of it with these Ingresses.
+fn serve(declared: &[String]) -> (Backend, Gateway) {
+    let backend =
+        Backend::answering(|seen| Response::new(Full::new(Bytes::from(format!("{} {}", seen.method, seen.uri)))));
+    let gateway = Gateway::start(&(backend.service("b") + &declared.concat()));
+    (backend, gateway)
+}
+
+fn get(gateway: &Gateway, name: &str, path: &str) -> Answer {
+    get_host(gateway.http, &format!("{name}.test"), path).unwrap()
+}
+
+/// The answers are those of nginx 1.22 with the locations that ingress-nginx writes for the same Ingress, but for what
+/// stands in a second column.
+#[test]
+fn paths_are_rewritten_as_nginx_rewrites_them() {
+    type Case = (&'static str, &'static str, &'static [(&'static str, &'static str, &'static str)]);
+    let cases: [Case; 13] = [
+        (
+            "/api(/|$)(.*)",
+            "/$2",
+            &[
+                ("/api", "/", ""),
+                ("/api/", "/", ""),
+                ("/api/x", "/x", ""),
+                ("/api/x/y?q=1", "/x/y?q=1", ""),
+                ("/apix", "404", ""),
+                // Paths tell upper case from lower.
+                ("/API/x", "/x", "404"),
+            ],
+        ),
+        ("/api/?(.*)", "/$1", &[("/api", "/", ""), ("/api/", "/", ""), ("/api/x/y", "/x/y", "")]),
+        // The prefix is a whole segment, with and without a slash behind it.
+        ("/api/(.*)", "/$1", &[("/api", "404", "/"), ("/api/", "/", ""), ("/api/x", "/x", "")]),
+        ("/api(/.*)?", "$1", &[("/api/", "/", ""), ("/api/x", "/x", "")]),
+        // Two slashes are one.
+        ("/api(/.*)?", "/$1", &[("/api", "/", ""), ("/api/x", "//x", "/x")]),
+        ("/api(/|$)(.*)", "/v2/$2", &[("/api", "/v2/", ""), ("/api/", "/v2/", ""), ("/api/x?q=1", "/v2/x?q=1", "")]),
+        // An encoded slash is refused at the door.
+        (
+            "/old/(.*)$",
+            "/new/$1",
+            &[("/old/", "/new/", ""), ("/old/x%20y", "/new/x%20y", ""), ("/old/a%2Fb", "/new/a/b", "400")],
+        ),
+        ("/(.*)", "/$1", &[("/", "/", ""), ("/x/y", "/x/y", "")]),
+        ("/()(.*)", "/$2", &[("/", "/", ""), ("/x/y", "/x/y", "")]),
+        ("/v[0-9]+/(a|b)/(.*)", "/$1/$2", &[("/v1/a/x", "/a/x", ""), ("/V22/b/", "/b/", ""), ("/v1/c/x", "404", "")]),
+        ("/a(/|$)(.*)/edit", "/e/$2", &[("/a/1/edit", "/e/1", ""), ("/a/1/edit/more", "/e/1", "")]),
+        ("/app", "/", &[("/app", "/", ""), ("/app/x", "/", "")]),
+        ("/", "/", &[("/", "/", ""), ("/x", "/x", "")]),
+    ];
+    let declared = cases.iter().enumerate().map(|(number, (path, target, _))| {
+        ingress(&format!("i{number}"), &[("rewrite-target", target)], ("ImplementationSpecific", path))
+    });
+    let (_backend, gateway) = serve(&declared.collect::<Vec<_>>());
+    for (number, (path, target, requests)) in cases.iter().enumerate() {
+        for (asked, nginx, ours) in *requests {
+            let answer = get(&gateway, &format!("i{number}"), asked);
+            let got = if answer.status == 200 {
+                answer.text().strip_prefix("GET ").unwrap().to_owned()
+            } else {
+                answer.status.to_string()
+            };
+            let expected = if ours.is_empty() { nginx } else { ours };
+            assert_eq!(got, *expected, "{path} to {target}: {asked}");
+        }
+    }
+}
+
+#[test]
+fn who_is_kept_out_stays_out() {
+    let users = secret("users", "auth", &format!("ann:{}\n", bcrypt::hash("right", 4).unwrap()));
+    let any = ("Prefix", "/");
+    let (_backend, gateway) = serve(&[
+        users,
+        ingress("inside", &[("whitelist-source-range", "127.0.0.0/8")], any),
+        ingress("outside", &[("allowlist-source-range", "10.0.0.0/8")], any),
+        ingress("denied", &[("denylist-source-range", "127.0.0.1/32")], any),
+        ingress("staff", &[("auth-type", "basic"), ("auth-secret", "users"), ("auth-realm", "Staff")], any),
+        ingress("misread", &[("denylist-source-range", "everybody")], any),
+        ingress("asked", &[("auth-url", "http://auth.test/"), ("permanent-redirect", "https://example.com")], any),
+        ingress("small", &[("proxy-body-size", "1k")], any),
+        ingress("rare", &[("limit-rpm", "1"), ("limit-burst-multiplier", "1")], any),
+    ]);
+    for (name, status) in
+        [("inside", 200), ("outside", 403), ("denied", 403), ("staff", 401), ("misread", 500), ("asked", 500)]
+    {
+        assert_eq!(get(&gateway, name, "/").status, status, "{name}");
+    }
+    let mut client = Client::http1(gateway.http);
+    let answer = client.request("GET", "staff.test", "/", &[("authorization", "Basic YW5uOnJpZ2h0")]).unwrap();
+    assert_eq!(answer.status, 200);
+    for (size, status) in [(1024, 200), (1025, 413)] {
+        let answer = request(gateway.http, "POST", "small.test", "/", &[], &vec![b'x'; size]).unwrap();
+        assert_eq!(answer.status, status, "{size}");
+    }
+    let answers: Vec<_> = (0..3).map(|_| get(&gateway, "rare", "/").status).collect();
+    assert_eq!(answers, [200, 200, 429]);
+    let refused = "headgate_ratelimit_decisions_total{decision=\"limited\",policy=\"Ingress default/rare\",limit=\"limit-rpm\",scope=\"local\"} 1";
+    assert!(gateway.metrics().contains(refused), "{}", gateway.metrics());
+}
+
+#[test]
+fn clients_are_sent_where_they_would_be_sent() {
+    let any = ("Prefix", "/");
+    let (_backend, gateway) = serve(&[
+        ingress("gone", &[("permanent-redirect", "https://example.com/new")], any),
+        ingress("away", &[("temporal-redirect", "http://example.com:81$request_uri")], any),
+        ingress("rooted", &[("app-root", "/app"), ("server-alias", "alias.test")], any),
+        ingress("named", &[("from-to-www-redirect", "true")], any),
+        ingress("secure", &[("force-ssl-redirect", "true")], any),
+        ingress("shared", &[("enable-cors", "true"), ("cors-allow-origin", "https://app.test")], any),
+        ingress("plain", &[("upstream-vhost", "inside.test"), ("enable-access-log", "false")], any),
+    ]);
+    for (host, path, expected) in [
+        ("gone.test", "/x", "301 https://example.com/new"),
+        ("away.test", "/x?q=1", "302 http://example.com:81/x?q=1"),
+        ("rooted.test", "/", "302 http://rooted.test/app"),
+        ("rooted.test", "/app", "200 GET /app"),
+        ("alias.test", "/", "302 http://alias.test/app"),
+        ("alias.test", "/x", "200 GET /x"),
+        ("www.named.test", "/x", "308 http://named.test/x"),
+        ("named.test", "/x", "200 GET /x"),
+        ("secure.test", "/x", "308 https://secure.test/x"),
+        ("plain.test", "/x", "200 GET /x"),
+    ] {
+        let answer = get_host(gateway.http, host, path).unwrap();
+        let what = answer.header("location").map_or_else(|| answer.text(), str::to_owned);
+        assert_eq!(format!("{} {what}", answer.status), expected, "{host}{path}");
+    }
+    let mut client = Client::http1(gateway.http);
+    let asks = [("origin", "https://app.test"), ("access-control-request-method", "PUT")];
+    let answer = client.request("OPTIONS", "shared.test", "/", &asks).unwrap();
+    let said = |name| answer.header(name).unwrap().to_owned();
+    assert_eq!(
+        (answer.status, said("access-control-allow-origin"), said("access-control-allow-credentials")),
+        (204, "https://app.test".to_owned(), "true".to_owned())
+    );
+}
+
+/// Limits that an Ingress had are counted on when it changes, and are gone with it.
+#[test]
+fn limits_live_as_long_as_their_ingress() {
+    let any = ("Prefix", "/");
+    let limits = [("limit-rpm", "1"), ("limit-burst-multiplier", "1")];
+    let (backend, gateway) = serve(&[ingress("rare", &limits, any)]);
+    let counted = "headgate_ratelimit_decisions_total{decision=\"allowed\",policy=\"Ingress default/rare\",limit=\"limit-rpm\",scope=\"local\"}";
+    let ask = || get(&gateway, "rare", "/").status;
+    assert_eq!([ask(), ask(), ask()], [200, 200, 429]);
+    gateway
+        .apply(&(backend.service("b") + &ingress("rare", &[limits.as_slice(), &[("app-root", "/x")]].concat(), any)));
+    assert_eq!(get(&gateway, "rare", "/y").status, 429);
+    assert!(gateway.series(counted) >= 2.0);
+    gateway.apply(&(backend.service("b") + &ingress("rare", &[], any)));
+    assert_eq!(ask(), 200);
+    gateway.wait_until("its numbers are gone", || !gateway.metrics().contains(counted));
+}
