@@ -32,7 +32,7 @@ use crate::api::gateway_route::{GatewayRouteSpec, Tls};
 use crate::source::ObjectKey;
 use crate::table::{ClientValidation, HostKey, Listeners};
 
-pub(super) use self::backends::terms as backend_terms;
+pub(super) use self::backends::{of_filter as backend_of_filter, terms as backend_terms};
 use self::identity::Providers;
 pub(super) use self::identity::basic as basic_auth;
 use self::matches::RuleMatch;

@@ -9,6 +9,7 @@ mod access;
 mod annotations;
 mod answer;
 mod backend;
+mod external_auth;
 mod limit;
 mod path;
 mod unread;
@@ -25,7 +26,7 @@ use self::backend::Backends;
 pub(super) use self::path::{Located, Paths};
 use super::backend::{Balancing, Speak};
 use super::gateway_route::Scope;
-use super::lowered::{Draft, DraftBackend};
+use super::lowered::{Draft, DraftAuthService, DraftBackend};
 use super::report::Problem;
 use crate::filter::{Filter, HeaderRules, HeaderTemplate, PathRewrite, Redirect, Rewrite};
 use crate::table::{Access, HostKey, Observe, RateLimits};
@@ -44,6 +45,7 @@ pub(super) struct Asked {
     /// How often a client may ask.
     pub(super) limits: Option<Arc<RateLimits>>,
     guards: Guards,
+    auth_service: Option<DraftAuthService>,
     answers: Answers,
     backends: Backends,
     host: Option<HeaderValue>,
@@ -67,6 +69,7 @@ impl Asked {
         let answers = Answers::read(&mut annotations, has_tls);
         let mut asked = Self {
             guards: Guards::read(scope, &mut annotations, answers.https_only()),
+            auth_service: external_auth::read(scope, &mut annotations),
             answers,
             limits: limit::read(&mut annotations, &scope.lowered.object, former).map(Arc::new),
             backends: Backends::read(scope, &mut annotations),
@@ -146,6 +149,7 @@ impl Asked {
             access,
             requirement: requirement.clone(),
             limits: self.limits.clone(),
+            auth_service: self.auth_service.clone(),
             observe: self.observe,
             ..draft
         };

@@ -89,11 +89,19 @@ pub(super) struct Draft {
 }
 
 /// A service that is asked whether requests of a [`Draft`] may pass.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DraftAuthService {
     pub(super) auth: ExternalAuth,
     pub(super) name: Arc<str>,
-    pub(super) target: Result<ClusterKey, StatusCode>,
+    pub(super) target: DraftAuthTarget,
+}
+
+/// Who is asked.
+#[derive(Clone, Debug)]
+pub(super) enum DraftAuthTarget {
+    Backend(Result<ClusterKey, StatusCode>),
+    /// Whoever serves the path on this host, or else on the request's own.
+    Host(Option<Box<str>>),
 }
 
 /// A backend that gets copies of a [`Draft`]'s requests.

@@ -11,7 +11,7 @@ use super::few::Few;
 use super::findings::Findings;
 use super::keyring::Keyring;
 use super::lookup::{Dependency, Lookup};
-use super::lowered::{Draft, DraftAuthService, DraftBackend, DraftMirror, Lowered, TlsClaim};
+use super::lowered::{Draft, DraftAuthService, DraftAuthTarget, DraftBackend, DraftMirror, Lowered, TlsClaim};
 use super::policy::{self, Attachments};
 use super::report::Problem;
 use super::{gateway_route, ingress};
@@ -19,7 +19,7 @@ use crate::persistent::Map;
 use crate::slot::{Slot, Slots};
 use crate::source::{Kind, Object, ObjectKey};
 use crate::store::Store;
-use crate::table::{AuthService, Backend, Backends, HostKey, Mirror, RateLimits, Route, RouteId, Target};
+use crate::table::{AuthService, AuthTarget, Backend, Backends, HostKey, Mirror, RateLimits, Route, RouteId, Target};
 
 /// Every object that is compiled.
 #[derive(Debug, Default)]
@@ -389,7 +389,11 @@ fn place(
         };
         access.external_auth = auth_service.map(|service| {
             let DraftAuthService { auth, name, target } = service;
-            Box::new(AuthService { auth, name, target: resolve(target) })
+            let target = match target {
+                DraftAuthTarget::Backend(target) => AuthTarget::Backend(resolve(target)),
+                DraftAuthTarget::Host(host) => AuthTarget::Host(host),
+            };
+            Box::new(AuthService { auth, name, target })
         });
         let mirrors = mirrors.into_iter().map(|mirror| {
             let DraftMirror { percent, name, target } = mirror;

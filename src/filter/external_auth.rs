@@ -7,7 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 
-use super::Title;
+use super::{SignIn, Title};
 
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
@@ -21,6 +21,17 @@ const ORIGIN: [HeaderName; 6] = [
     HeaderName::from_static("x-forwarded-proto"),
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-request-id"),
+];
+/// What is said of a body, which the question does not have, or of a connection.
+const OF_THE_BODY: [HeaderName; 8] = [
+    header::CONNECTION,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::HOST,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
 ];
 /// What a client is told of a refusal beside its status and body.
 const TOLD: [HeaderName; 7] = [
@@ -39,13 +50,24 @@ pub struct ExternalAuth {
     /// What is asked for; that of the request itself when there is none.
     pub target: Option<PathAndQuery>,
     /// Headers of the request that the service is shown.
-    pub shown: Box<[HeaderName]>,
+    pub shown: Shown,
     /// Headers of its answer that the backend gets, in place of what the client sent.
     pub passed_on: Box<[HeaderName]>,
     /// How long it may take to answer.
     pub timeout: Duration,
     /// Whether requests pass while it is out of order.
     pub fail_open: bool,
+    /// Where clients are sent who are not known (401).
+    pub sign_in: Option<SignIn>,
+}
+
+/// Headers of a request.
+#[derive(Clone, Debug)]
+pub enum Shown {
+    /// Those of these names.
+    These(Box<[HeaderName]>),
+    /// All but what is about its body and its connection.
+    All,
 }
 
 /// What is made of an answer.
@@ -65,14 +87,26 @@ impl ExternalAuth {
     /// `X-Original-Method`), and the headers that are to be shown.
     pub fn question(&self, method: &Method, authority: &HeaderValue, target: &str, headers: &HeaderMap) -> HeaderMap {
         let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("/"));
-        let mut question = HeaderMap::new();
-        for name in self.shown.iter().chain(&ORIGIN) {
-            // A name that stands in both lists is not shown twice.
-            question.remove(name);
-            for value in headers.get_all(name) {
-                question.append(name, value.clone());
+        let mut question = match &self.shown {
+            Shown::All => {
+                let mut all = headers.clone();
+                for name in &OF_THE_BODY {
+                    all.remove(name);
+                }
+                all
             }
-        }
+            Shown::These(names) => {
+                let mut these = HeaderMap::new();
+                for name in names.iter().chain(&ORIGIN) {
+                    // A name that stands in both lists is not shown twice.
+                    these.remove(name);
+                    for value in headers.get_all(name) {
+                        these.append(name, value.clone());
+                    }
+                }
+                these
+            }
+        };
         let scheme = headers.get("x-forwarded-proto").and_then(|scheme| scheme.to_str().ok()).unwrap_or("http");
         let host = authority.to_str().unwrap_or_default();
         question.insert(header::HOST, authority.clone());
@@ -115,11 +149,18 @@ impl Ruling {
 impl fmt::Display for ExternalAuth {
     /// `GET /check; shows Authorization; passes on X-User; within 500ms; passes when out of order`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { target, shown, passed_on, timeout, fail_open } = self;
+        let Self { target, shown, passed_on, timeout, fail_open, sign_in } = self;
         match target {
             Some(target) => write!(f, "GET {target}")?,
             None => f.write_str("GET of the request's own path")?,
         }
+        let shown: &[_] = match shown {
+            Shown::These(names) => names,
+            Shown::All => {
+                f.write_str("; shows all headers")?;
+                &[]
+            }
+        };
         for (what, names) in [("shows", shown), ("passes on", passed_on)] {
             if !names.is_empty() {
                 let names: Vec<_> = names.iter().map(|name| Title(name).to_string()).collect();
@@ -127,6 +168,9 @@ impl fmt::Display for ExternalAuth {
             }
         }
         write!(f, "; within {timeout:?}")?;
+        if let Some(sign_in) = sign_in {
+            write!(f, "; sends who is not known to {sign_in}")?;
+        }
         f.write_str(if *fail_open { "; requests pass while it is out of order" } else { "" })
     }
 }
@@ -146,11 +190,30 @@ mod tests {
     fn auth() -> ExternalAuth {
         ExternalAuth {
             target: None,
-            shown: [header::AUTHORIZATION, HeaderName::from_static("x-forwarded-for")].into(),
+            shown: Shown::These([header::AUTHORIZATION, HeaderName::from_static("x-forwarded-for")].into()),
             passed_on: [HeaderName::from_static("x-user"), header::AUTHORIZATION].into(),
             timeout: Duration::from_millis(500),
             fail_open: false,
+            sign_in: None,
         }
+    }
+
+    #[test]
+    fn a_question_that_shows_everything_says_nothing_of_a_body() {
+        let auth = ExternalAuth { shown: Shown::All, ..auth() };
+        let request =
+            headers(&[("cookie", "a"), ("content-length", "7"), ("x-key", "k"), ("x-original-url", "forged")]);
+        let question = auth.question(&Method::POST, &HeaderValue::from_static("shop.test"), "/", &request);
+        let expected = [
+            ("cookie", "a"),
+            ("x-key", "k"),
+            ("host", "shop.test"),
+            ("x-forwarded-method", "POST"),
+            ("x-forwarded-uri", "/"),
+            ("x-original-method", "POST"),
+            ("x-original-url", "http://shop.test/"),
+        ];
+        assert_eq!(question, headers(&expected));
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod redirect;
 mod rewrite;
 #[cfg(test)]
 mod sample;
+mod sign_in;
 mod template;
 
 use std::fmt;
@@ -41,12 +42,13 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 pub use compression::{Coding, Compression, MediaRange, MediaRangeError, Wish};
 pub use cors::{Cors, Listed, Origin, OriginError, Origins, preflight};
-pub use external_auth::{ExternalAuth, Ruling};
+pub use external_auth::{ExternalAuth, Ruling, Shown};
 pub(crate) use headers::Title;
 pub use headers::{HeaderRules, HeaderTemplate};
 pub use ip_access::IpAccess;
 pub use redirect::{DirectResponse, Redirect};
 pub use rewrite::{Captured, PathRewrite, Rewrite};
+pub use sign_in::SignIn;
 pub use template::{Template, TemplateError};
 
 use bytes::Bytes;

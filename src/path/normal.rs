@@ -205,7 +205,7 @@ fn is_unreserved(byte: u8) -> bool {
 }
 
 /// Appends `%` and two upper-case digits.
-pub(super) fn push_encoded(out: &mut Vec<u8>, byte: u8) {
+pub(crate) fn push_encoded(out: &mut Vec<u8>, byte: u8) {
     let digit = |value: u8| if value < 10 { b'0' + value } else { b'A' + value - 10 };
     out.extend([b'%', digit(byte >> 4), digit(byte & 0xF)]);
 }

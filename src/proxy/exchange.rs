@@ -198,9 +198,11 @@ async fn exchange<'t>(
     };
     if let Some(service) = &route.access.external_auth {
         let target = target(&asked.target, &path, query, None, known.query.as_deref())?;
-        let question = external_auth::Asked { method: &parts.method, authority: &asked.authority, target: &target };
+        let (method, authority, host) = (&parts.method, &asked.authority, asked.host());
+        let question = external_auth::Asked { method, authority, host, target: &target };
         // Boxed, since it is rare and would make the future of every exchange larger.
-        let refusal = Box::pin(external_auth::ask(worker, service, question, &mut parts.headers, record)).await?;
+        let refusal =
+            Box::pin(external_auth::ask(worker, table, service, question, &mut parts.headers, record)).await?;
         if let Some(refusal) = refusal {
             return Ok(answer.give(refusal));
         }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use http_body::Body;
 
 use super::body::{RequestBody, ResponseBody};
@@ -14,7 +14,7 @@ use super::error::Error;
 use super::record::Record;
 use super::{Worker, attempt};
 use crate::filter::{ExternalAuth, Ruling};
-use crate::table::{AuthService, Target};
+use crate::table::{AuthService, AuthTarget, RequestHead, Table, Target};
 use crate::telemetry::Reason;
 use crate::upstream::balance::Choice;
 use crate::upstream::pool::{Answered, Destination, Stage, UpstreamBody};
@@ -30,6 +30,8 @@ pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
     /// The host as the client sent it.
     pub(super) authority: &'a HeaderValue,
+    /// The same, lower-case and without its port.
+    pub(super) host: &'a str,
     /// Path and query as they go to the backend unless a filter changes them.
     pub(super) target: &'a PathAndQuery,
 }
@@ -44,19 +46,31 @@ struct Answer {
 /// Asks. `None` lets the request pass, with what the backend is to know in its headers.
 pub(super) async fn ask(
     worker: &Rc<Worker>,
+    table: &Table,
     service: &AuthService,
     asked: Asked<'_>,
     headers: &mut HeaderMap,
     record: &mut Record,
 ) -> Result<Option<Response<ResponseBody>>, Error> {
     let AuthService { auth, name: _, target } = service;
+    let mut question = auth.question(asked.method, asked.authority, asked.target.as_str(), headers);
+    let uri = auth.target.as_ref().unwrap_or(asked.target);
+    let target = match target {
+        AuthTarget::Backend(target) => target,
+        AuthTarget::Host(host) => {
+            if let Some(name) = host.as_deref().and_then(|host| HeaderValue::from_str(host).ok()) {
+                question.insert(header::HOST, name);
+            }
+            let host = host.as_deref().unwrap_or(asked.host);
+            served(worker, table, host, uri, &question).ok_or(Error::ExternalAuthFailed)?
+        }
+    };
     let cluster = match target {
         Target::Cluster(cluster) => cluster,
         // A mistake in the declaration opens nothing, whatever it says of a service that is away.
         Target::Unresolved(status) => return Err(Error::Unresolved(*status)),
     };
-    let question = auth.question(asked.method, asked.authority, asked.target.as_str(), headers);
-    let head = Head { method: &Method::GET, target: auth.target.as_ref().unwrap_or(asked.target), headers: &question };
+    let head = Head { method: &Method::GET, target: uri, headers: &question };
     let mut deadline = worker.clock.deadline();
     let (now, limit) = (worker.clock.now(), Some(auth.timeout));
     let answer = attempt::within(&mut deadline, now, limit, None, pin!(answer(worker, cluster, &head))).await;
@@ -65,6 +79,16 @@ pub(super) async fn ask(
         Ruling::Pass => auth.pass_on(answer.as_ref().map(|answer| &answer.headers), headers),
         Ruling::Fault if auth.fail_open => auth.pass_on(None, headers),
         ruling @ (Ruling::Refuse | Ruling::Fault) => {
+            let status = answer.as_ref().map(|answer| answer.status);
+            if status == Some(StatusCode::UNAUTHORIZED)
+                && let Some(address) = sign_in(auth, &asked, &question)
+            {
+                let mut response = Response::new(ResponseBody::full(Bytes::new()));
+                *response.status_mut() = StatusCode::FOUND;
+                response.headers_mut().insert(header::LOCATION, address);
+                record.answered(StatusCode::FOUND, Reason::ExtAuthDenied);
+                return Ok(Some(response));
+            }
             let Some(Answer { status, headers, body }) = answer.filter(|answer| !answer.status.is_informational())
             else {
                 return Err(Error::ExternalAuthFailed);
@@ -78,6 +102,30 @@ pub(super) async fn ask(
         }
     }
     Ok(None)
+}
+
+/// What stands behind the route that serves a path on a host, if it is there for everybody.
+fn served<'t>(
+    worker: &Worker,
+    table: &'t Table,
+    host: &str,
+    uri: &PathAndQuery,
+    question: &HeaderMap,
+) -> Option<&'t Target> {
+    let head =
+        RequestHead { method: &Method::GET, path: uri.path(), query: uri.query(), headers: question, secure: true };
+    let route = table.find(host, &head)?.route;
+    if !route.is_open() {
+        return None;
+    }
+    let (_, backend) = route.backends.choose(|below| worker.random_below(below), worker.clock.now())?;
+    Some(&backend.target)
+}
+
+/// Where a client is sent who is not known.
+fn sign_in(auth: &ExternalAuth, asked: &Asked<'_>, question: &HeaderMap) -> Option<HeaderValue> {
+    let scheme = question.get("x-forwarded-proto").and_then(|scheme| scheme.to_str().ok()).unwrap_or("http");
+    auth.sign_in.as_ref()?.location(scheme, asked.authority.to_str().ok()?, asked.target.as_str())
 }
 
 /// The service's answer, if it gives one.

@@ -31,10 +31,20 @@ pub struct Access {
 pub struct AuthService {
     /// How it is asked.
     pub auth: ExternalAuth,
-    /// `namespace/service:port`.
+    /// `namespace/service:port`, or the host.
     pub name: Arc<str>,
-    /// What stands behind it.
-    pub target: Target,
+    /// Who that is.
+    pub target: AuthTarget,
+}
+
+/// Who is asked whether a request may pass.
+#[derive(Debug)]
+pub enum AuthTarget {
+    /// What stands behind a reference.
+    Backend(Target),
+    /// Whoever serves the path of the question on this host, or else on the request's own. The route must ask for
+    /// nothing itself, or it would be asked by somebody whom it keeps out.
+    Host(Option<Box<str>>),
 }
 
 /// Bounds on a request's body.

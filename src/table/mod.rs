@@ -23,7 +23,7 @@ mod trie;
 
 use std::sync::Arc;
 
-pub use access::{Access, AuthService, BodyBounds};
+pub use access::{Access, AuthService, AuthTarget, BodyBounds};
 pub use certificate::{Certificate, Certificates, HostPolicy, TlsVersion};
 pub use client_validation::{ClientAuth, ClientValidation};
 pub use describe::{Description, PolicyStanding};

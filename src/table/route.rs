@@ -85,6 +85,13 @@ pub struct Observe {
 }
 
 impl Route {
+    /// Whether it passes every request on as it is, whoever asks.
+    pub fn is_open(&self) -> bool {
+        let Access { ip, cors: _, external_auth, vouched: _, client_validation, body: _ } = &self.access;
+        let anybody = ip.is_none() && external_auth.is_none() && client_validation.is_none();
+        anybody && self.requirement.is_none() && self.filters.is_empty()
+    }
+
     /// The limits of a request that goes to this backend.
     pub fn limits_for<'r>(&'r self, backend: Option<&'r Backend>) -> Option<&'r Arc<RateLimits>> {
         self.limits.as_ref().or_else(|| backend?.limits.as_ref())

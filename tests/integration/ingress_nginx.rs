@@ -108,12 +108,12 @@ fn who_is_kept_out_stays_out() {
         ingress("denied", &[("denylist-source-range", "127.0.0.1/32")], any),
         ingress("staff", &[("auth-type", "basic"), ("auth-secret", "users"), ("auth-realm", "Staff")], any),
         ingress("misread", &[("denylist-source-range", "everybody")], any),
-        ingress("asked", &[("auth-url", "http://auth.test/"), ("permanent-redirect", "https://example.com")], any),
+        ingress("shown", &[("auth-tls-secret", "authorities"), ("permanent-redirect", "https://example.com")], any),
         ingress("small", &[("proxy-body-size", "1k")], any),
         ingress("rare", &[("limit-rpm", "1"), ("limit-burst-multiplier", "1")], any),
     ]);
     for (name, status) in
-        [("inside", 200), ("outside", 403), ("denied", 403), ("staff", 401), ("misread", 500), ("asked", 500)]
+        [("inside", 200), ("outside", 403), ("denied", 403), ("staff", 401), ("misread", 500), ("shown", 500)]
     {
         assert_eq!(get(&gateway, name, "/").status, status, "{name}");
     }
@@ -128,6 +128,64 @@ fn who_is_kept_out_stays_out() {
     assert_eq!(answers, [200, 200, 429]);
     let refused = "headgate_ratelimit_decisions_total{decision=\"limited\",policy=\"Ingress default/rare\",limit=\"limit-rpm\",scope=\"local\"} 1";
     assert!(gateway.metrics().contains(refused), "{}", gateway.metrics());
+}
+
+/// As oauth2-proxy is set up beside ingress-nginx: what is asked is served on the same host by another Ingress.
+#[test]
+fn somebody_served_here_is_asked_for_leave() {
+    let backend = Backend::answering(|seen| {
+        let text = format!("{} {}", seen.method, seen.uri);
+        let known = seen.headers.get("cookie").is_some_and(|cookie| cookie == "session=ann");
+        let (status, user) = match (seen.uri.path(), known) {
+            ("/oauth2/auth", false) => (401, ""),
+            ("/oauth2/auth", true) => (202, "ann"),
+            _ => (200, ""),
+        };
+        Response::builder().status(status).header("x-auth-user", user).body(Full::new(Bytes::from(text))).unwrap()
+    });
+    let proxy = ("Prefix", "/oauth2");
+    let at_host = |url: &str| url.replace("HOST", "$host");
+    let (auth, start) =
+        (at_host("https://HOST/oauth2/auth"), at_host("https://HOST/oauth2/start?rd=$escaped_request_uri"));
+    let guards = [("auth-url", auth.as_str()), ("auth-signin", &start), ("auth-response-headers", "X-Auth-User")];
+    let on_host = |name: &str, host: &str, annotations: &[_], path| {
+        ingress(name, annotations, path).replace(&format!("host: {name}.test"), &format!("host: {host}.test"))
+    };
+    let declared = [
+        backend.service("b"),
+        on_host("shop", "shop", &guards, ("Prefix", "/")),
+        on_host("proxy", "shop", &[], proxy),
+        // Asked on another host, without a place to sign in.
+        on_host("other", "other", &[("auth-url", "https://shop.test/oauth2/auth")], ("Prefix", "/")),
+        // Whom nobody may ask who is kept out.
+        on_host("loop", "loop", &[("auth-url", &auth)], ("Prefix", "/")),
+        on_host("kept", "kept", &[("auth-url", "http://nobody.test/")], ("Prefix", "/")),
+    ];
+    let gateway = Gateway::start(&declared.concat());
+    let mut client = Client::http1(gateway.http);
+    let mut ask = |host: &str, cookie: &str| {
+        backend.forget();
+        client.request("GET", host, "/a?b=1", &[("cookie", cookie), ("x-auth-user", "forged")]).unwrap()
+    };
+    let answer = ask("shop.test", "session=bob");
+    assert_eq!(
+        (answer.status, answer.header("location")),
+        (302, Some("https://shop.test/oauth2/start?rd=%2Fa%3Fb%3D1"))
+    );
+    assert_eq!(backend.seen().len(), 1, "the question and no more");
+    let answer = ask("shop.test", "session=ann");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "GET /a?b=1"));
+    let seen = backend.seen();
+    assert_eq!(seen[0].headers["x-original-url"], "http://shop.test/a?b=1");
+    assert_eq!(seen[1].headers.get_all("x-auth-user").iter().collect::<Vec<_>>(), ["ann"]);
+    assert_eq!(ask("other.test", "session=bob").status, 401);
+    assert_eq!(ask("other.test", "session=ann").status, 200);
+    assert_eq!(backend.seen()[0].headers["host"], "shop.test");
+    for host in ["loop.test", "kept.test"] {
+        let answer = ask(host, "session=ann");
+        assert_eq!((answer.status, answer.json()["reason"].as_str()), (503, Some("ext_auth_error")), "{host}");
+        assert!(backend.seen().is_empty());
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 
 use super::super::code::Code;
 use super::super::lookup::Lookup;
-use super::super::lowered::{Draft, DraftAuthService};
+use super::super::lowered::{Draft, DraftAuthService, DraftAuthTarget};
 use super::super::report::Problem;
 use super::backends;
 use super::filters::{self, has_own_step};
@@ -17,7 +17,7 @@ use crate::api::gateway_route::{
     Cors as DeclaredCors, CorsMethod, ExternalAuth as DeclaredExternalAuth, Filter, IpAccess as DeclaredIpAccess,
     RequestBody,
 };
-use crate::filter::{Cors, ExternalAuth, HeaderRules, IpAccess, Listed, Origin, Origins, TemplateError};
+use crate::filter::{Cors, ExternalAuth, HeaderRules, IpAccess, Listed, Origin, Origins, Shown, TemplateError};
 use crate::source::ObjectKey;
 use crate::table::BodyBounds;
 
@@ -190,8 +190,9 @@ fn external_auth(
         problems.push(Problem::new(Code::InvalidTimeout, format!("{field}.timeout"), what, "use 1ms or more"));
     }
     let resolved = backends::of_filter(lookup, from, &format!("{field}.backendRef"), backend_ref, problems);
-    let auth = ExternalAuth { target, shown, passed_on, timeout: timeout.as_std(), fail_open: *fail_open };
-    Some(DraftAuthService { auth, name: resolved.name, target: resolved.target })
+    let (shown, timeout) = (Shown::These(shown), timeout.as_std());
+    let auth = ExternalAuth { target, shown, passed_on, timeout, fail_open: *fail_open, sign_in: None };
+    Some(DraftAuthService { auth, name: resolved.name, target: DraftAuthTarget::Backend(resolved.target) })
 }
 
 /// As HTTPRoute has it, pages may use what a form could do anyway when nothing is said.

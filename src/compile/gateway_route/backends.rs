@@ -84,7 +84,7 @@ fn one(
 }
 
 /// What a filter's reference to a Service leads to, spoken to as the Service says.
-pub(super) fn of_filter(
+pub(in super::super) fn of_filter(
     lookup: &mut Lookup<'_>,
     from: &ObjectKey,
     field: &str,

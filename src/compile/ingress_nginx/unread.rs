@@ -7,12 +7,13 @@ use super::super::report::Problem;
 use super::annotations::field;
 
 /// What takes the place of those whose names begin so; the first that fits counts.
-const INSTEAD: [(&str, &str); 26] = [
+const INSTEAD: [(&str, &str); 27] = [
     ("auth-tls-", "a GatewayRoute with spec.tls.clientValidation"),
     ("auth-secret", "auth-type: basic beside it, which asks for passwords"),
     ("auth-realm", "auth-type: basic beside it, which asks for passwords"),
-    ("auth-", EXTERNAL_AUTH),
-    ("enable-global-auth", EXTERNAL_AUTH),
+    ("auth-cache-", "nothing: each request is asked about"),
+    ("auth-", "auth-url beside it, or a GatewayRoute with a filter of type ExternalAuth"),
+    ("enable-global-auth", "a GatewayRoute with a filter of type ExternalAuth"),
     ("satisfy", "nothing: address and password are both asked for"),
     ("whitelist-source-range", "allowlist-source-range, which is there too"),
     ("limit-rate", NOTHING),
@@ -35,7 +36,6 @@ const INSTEAD: [(&str, &str); 26] = [
     ("proxy-max-temp-file-size", TUNING),
     ("proxy-busy-buffers-size", TUNING),
 ];
-const EXTERNAL_AUTH: &str = "a GatewayRoute with a filter of type ExternalAuth";
 const SESSION: &str = "a GatewayRoute with sessionPersistence";
 const TRACES: &str = "--otlp-endpoint, and a GatewayRoute with observability.traceSamplePercent";
 const TUNING: &str = "nothing, there are no such buffers to tune";
@@ -62,7 +62,7 @@ fn problem(left: &BTreeMap<&str, &str>, name: &str, value: &str) -> Option<Probl
 /// Whether fewer are let in with it than without.
 fn keeps_out(left: &BTreeMap<&str, &str>, name: &str, value: &str) -> bool {
     match name {
-        "auth-url" | "whitelist-source-range" => !value.is_empty(),
+        "whitelist-source-range" => !value.is_empty(),
         "auth-tls-secret" => {
             let mode = left.get("auth-tls-verify-client");
             !mode.is_some_and(|mode| *mode == "off" || mode.starts_with("optional"))
@@ -97,8 +97,7 @@ mod tests {
     fn what_keeps_somebody_out_closes_and_what_asks_nothing_is_not_told() {
         let (told, closed) = (Some(Code::IngressNginx), Some(Code::Unguarded));
         for (name, value, expected) in [
-            ("auth-url", "http://auth.example.com/", closed),
-            ("auth-url", "", None),
+            ("auth-cache-key", "", None),
             ("auth-secret", "users", told),
             ("auth-tls-secret", "default/authorities", closed),
             ("whitelist-source-range", "10.0.0.0/8", closed),
