@@ -34,10 +34,11 @@ use crate::table::{ClientValidation, HostKey, Listeners};
 
 pub(super) use self::backends::{of_filter as backend_of_filter, terms as backend_terms};
 use self::identity::Providers;
-pub(super) use self::identity::basic as basic_auth;
+pub(super) use self::identity::{basic as basic_auth, certificate_headers};
 use self::matches::RuleMatch;
 pub(super) use self::parameters::Parameters;
 pub(super) use self::scope::Scope;
+pub(super) use self::tls::validation as client_validation;
 
 /// What holds for every rule of a route.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +71,10 @@ pub(super) fn lower(
     let mut validation = Ok(None);
     if let Some(Tls { certificate_refs, min_version, http_redirect: _, client_validation }) = tls {
         let mut scope = Scope { settings, keyring, lookup: &mut lookup, lowered: &mut lowered };
-        validation = tls::validation(&mut scope, client_validation.as_ref());
+        let mut problems = Vec::new();
+        let declared = client_validation.as_ref().map(|it| tls::validation(&mut scope, it, &mut problems));
+        validation = declared.transpose();
+        scope.lowered.problems.append(&mut problems);
         let asked = validation.clone().unwrap_or_else(|()| Some(Arc::new(ClientValidation::closed())));
         scope.lowered.problems.extend(asked.as_ref().and_then(|asked| tls::unreachable(asked, common.listeners)));
         tls::claim(&mut scope, &hosts, certificate_refs, *min_version, asked.as_ref());

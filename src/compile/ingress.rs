@@ -115,6 +115,7 @@ impl Lowering<'_, '_> {
             }
         }
         self.tls(keyring, tls.as_deref().unwrap_or_default());
+        self.validate_clients();
     }
 
     fn rule(&mut self, index: usize, rule: &IngressRule, first: Option<&HostKey>, default: Option<usize>) {
@@ -315,7 +316,7 @@ impl Lowering<'_, '_> {
                 self.lowered.problems.extend(keyring::uncovered(certificate, &host, &secret, &secret_field));
             }
             let claim = TlsClaim {
-                validation: None,
+                validation: self.asked.client_validation().cloned(),
                 certificate: held.certificate.clone().map(|certificate| (secret.clone(), certificate)),
                 min_version: None,
                 field: secret_field.as_str().into(),
@@ -323,6 +324,18 @@ impl Lowering<'_, '_> {
             // Of several entries for one host the first counts whose Secret can be used.
             if self.lowered.tls.get(&host).is_none_or(|known| known.certificate.is_none()) {
                 self.lowered.tls.insert(host, claim);
+            }
+        }
+    }
+
+    /// Asks for certificates of clients on hosts of which no entry says anything, too: somebody else's may.
+    fn validate_clients(&mut self) {
+        let Some(validation) = self.asked.client_validation() else { return };
+        for host in self.claims.keys().filter(|host| matches!(host, HostKey::Exact(_) | HostKey::Wildcard(_))) {
+            if self.lowered.tls.get(host).is_none() {
+                let (validation, field) = (Some(validation.clone()), "metadata.annotations".into());
+                let claim = TlsClaim { certificate: None, min_version: None, validation, field };
+                self.lowered.tls.insert(host.clone(), claim);
             }
         }
     }

@@ -29,7 +29,7 @@ use super::gateway_route::Scope;
 use super::lowered::{Draft, DraftAuthService, DraftBackend};
 use super::report::Problem;
 use crate::filter::{Filter, HeaderRules, HeaderTemplate, PathRewrite, Redirect, Rewrite};
-use crate::table::{Access, HostKey, Observe, RateLimits};
+use crate::table::{Access, ClientValidation, HostKey, Observe, RateLimits};
 
 /// What the annotations of one Ingress ask for.
 #[derive(Debug, Default)]
@@ -92,6 +92,11 @@ impl Asked {
         self.backends.speak.as_ref()
     }
 
+    /// What its hosts ask of clients' certificates.
+    pub(super) fn client_validation(&self) -> Option<&Arc<ClientValidation>> {
+        self.guards.validation.as_ref()
+    }
+
     /// How endpoints are chosen.
     pub(super) fn balancing(&self) -> Balancing {
         Balancing { sessions: self.backends.session.is_some(), ..self.backends.balancing.clone() }
@@ -142,8 +147,15 @@ impl Asked {
 
     /// A rule that keeps out who is not to come in, whatever it does with the others; all if nobody can tell them apart.
     fn guarded(&self, draft: Draft) -> Draft {
-        let Guards { ip, cors, body, requirement } = &self.guards;
-        let access = Access { ip: ip.clone(), cors: cors.clone(), body: *body, ..Access::default() };
+        let Guards { ip, cors, body, requirement, validation, vouched } = &self.guards;
+        let access = Access {
+            ip: ip.clone(),
+            cors: cors.clone(),
+            body: *body,
+            client_validation: validation.clone(),
+            vouched: vouched.clone(),
+            external_auth: None,
+        };
         let mut draft = Draft {
             https_redirect: self.answers.https_redirect,
             access,

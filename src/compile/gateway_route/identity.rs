@@ -50,6 +50,11 @@ pub(super) struct Providers {
     pub(super) reserved: Reserved,
 }
 
+/// The headers by which proxies tell of a client's certificate.
+pub(in super::super) fn certificate_headers() -> impl Iterator<Item = HeaderName> {
+    CERTIFICATE_HEADERS.into_iter().map(HeaderName::from_static)
+}
+
 impl Providers {
     /// The issuers that a route declares.
     pub(super) fn lower(scope: &mut Scope<'_, '_>, declared: &[JwtProvider], rules: &[RouteRule]) -> Self {
@@ -73,8 +78,7 @@ impl Providers {
 
     /// Reserves the headers by which proxies tell of a client's certificate: backends may well take their word.
     pub(super) fn reserve_certificate_headers(&mut self) {
-        let names = CERTIFICATE_HEADERS.map(HeaderName::from_static);
-        self.reserved = Reserved::new(self.reserved.iter().cloned().chain(names));
+        self.reserved = Reserved::new(self.reserved.iter().cloned().chain(certificate_headers()));
     }
 
     /// What a rule asks; an error when the rule cannot be served for what is wrong elsewhere, which is told there.

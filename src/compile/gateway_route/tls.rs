@@ -24,19 +24,18 @@ pub(super) struct Offer {
 }
 
 /// What a route asks of the certificates of its clients; an error when that cannot be found out, which is told then.
-pub(super) fn validation(
+pub(in super::super) fn validation(
     scope: &mut Scope<'_, '_>,
-    declared: Option<&api::gateway_route::ClientValidation>,
-) -> Result<Option<Arc<ClientValidation>>, ()> {
-    let Some(api::gateway_route::ClientValidation { mode, ca_certificate_refs }) = declared else { return Ok(None) };
+    declared: &api::gateway_route::ClientValidation,
+    problems: &mut Vec<Problem>,
+) -> Result<Arc<ClientValidation>, ()> {
+    let api::gateway_route::ClientValidation { mode, ca_certificate_refs } = declared;
     let field = "spec.tls.clientValidation.caCertificateRefs";
-    let mut problems = Vec::new();
     if ca_certificate_refs.is_empty() {
         let what = "no authority is trusted, so nobody could be let in";
         problems.push(Problem::new(Code::InvalidTls, field, what, "name a ConfigMap or Secret with a ca.crt"));
     }
-    let trusted = trust::authorities(scope, field, ca_certificate_refs, &mut problems);
-    scope.lowered.problems.append(&mut problems);
+    let trusted = trust::authorities(scope, field, ca_certificate_refs, problems);
     let Authorities { roots, bundles, .. } = trusted.as_ref().ok_or(())?;
     let words = trusted.as_ref().map(Authorities::words).unwrap_or_default();
     let required = match mode {
@@ -44,7 +43,7 @@ pub(super) fn validation(
         ClientValidationMode::Optional => false,
     };
     match ClientValidation::new(required, roots.clone(), bundles, &words) {
-        Ok(validation) => Ok(Some(Arc::new(validation))),
+        Ok(validation) => Ok(Arc::new(validation)),
         // Without an authority, which has been told.
         Err(_) => Err(()),
     }

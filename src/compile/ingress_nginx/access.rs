@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::super::gateway_route::{Scope, basic_auth};
+use super::super::gateway_route::{Scope, basic_auth, certificate_headers, client_validation};
 use super::annotations::Annotations;
 use crate::address::{Network, NetworkError, Networks};
-use crate::api::SecretObjectRef;
-use crate::api::gateway_route::BasicAuth;
-use crate::auth::Requirement;
+use crate::api::gateway_route::{self as api, BasicAuth, ClientValidationMode};
+use crate::api::{CaCertificateRef, LocalObjectKind, SecretObjectRef};
+use crate::auth::{Requirement, Reserved};
 use crate::filter::{Cors, IpAccess, Listed, Origin, Origins};
-use crate::table::BodyBounds;
+use crate::table::{BodyBounds, ClientValidation};
 
 /// What ingress-nginx allows when nothing is said.
 const METHODS: &str = "GET, PUT, POST, DELETE, PATCH, OPTIONS";
@@ -26,12 +26,19 @@ pub(super) struct Guards {
     pub(super) cors: Option<Box<Cors>>,
     pub(super) body: BodyBounds,
     pub(super) requirement: Option<Arc<Requirement>>,
+    pub(super) validation: Option<Arc<ClientValidation>>,
+    /// Headers that speak of a client's certificate where one is asked for.
+    pub(super) vouched: Reserved,
 }
 
 impl Guards {
     /// Reads what asks something of a request; `https_only` says that requests in clear are sent away anyway.
     pub(super) fn read(scope: &mut Scope<'_, '_>, annotations: &mut Annotations<'_>, https_only: bool) -> Self {
+        let validation = validation(scope, annotations);
+        let reserved = certificate_headers().filter(|_| validation.is_some());
         Self {
+            vouched: Reserved::new(reserved),
+            validation,
             ip: ip(annotations).map(Box::new),
             cors: cors(annotations).map(Box::new),
             body: BodyBounds { most: body_size(annotations), held: false },
@@ -129,6 +136,33 @@ fn body_size(annotations: &mut Annotations<'_>) -> Option<u64> {
         annotations.unusable(NAME, what, "write a number, alone or with k, m or g behind it");
     }
     bytes.filter(|bytes| *bytes > 0)
+}
+
+/// What is asked of clients' certificates.
+fn validation(scope: &mut Scope<'_, '_>, annotations: &mut Annotations<'_>) -> Option<Arc<ClientValidation>> {
+    const SECRET: &str = "auth-tls-secret";
+    const MODE: &str = "auth-tls-verify-client";
+    let (namespace, name) = annotations.reference(SECRET)?;
+    let mode = match annotations.take(MODE) {
+        None | Some("on") => ClientValidationMode::Required,
+        Some("optional") => ClientValidationMode::Optional,
+        Some("off") => return None,
+        Some("optional_no_ca") => {
+            let what = "certificates that no authority vouches for are not asked for";
+            annotations.unusable(MODE, what, "use optional, or on");
+            return None;
+        }
+        Some(other) => {
+            let what = format!("\"{}\" is no way to ask", other.escape_debug());
+            annotations.close(MODE, what, "use on, optional or off");
+            return None;
+        }
+    };
+    let authority = CaCertificateRef { group: String::new(), kind: LocalObjectKind::Secret, name, namespace };
+    let declared = api::ClientValidation { mode, ca_certificate_refs: vec![authority] };
+    let mut problems = Vec::new();
+    let made = client_validation(scope, &declared, &mut problems);
+    annotations.found(SECRET, problems, made)
 }
 
 fn basic(scope: &mut Scope<'_, '_>, annotations: &mut Annotations<'_>, https_only: bool) -> Option<Arc<Requirement>> {

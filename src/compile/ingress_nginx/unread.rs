@@ -7,8 +7,10 @@ use super::super::report::Problem;
 use super::annotations::field;
 
 /// What takes the place of those whose names begin so; the first that fits counts.
-const INSTEAD: [(&str, &str); 27] = [
-    ("auth-tls-", "a GatewayRoute with spec.tls.clientValidation"),
+const INSTEAD: [(&str, &str); 29] = [
+    ("auth-tls-match-cn", "an authority of their own for those who may come in"),
+    ("auth-tls-verify-depth", "nothing: chains are as long as authorities make them"),
+    ("auth-tls-", NOTHING),
     ("auth-secret", "auth-type: basic beside it, which asks for passwords"),
     ("auth-realm", "auth-type: basic beside it, which asks for passwords"),
     ("auth-cache-", "nothing: each request is asked about"),
@@ -43,12 +45,12 @@ const NOTHING: &str = "nothing, this version does not have it";
 
 /// What is to be told of annotations, by their names without what they all begin with.
 pub(super) fn problems(left: &BTreeMap<&str, &str>) -> Vec<Problem> {
-    left.iter().filter_map(|(name, value)| problem(left, name, value)).collect()
+    left.iter().filter_map(|(name, value)| problem(name, value)).collect()
 }
 
-fn problem(left: &BTreeMap<&str, &str>, name: &str, value: &str) -> Option<Problem> {
+fn problem(name: &str, value: &str) -> Option<Problem> {
     let instead = INSTEAD.iter().find(|(family, _)| name.starts_with(family)).map_or(NOTHING, |(_, instead)| instead);
-    if keeps_out(left, name, value) {
+    if keeps_out(name, value) {
         let what = "it keeps requests out and is not read; so that nobody gets in who should not, the rules answer 500";
         return Some(Problem::new(Code::Unguarded, field(name), what, format!("remove it, and declare {instead}")));
     }
@@ -60,15 +62,8 @@ fn problem(left: &BTreeMap<&str, &str>, name: &str, value: &str) -> Option<Probl
 }
 
 /// Whether fewer are let in with it than without.
-fn keeps_out(left: &BTreeMap<&str, &str>, name: &str, value: &str) -> bool {
-    match name {
-        "whitelist-source-range" => !value.is_empty(),
-        "auth-tls-secret" => {
-            let mode = left.get("auth-tls-verify-client");
-            !mode.is_some_and(|mode| *mode == "off" || mode.starts_with("optional"))
-        }
-        _ => false,
-    }
+fn keeps_out(name: &str, value: &str) -> bool {
+    matches!(name, "whitelist-source-range" | "auth-tls-match-cn") && !value.is_empty()
 }
 
 /// Whether it is what would be without it.
@@ -99,7 +94,7 @@ mod tests {
         for (name, value, expected) in [
             ("auth-cache-key", "", None),
             ("auth-secret", "users", told),
-            ("auth-tls-secret", "default/authorities", closed),
+            ("auth-tls-match-cn", "CN=ann", closed),
             ("whitelist-source-range", "10.0.0.0/8", closed),
             ("enable-modsecurity", "true", told),
             ("enable-modsecurity", "false", None),
@@ -110,7 +105,5 @@ mod tests {
             let problems = problems(&BTreeMap::from([(name, value)]));
             assert_eq!(problems.first().map(|problem| problem.code), expected, "{name}: {value}");
         }
-        let optional = BTreeMap::from([("auth-tls-secret", "a/b"), ("auth-tls-verify-client", "optional_no_ca")]);
-        assert!(problems(&optional).iter().all(|problem| problem.code == Code::IngressNginx));
     }
 }
