@@ -11,21 +11,36 @@ use k8s_openapi::api::networking::v1::{
 
 use super::Settings;
 use super::backend::{self, BackendRef, PortRef, Speak};
+use super::canaries::Canaries;
 use super::class::Owner;
 use super::code::Code;
 use super::findings::Findings;
 use super::gateway_route::Scope;
-use super::ingress_nginx::{Asked, Located};
+use super::ingress_nginx::{self, Asked, Canary, Located};
 use super::keyring::{self, Keyring};
 use super::lookup::Lookup;
 use super::lowered::{Claim, Draft, DraftBackend, Lowered, TlsClaim};
 use super::reference::{self, Reference};
 use super::report::Problem;
-use crate::source::{Kind, ObjectKey};
+use crate::source::{Kind, Object, ObjectKey};
 use crate::table::{HostKey, Matcher, PathMatch, RateLimits};
 
 /// Annotations under our own name; a mistyped one must not pass in silence.
 const OWN_ANNOTATIONS: &str = "headgate.dev/";
+
+/// What an Ingress is lowered beside.
+pub(super) struct Beside<'a> {
+    /// The limits that it had before, of which the counts live on.
+    pub(super) former: Option<&'a RateLimits>,
+    pub(super) canaries: &'a Canaries,
+}
+
+/// An Ingress that gets requests of the one that is lowered, on the same paths.
+struct Sharer<'s> {
+    key: ObjectKey,
+    spec: &'s IngressSpec,
+    canary: Canary,
+}
 
 /// What the lowering of one Ingress has at hand.
 struct Lowering<'l, 's> {
@@ -36,9 +51,10 @@ struct Lowering<'l, 's> {
     claims: BTreeMap<HostKey, Vec<Claim>>,
     /// What its annotations ask of its rules.
     asked: Asked,
+    sharers: Vec<Sharer<'s>>,
 }
 
-/// Lowers an Ingress; `former` are the limits that it had before, of which the counts live on.
+/// Lowers an Ingress.
 pub(super) fn lower(
     settings: &Settings,
     keyring: &mut Keyring,
@@ -46,7 +62,7 @@ pub(super) fn lower(
     key: &ObjectKey,
     ingress: &Ingress,
     findings: Findings<'_>,
-    former: Option<&RateLimits>,
+    beside: &Beside<'_>,
 ) -> Lowered {
     let none = IngressSpec::default();
     let spec = ingress.spec.as_ref().unwrap_or(&none);
@@ -61,7 +77,7 @@ pub(super) fn lower(
     let asked = annotations.map(|annotations| {
         let mut scope = Scope { settings, keyring, lookup: &mut lookup, lowered: &mut lowered };
         let has_tls = spec.tls.as_ref().is_some_and(|entries| !entries.is_empty());
-        Asked::read(&mut scope, annotations, has_tls, former)
+        Asked::read(&mut scope, annotations, has_tls, beside.former)
     });
     let mut asked = asked.unwrap_or_default();
     lowered.problems.append(&mut asked.problems);
@@ -74,8 +90,14 @@ pub(super) fn lower(
             "remove it",
         ));
     }
-    let mut lowering = Lowering { lookup: &mut lookup, key, findings, lowered, claims: BTreeMap::new(), asked };
-    lowering.spec(keyring, spec);
+    let sharers = sharers(settings, &mut lookup, key, beside.canaries);
+    let mut lowering =
+        Lowering { lookup: &mut lookup, key, findings, lowered, claims: BTreeMap::new(), asked, sharers };
+    if lowering.asked.canary.is_some() {
+        lowering.canary(spec);
+    } else {
+        lowering.spec(keyring, spec);
+    }
     let Lowering { mut lowered, claims, .. } = lowering;
     lowered.problems.retain(|problem| !findings.tell(problem, ""));
     lowered.problems.splice(..0, findings.problems(|_| true));
@@ -90,7 +112,7 @@ impl Lowering<'_, '_> {
         let rules = rules.as_deref().unwrap_or_default();
         let default = default_backend.as_ref().map(|backend| {
             let target = self.backend("default", backend, "spec.defaultBackend");
-            self.draft(self.asked.draft("default".into(), None, target))
+            self.draft(self.asked.draft("default".into(), None, vec![target]))
         });
         if default.is_some() && rules.is_empty() {
             self.claims.entry(HostKey::Any).or_default();
@@ -150,7 +172,7 @@ impl Lowering<'_, '_> {
                     .in_rule(&name),
                 );
                 let backend = nowhere("none".into());
-                let draft = self.draft(self.asked.draft(name, None, backend));
+                let draft = self.draft(self.asked.draft(name, None, vec![backend]));
                 hosts.iter().for_each(|host| self.claim(host, draft, PathMatch::fallback(), &field));
             }
             return;
@@ -164,7 +186,7 @@ impl Lowering<'_, '_> {
     fn path(&mut self, hosts: &[HostKey], name: Arc<str>, path: &HTTPIngressPath, field: &str) {
         let HTTPIngressPath { backend, path, path_type } = path;
         let text = path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
-        let target = self.backend(&name, backend, &format!("{field}.backend"));
+        let mut target = self.backend(&name, backend, &format!("{field}.backend"));
         let Located { path, rewrite } = match self.located(text, path_type) {
             Ok(located) => located,
             Err((part, what, remedy)) => {
@@ -178,8 +200,69 @@ impl Lowering<'_, '_> {
             let root = self.draft(root);
             hosts.iter().for_each(|host| self.claim(host, root, path.clone(), field));
         }
-        let draft = self.draft(self.asked.draft(name, rewrite, target));
+        let Some((canary, mut other)) = self.sharer(hosts, (text, path_type), &name, field) else {
+            let draft = self.draft(self.asked.draft(name, rewrite, vec![target]));
+            hosts.iter().for_each(|host| self.claim(host, draft, path.clone(), field));
+            return;
+        };
+        for (index, condition) in canary.conditions().iter().enumerate() {
+            let backend = if condition.to_canary { other.clone() } else { target.clone() };
+            let rule = format!("{name}/{}", condition.name).into();
+            let draft = self.draft(self.asked.draft(rule, rewrite.clone(), vec![backend]));
+            let matcher = Matcher { headers: Box::new([condition.header.clone()]), ..Matcher::default() };
+            for host in hosts {
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
+                let claim = Claim::new(draft, index, path.clone(), matcher.clone(), field);
+                self.claims.entry(host.clone()).or_default().push(claim);
+            }
+        }
+        (target.weight, other.weight) = canary.weights();
+        let backends = [target, other].into_iter().filter(|backend| backend.weight > 0).collect();
+        let draft = self.draft(self.asked.draft(name, rewrite, backends));
         hosts.iter().for_each(|host| self.claim(host, draft, path.clone(), field));
+    }
+
+    /// Who gets some of a path's requests, and the backend that they go to then. One that cannot be asked gets none.
+    fn sharer(
+        &mut self,
+        hosts: &[HostKey],
+        (text, path_type): (&str, &str),
+        name: &str,
+        field: &str,
+    ) -> Option<(Canary, DraftBackend)> {
+        let host = hosts.first()?;
+        let found = self.sharers.iter().find_map(|Sharer { key, spec, canary }| {
+            let of_host = |rule: &&IngressRule| {
+                HostKey::parse_ingress(rule.host.as_deref().unwrap_or_default()).is_ok_and(|named| named == *host)
+            };
+            let rules = spec.rules.iter().flatten().filter(of_host).filter_map(|rule| rule.http.as_ref());
+            let mut paths = rules.flat_map(|http| &http.paths);
+            let same = |path: &&HTTPIngressPath| {
+                path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/") == text
+                    && path.path_type == path_type
+            };
+            Some((key.clone(), canary.clone(), &paths.find(same)?.backend))
+        });
+        let (key, canary, backend) = found?;
+        if !self.lowered.canaries.contains(&key) {
+            self.lowered.canaries = self.lowered.canaries.iter().cloned().chain([key]).collect();
+        }
+        // What is wrong with it is told of the canary.
+        let told = self.lowered.problems.len();
+        let backend = self.backend(name, backend, &format!("{field}.backend"));
+        self.lowered.problems.truncate(told);
+        backend.target.is_ok().then_some((canary, backend))
+    }
+
+    /// An Ingress that only gets requests of others claims nothing; what is wrong with its backends is told.
+    fn canary(&mut self, spec: &IngressSpec) {
+        self.lowered.is_canary = true;
+        for (index, rule) in spec.rules.iter().flatten().enumerate() {
+            for (number, path) in rule.http.iter().flat_map(|http| &http.paths).enumerate() {
+                let field = format!("spec.rules[{index}].http.paths[{number}].backend");
+                self.backend(&format!("{index}/{number}"), &path.backend, &field);
+            }
+        }
     }
 
     /// What a path matches, or the part of it that is wrong, why, and what would be right.
@@ -348,6 +431,23 @@ impl Lowering<'_, '_> {
         }
         names.unwrap_or_default().iter().filter_map(|name| HostKey::parse_ingress(name).ok()).collect()
     }
+}
+
+/// The canaries of an Ingress's namespace that are ours, the oldest first.
+fn sharers<'s>(settings: &Settings, lookup: &mut Lookup<'s>, key: &ObjectKey, canaries: &Canaries) -> Vec<Sharer<'s>> {
+    let mut sharers = Vec::new();
+    for other in canaries.of(&key.namespace).filter(|other| *other != key) {
+        let entry = lookup.store().get(other);
+        let Some(Object::Ingress(ingress)) = entry.and_then(|entry| entry.object.as_ref()) else { continue };
+        let (Some(spec), Some(annotations)) = (&ingress.spec, &ingress.metadata.annotations) else { continue };
+        let owner = settings.class.of_ingress(lookup, spec.ingress_class_name.as_deref(), Some(annotations));
+        if let (Owner::Us, Some(canary)) = (owner, ingress_nginx::canary(annotations)) {
+            let created = ingress.metadata.creation_timestamp.clone();
+            sharers.push((created, Sharer { key: other.clone(), spec, canary }));
+        }
+    }
+    sharers.sort_by(|(a, _), (b, _)| a.cmp(b));
+    sharers.into_iter().map(|(_, sharer)| sharer).collect()
 }
 
 /// A backend of which nothing can be asked.

@@ -9,6 +9,7 @@ mod access;
 mod annotations;
 mod answer;
 mod backend;
+mod canary;
 mod external_auth;
 mod limit;
 mod path;
@@ -23,8 +24,10 @@ use self::access::Guards;
 use self::annotations::Annotations;
 use self::answer::Answers;
 use self::backend::Backends;
+pub(super) use self::canary::Canary;
 pub(super) use self::path::{Located, Paths};
 use super::backend::{Balancing, Speak};
+use super::code::Code;
 use super::gateway_route::Scope;
 use super::lowered::{Draft, DraftAuthService, DraftBackend};
 use super::report::Problem;
@@ -42,6 +45,8 @@ pub(super) struct Asked {
     pub(super) paths: Paths,
     /// Further hosts, beside the first.
     pub(super) aliases: Vec<HostKey>,
+    /// Which requests of others it gets; nothing else counts then.
+    pub(super) canary: Option<Canary>,
     /// How often a client may ask.
     pub(super) limits: Option<Arc<RateLimits>>,
     guards: Guards,
@@ -65,6 +70,10 @@ impl Asked {
         let mut annotations = Annotations::of(annotations);
         if annotations.is_empty() {
             return Self::default();
+        }
+        if let Some(canary) = Canary::read(&mut annotations) {
+            // All else is as whoever's requests it shares has it.
+            return Self { canary: Some(canary), problems: annotations.into_problems(), ..Self::default() };
         }
         let answers = Answers::read(&mut annotations, has_tls);
         let mut asked = Self {
@@ -102,8 +111,8 @@ impl Asked {
         Balancing { sessions: self.backends.session.is_some(), ..self.backends.balancing.clone() }
     }
 
-    /// The rule that sends requests to a backend.
-    pub(super) fn draft(&self, rule: Arc<str>, rewrite: Option<PathRewrite>, backend: DraftBackend) -> Draft {
+    /// The rule that sends requests to backends.
+    pub(super) fn draft(&self, rule: Arc<str>, rewrite: Option<PathRewrite>, backends: Vec<DraftBackend>) -> Draft {
         if let Some(redirect) = &self.answers.redirect {
             return self.redirect(rule, redirect.clone());
         }
@@ -115,7 +124,7 @@ impl Asked {
         let Backends { speak: _, balancing: _, hash_on, session, timeouts, retry } = &self.backends;
         self.guarded(Draft {
             filters,
-            backends: vec![backend],
+            backends,
             hash_on: hash_on.clone(),
             timeouts: *timeouts,
             retry: retry.clone(),
@@ -170,6 +179,23 @@ impl Asked {
         }
         draft
     }
+}
+
+/// Whether an Ingress with these annotations gets requests of others.
+pub(super) fn is_canary(annotations: &BTreeMap<String, String>) -> bool {
+    Annotations::of(annotations).flag("canary") == Some(true)
+}
+
+/// What a canary is told that gets none.
+pub(super) fn lonely() -> Problem {
+    let what = "no other Ingress of the namespace has one of its hosts and paths, so it gets no requests";
+    let remedy = "give it host, path and pathType of the Ingress whose requests it is to share";
+    Problem::new(Code::IngressNginx, annotations::field("canary"), what, remedy)
+}
+
+/// Which requests of others an Ingress with these annotations gets.
+pub(super) fn canary(annotations: &BTreeMap<String, String>) -> Option<Canary> {
+    Canary::read(&mut Annotations::of(annotations))
 }
 
 fn aliases(annotations: &mut Annotations<'_>) -> Vec<HostKey> {

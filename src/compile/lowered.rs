@@ -47,6 +47,10 @@ pub(super) struct Lowered {
     pub(super) problems: Vec<Problem>,
     /// For an Ingress: how often its own annotations let a client ask.
     pub(super) limits: Option<Arc<RateLimits>>,
+    /// For an Ingress: the canaries that get requests of its.
+    pub(super) canaries: Box<[ObjectKey]>,
+    /// Whether it is such a canary itself.
+    pub(super) is_canary: bool,
     /// For a policy of ours: what it asks for and where.
     pub(super) policy: Option<Policy>,
     /// For a policy: the numbers and names of those of its targets that are ours to tell of.
@@ -113,7 +117,7 @@ pub(super) struct DraftMirror {
 }
 
 /// A backend of a [`Draft`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DraftBackend {
     pub(super) name: Arc<str>,
     pub(super) weight: u32,
@@ -173,6 +177,8 @@ impl Lowered {
             key_sets: Vec::new(),
             problems: Vec::new(),
             limits: None,
+            canaries: Box::default(),
+            is_canary: false,
             policy: None,
             ancestors: Vec::new(),
             affected: BTreeSet::new(),

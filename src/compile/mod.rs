@@ -18,6 +18,7 @@
 //! rule's name, a cluster by its Service, port, protocol and balancer, an endpoint by its address within those.
 
 mod backend;
+mod canaries;
 mod certificate;
 mod class;
 mod cluster;

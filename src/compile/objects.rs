@@ -5,16 +5,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::Settings;
+use super::canaries::Canaries;
 use super::cluster::{ClusterKey, Clusters};
 use super::code::Code;
 use super::few::Few;
 use super::findings::Findings;
+use super::ingress::Beside;
 use super::keyring::Keyring;
 use super::lookup::{Dependency, Lookup};
 use super::lowered::{Draft, DraftAuthService, DraftAuthTarget, DraftBackend, DraftMirror, Lowered, TlsClaim};
 use super::policy::{self, Attachments};
 use super::report::Problem;
-use super::{gateway_route, ingress};
+use super::{gateway_route, ingress, ingress_nginx};
 use crate::persistent::Map;
 use crate::slot::{Slot, Slots};
 use crate::source::{Kind, Object, ObjectKey};
@@ -30,6 +32,7 @@ pub(super) struct Objects {
     hosts: BTreeMap<HostKey, Few<ObjectKey>>,
     tls_hosts: BTreeMap<HostKey, Few<ObjectKey>>,
     attachments: Attachments,
+    canaries: Canaries,
     slots: Slots,
     /// Every route.
     pub(super) routes: Map<Slot, Arc<Route>>,
@@ -53,7 +56,7 @@ pub(super) struct Placed {
 /// What a change of objects leads to.
 #[derive(Debug, Default)]
 pub(super) struct Touched {
-    /// The objects that were lowered, or are gone.
+    /// The objects that were lowered, or are gone, or of which something else is to be told for that.
     pub(super) objects: BTreeSet<ObjectKey>,
     /// The hosts whose claims may be others.
     pub(super) hosts: BTreeSet<HostKey>,
@@ -91,10 +94,16 @@ impl Objects {
                 touched.objects.extend(self.dependents.get(&dependency).into_iter().flatten().cloned());
             }
         }
+        for host in self.canaries.note(store, dirty) {
+            let owners = self.hosts.get(&host).into_iter().flatten();
+            touched.objects.extend(owners.filter(|owner| owner.kind == Kind::Ingress).cloned());
+        }
         self.update_policies(store, settings, &mut touched);
+        let mut told = Vec::new();
         for key in touched.objects.iter().filter(|key| key.kind != Kind::RateLimitPolicy) {
             let former = self.placed.get(key).and_then(|placed| placed.lowered.limits.clone());
-            let Some(lowered) = caught(|| lower(store, settings, keyring, key, former.as_deref())) else {
+            let beside = Beside { former: former.as_deref(), canaries: &self.canaries };
+            let Some(lowered) = caught(|| lower(store, settings, keyring, key, &beside)) else {
                 self.stays(store, settings, key);
                 continue;
             };
@@ -105,6 +114,7 @@ impl Objects {
                 place(store, settings, clusters, &mut self.slots, former, lowered)
             });
             for placed in before.iter().chain(&now) {
+                told.extend(placed.lowered.canaries.iter().cloned());
                 touched.hosts.extend(placed.lowered.claims.keys().cloned());
                 touched.tls_hosts.extend(placed.lowered.tls.keys().cloned());
                 touched.routes |= !placed.routes.is_empty();
@@ -115,10 +125,12 @@ impl Objects {
             for route in now.iter().flat_map(|placed| &placed.routes) {
                 self.routes.insert(route.slot, route.clone());
             }
+            let limits = now.as_ref().and_then(|now| now.lowered.limits.clone());
+            touched.policies |= former.is_some() || limits.is_some();
             if let Some(former) = former {
                 self.policies.remove(&former.policy);
             }
-            if let Some(limits) = now.as_ref().and_then(|now| now.lowered.limits.clone()) {
+            if let Some(limits) = limits {
                 self.policies.insert(limits.policy.clone(), limits);
             }
             let named = now.as_ref().map(|now| now.lowered.key_sets.as_slice()).unwrap_or_default();
@@ -135,6 +147,7 @@ impl Objects {
                 before.clusters.iter().for_each(|cluster| clusters.release(store, cluster));
             }
         }
+        touched.objects.extend(told);
         touched
     }
 
@@ -203,6 +216,11 @@ impl Objects {
         self.attachments.losses(lowered)
     }
 
+    /// What a canary is told that gets nobody's requests.
+    pub(super) fn losses_of_canary(&self, lowered: &Lowered) -> Option<Problem> {
+        (lowered.is_canary && !self.canaries.shares(&lowered.object)).then(ingress_nginx::lonely)
+    }
+
     /// The policies that count in the store of shared limits.
     pub(super) fn counting_globally(&self) -> impl Iterator<Item = &ObjectKey> {
         self.placed.iter().filter(|(_, placed)| placed.lowered.counts_globally()).map(|(key, _)| key)
@@ -234,6 +252,9 @@ impl Objects {
         for host in placed.lowered.claims.keys() {
             self.hosts.entry(host.clone()).or_default().insert(key.clone());
         }
+        for canary in &placed.lowered.canaries {
+            self.canaries.share(canary, &key);
+        }
         for host in placed.lowered.tls.keys() {
             self.tls_hosts.entry(host.clone()).or_default().insert(key.clone());
         }
@@ -250,6 +271,9 @@ impl Objects {
                     self.dependents.remove(dependency);
                 }
             }
+        }
+        for canary in &placed.lowered.canaries {
+            self.canaries.unshare(canary, key);
         }
         forget(&mut self.hosts, placed.lowered.claims.keys(), key);
         forget(&mut self.tls_hosts, placed.lowered.tls.keys(), key);
@@ -310,7 +334,7 @@ fn lower(
     settings: &Settings,
     keyring: &mut Keyring,
     key: &ObjectKey,
-    former: Option<&RateLimits>,
+    beside: &Beside<'_>,
 ) -> Option<Lowered> {
     let entry = store.get(key)?;
     #[cfg(test)]
@@ -318,7 +342,7 @@ fn lower(
     let lookup = Lookup::new(store);
     let findings = Findings(&entry.findings);
     match entry.object.as_ref()? {
-        Object::Ingress(ingress) => Some(ingress::lower(settings, keyring, lookup, key, ingress, findings, former)),
+        Object::Ingress(ingress) => Some(ingress::lower(settings, keyring, lookup, key, ingress, findings, beside)),
         Object::GatewayRoute(route) => Some(gateway_route::lower(settings, keyring, lookup, key, route, findings)),
         Object::RateLimitPolicy(_)
         | Object::IngressClass(_)

@@ -54,6 +54,7 @@ impl Compiled {
         problems.extend(lowered.claims.keys().flat_map(|host| self.losses_on(host, &lowered.object)).cloned());
         problems.extend(lowered.tls.keys().flat_map(|host| self.tls_hosts.losses(host, &lowered.object)).cloned());
         problems.extend(self.objects.losses_of_policy(lowered));
+        problems.extend(self.objects.losses_of_canary(lowered));
         let ours = lowered.owner == Owner::Us;
         if !ours && problems.is_empty() {
             return None;

@@ -167,7 +167,7 @@ fn check_tells_what_would_be_if_the_class_of_somebody_else_were_ours() {
     let folder = tempfile::tempdir().unwrap();
     let moving = "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: nginx}\nspec: {controller: \
                   k8s.io/ingress-nginx}\n---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: admin, \
-                  annotations: {nginx.ingress.kubernetes.io/auth-url: http://a.test/}}\nspec: {ingressClassName: nginx, \
+                  annotations: {nginx.ingress.kubernetes.io/auth-type: digest}}\nspec: {ingressClassName: nginx, \
                   defaultBackend: {service: {name: web, port: {number: 80}}}}\n";
     fs::write(folder.path().join("declared.yaml"), moving).unwrap();
     let path = folder.path().to_str().unwrap();

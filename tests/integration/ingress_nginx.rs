@@ -226,6 +226,48 @@ fn clients_are_sent_where_they_would_be_sent() {
     );
 }
 
+/// What a canary gets follows it from change to change, whoever of the two changes, and its end.
+#[test]
+fn a_canary_gets_its_share() {
+    let (stable, canary) = (Backend::named("stable"), Backend::named("canary"));
+    let services = stable.service("b") + &canary.service("c");
+    let main = ingress("shop", &[], ("Prefix", "/"));
+    let share = |annotations: &[(&str, &str)]| {
+        let annotations = [&[("canary", "true")], annotations].concat();
+        ingress("canary", &annotations, ("Prefix", "/"))
+            .replace("canary.test", "shop.test")
+            .replace("name: b", "name: c")
+    };
+    let by_header = [("canary-by-header", "X-Canary"), ("canary-by-cookie", "canary")];
+    let gateway = Gateway::start(&[services.clone(), main.clone(), share(&by_header)].concat());
+    let mut client = Client::http1(gateway.http);
+    let mut ask = |headers: &[(&str, &str)]| client.request("GET", "shop.test", "/", headers).unwrap().text();
+    for (headers, expected) in [
+        (&[][..], "stable"),
+        (&[("x-canary", "always")], "canary"),
+        (&[("x-canary", "never"), ("cookie", "canary=always")], "stable"),
+        (&[("x-canary", "other"), ("cookie", "a=b; canary=always")], "canary"),
+        (&[("cookie", "notcanary=always")], "stable"),
+    ] {
+        assert_eq!(ask(headers), expected, "{headers:?}");
+    }
+    let mut share_of = |declared: &str| {
+        gateway.apply(&[services.as_str(), &main, declared].concat());
+        (0..200).filter(|_| ask(&[]) == "canary").count()
+    };
+    assert_eq!(share_of(&share(&[("canary-weight", "100")])), 200);
+    assert!((40..160).contains(&share_of(&share(&[("canary-weight", "50")]))));
+    assert_eq!(share_of(&share(&[("canary-weight", "0")])), 0);
+    // With the Ingress gone whose requests it gets, it gets none.
+    gateway.apply(&[services.as_str(), &share(&[("canary-weight", "100")])].concat());
+    assert_eq!(get(&gateway, "shop", "/").status, 404);
+    let problems = gateway.api("problems").to_string();
+    assert!(problems.contains("it gets no requests"), "{problems}");
+    gateway.apply(&[services.as_str(), &main, &share(&[("canary-weight", "100")])].concat());
+    assert_eq!(get(&gateway, "shop", "/").text(), "canary");
+    assert!(!gateway.api("problems").to_string().contains("it gets no requests"));
+}
+
 /// Limits that an Ingress had are counted on when it changes, and are gone with it.
 #[test]
 fn limits_live_as_long_as_their_ingress() {

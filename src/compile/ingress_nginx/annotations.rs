@@ -111,6 +111,11 @@ impl<'a> Annotations<'a> {
         made.ok()
     }
 
+    /// What is to be told of those that were taken.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
     /// All that is to be told, also of those that are left, and whether the rules are closed.
     pub(super) fn finish(mut self) -> (Vec<Problem>, bool) {
         let left = unread::problems(&self.left);

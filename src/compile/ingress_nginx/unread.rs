@@ -21,7 +21,7 @@ const INSTEAD: [(&str, &str); 29] = [
     ("limit-rate", NOTHING),
     ("limit-connections", NOTHING),
     ("limit-", "a RateLimitPolicy that targets this Ingress"),
-    ("canary", "a GatewayRoute with weights in its backendRefs, or with a rule that matches the header"),
+    ("canary-", "canary: \"true\" beside it"),
     ("proxy-request-buffering", "a GatewayRoute with request.buffering"),
     ("proxy-next-upstream-timeout", "a GatewayRoute with retry and timeouts.request"),
     ("proxy-ssl-", "backend-protocol: HTTPS beside it, or a GatewayRoute with backendRefs[].tls"),
@@ -69,7 +69,6 @@ fn keeps_out(name: &str, value: &str) -> bool {
 /// Whether it is what would be without it.
 fn asks_nothing(name: &str, value: &str) -> bool {
     match name {
-        "canary" => value == "false",
         "proxy-buffering" | "proxy-request-buffering" => value == "off",
         "proxy-http-version" => value == "1.1",
         "affinity-mode" => value == "persistent",
@@ -99,7 +98,7 @@ mod tests {
             ("enable-modsecurity", "true", told),
             ("enable-modsecurity", "false", None),
             ("proxy-buffering", "off", None),
-            ("canary", "true", told),
+            ("canary-weight", "10", told),
             ("no-such-thing", "1", told),
         ] {
             let problems = problems(&BTreeMap::from([(name, value)]));

@@ -26,6 +26,16 @@ const HOSTS: &[&str] = &["", "one.example.com", "two.example.com", "*.example.co
 const PATHS: &[&str] = &["/", "/p", "/p/q"];
 const AGES: std::ops::Range<u32> = 0..3;
 
+/// Annotations of ingress-nginx by which objects have to do with each other, or live on.
+const ANNOTATIONS: &[&[(&str, &str)]] = &[
+    &[],
+    &[("canary", "true"), ("canary-weight", "30")],
+    &[("canary", "true"), ("canary-by-header", "X-Canary")],
+    &[("limit-rps", "5"), ("server-alias", "two.example.com")],
+    &[("auth-tls-secret", "x"), ("from-to-www-redirect", "true")],
+    &[("auth-url", "http://y.b.svc/check")],
+];
+
 fn ingresses() -> impl Strategy<Value = Object> {
     let path = (select(&["Exact", "Prefix"][..]), select(PATHS), select(NAMES), select(&[80, 81][..])).prop_map(
         |(path_type, path, service, port)| {
@@ -40,11 +50,20 @@ fn ingresses() -> impl Strategy<Value = Object> {
     let default = prop::option::of(select(NAMES));
     let class = select(&[None, Some("headgate"), Some("other"), Some("nginx")][..]);
     let rules = prop::collection::vec(rule, 0..3);
-    (select(NAMESPACES), select(NAMES), AGES, class, rules, prop::collection::vec(tls, 0..2), default).prop_map(
-        |(namespace, name, age, class, rules, tls, default)| {
+    let annotations = prop::option::weighted(0.7, select(ANNOTATIONS));
+    let metadata =
+        (select(NAMESPACES), select(NAMES), AGES, annotations).prop_map(|(namespace, name, age, annotations)| {
+            let mut metadata = namespaced(namespace, name, age);
+            let named = annotations.into_iter().flatten();
+            let named = named.map(|(name, value)| (format!("nginx.ingress.kubernetes.io/{name}"), json!(value)));
+            metadata["annotations"] = Value::Object(named.collect());
+            metadata
+        });
+    (metadata, class, rules, prop::collection::vec(tls, 0..2), default).prop_map(
+        |(metadata, class, rules, tls, default)| {
             let default = default.map(|name| json!({ "service": { "name": name, "port": { "name": "http" } } }));
             let spec = json!({ "ingressClassName": class, "rules": rules, "tls": tls, "defaultBackend": default });
-            Object::Ingress(typed(json!({ "metadata": namespaced(namespace, name, age), "spec": spec })))
+            Object::Ingress(typed(json!({ "metadata": metadata, "spec": spec })))
         },
     )
 }
