@@ -34,7 +34,7 @@ pub(super) fn tell(before: &Report, after: &Report) {
             for finding in findings {
                 let place = finding.place.as_deref().unwrap_or(place);
                 let field = if finding.field.is_empty() { String::new() } else { format!("{}: ", finding.field) };
-                match finding.fatal {
+                match finding.is_fatal() {
                     true => tracing::warn!("{place}: {field}{}", finding.message),
                     false => tracing::info!("{place}: {field}{}", finding.message),
                 }

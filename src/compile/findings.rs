@@ -5,7 +5,7 @@
 
 use super::code::{Code, Reason};
 use super::report::Problem;
-use crate::source::Finding;
+use crate::source::{Effect, Finding};
 
 /// The findings of one object.
 #[derive(Clone, Copy, Debug)]
@@ -22,9 +22,15 @@ impl Findings<'_> {
         self.fatal().any(|finding| finding.field == field)
     }
 
-    /// Those for which `chosen` says yes, as problems.
+    /// Those of the object that is used for which `chosen` says yes, as problems.
     pub(super) fn problems(self, chosen: impl Fn(&str) -> bool) -> Vec<Problem> {
-        self.0.iter().filter(|finding| chosen(&finding.field)).map(Problem::found).collect()
+        let of_this = self.0.iter().filter(|finding| finding.effect != Effect::Withheld);
+        of_this.filter(|finding| chosen(&finding.field)).map(Problem::found).collect()
+    }
+
+    /// Those of what is written and not used, as problems.
+    pub(super) fn withheld(self) -> impl Iterator<Item = Problem> {
+        self.0.iter().filter(|finding| finding.effect == Effect::Withheld).map(Problem::found)
     }
 
     /// Whether one of them says already what `problem` would. `part` is the part of the object that is judged on its own,
@@ -43,7 +49,7 @@ impl Findings<'_> {
     }
 
     fn fatal(&self) -> impl Iterator<Item = &Finding> {
-        self.0.iter().filter(|finding| finding.fatal)
+        self.0.iter().filter(|finding| finding.is_fatal())
     }
 }
 

@@ -116,7 +116,7 @@ impl Report {
                 let (what, remedy) = in_two(&finding.message);
                 Listed {
                     code: Code::Invalid.as_str(),
-                    severity: word(if finding.fatal { Severity::Error } else { Severity::Warning }),
+                    severity: word(if finding.is_fatal() { Severity::Error } else { Severity::Warning }),
                     object: None,
                     rule: None,
                     field: finding.field.clone(),

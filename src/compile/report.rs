@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::code::{Aspect, Code, Reason, Severity};
 use crate::persistent::Map;
-use crate::source::{Finding, Kind, ObjectKey};
+use crate::source::{Effect, Finding, Kind, ObjectKey};
 use crate::store::Watch;
 
 /// How much of a problem goes into a condition's message: enough for any sentence of ours, and a bound on what a tenant's
@@ -197,8 +197,11 @@ impl Problem {
 
     /// What a source found.
     pub(super) fn found(finding: &Finding) -> Self {
-        let Finding { field, message, place, fatal } = finding;
-        let code = if *fatal { Code::Invalid } else { Code::UnknownField };
+        let Finding { field, message, place, effect } = finding;
+        let code = match effect {
+            Effect::Told => Code::UnknownField,
+            Effect::Spoils | Effect::Withheld => Code::Invalid,
+        };
         let (what, remedy) = in_two(message);
         Self { place: place.clone(), ..Self::new(code, field.clone(), what, remedy) }
     }

@@ -32,12 +32,14 @@ impl Compiled {
 
     /// The verdict on one object; none when there is nothing to say, or nobody to say it of.
     fn verdict(&self, store: &Store, key: &ObjectKey) -> Option<ObjectReport> {
+        let entry = store.get(key);
+        let findings = Findings(entry.map(|entry| entry.findings.as_slice()).unwrap_or_default());
         if let Some(placed) = self.objects.get(key) {
-            return self.of_placed(placed);
+            return self.of_placed(placed, findings);
         }
-        let entry = store.get(key)?;
-        let findings = Findings(&entry.findings);
+        let entry = entry?;
         let mut problems = findings.problems(|_| true);
+        problems.extend(findings.withheld());
         if key.kind == Kind::EndpointSlice {
             let noticed = self.clusters.problems_of(key).iter();
             problems.extend(noticed.filter(|problem| !findings.tell(problem, "")).cloned());
@@ -48,9 +50,10 @@ impl Compiled {
         Some(of_unread(self.standalone, key, entry, problems))
     }
 
-    fn of_placed(&self, placed: &Placed) -> Option<ObjectReport> {
+    fn of_placed(&self, placed: &Placed, findings: Findings<'_>) -> Option<ObjectReport> {
         let lowered = &placed.lowered;
         let mut problems = lowered.problems.clone();
+        problems.extend(findings.withheld());
         problems.extend(lowered.claims.keys().flat_map(|host| self.losses_on(host, &lowered.object)).cloned());
         problems.extend(lowered.tls.keys().flat_map(|host| self.tls_hosts.losses(host, &lowered.object)).cloned());
         problems.extend(self.objects.losses_of_policy(lowered));

@@ -24,7 +24,7 @@ use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::{Change, Finding, Kind, Object, ObjectKey};
+use super::{Change, Effect, Finding, Kind, Object, ObjectKey};
 use crate::api::schema::Cause;
 use crate::api::{self, Violation};
 
@@ -94,7 +94,7 @@ pub fn kind_of(document: &Value) -> Result<Kind, Finding> {
         field: "kind".to_owned(),
         message: format!("{kind} of {version} is not a kind that Headgate reads; the document is ignored"),
         place: None,
-        fatal: false,
+        effect: Effect::Told,
     })
 }
 
@@ -120,7 +120,7 @@ pub fn decode(kind: Kind, mut document: Value, origin: Origin) -> Result<Change,
     if origin == Origin::File {
         for finding in admission::check(kind, &document) {
             // What is missing or of the wrong type has been told by the schema.
-            if !findings.iter().any(|told| told.fatal && told.field == finding.field) {
+            if !findings.iter().any(|told| told.is_fatal() && told.field == finding.field) {
                 findings.push(finding);
             }
         }
@@ -136,7 +136,7 @@ pub fn decode(kind: Kind, mut document: Value, origin: Origin) -> Result<Change,
         | Kind::ConfigMap
         | Kind::ReferenceGrant => document,
     };
-    let spoilt = findings.iter().any(|finding| finding.fatal && !can_be_spared(kind, &finding.field));
+    let spoilt = findings.iter().any(|finding| finding.is_fatal() && !can_be_spared(kind, &finding.field));
     let object = if spoilt { None } else { object(kind, unburdened(document), &mut findings) };
     Ok(match object {
         Some(object) => Change::Upsert(object, findings),
@@ -283,7 +283,7 @@ fn object(kind: Kind, document: Value, findings: &mut Vec<Finding>) -> Option<Ob
         Ok(object) => Some(object),
         Err(message) => {
             // What makes decoding fail has mostly been found above, with its path; then this says nothing new.
-            if !findings.iter().any(|finding| finding.fatal) {
+            if !findings.iter().any(|finding| finding.is_fatal()) {
                 findings.push(fatal("", &message));
             }
             None
@@ -309,7 +309,7 @@ fn insert_if_absent(fields: &mut Map<String, Value>, name: &str, text: &str) {
 }
 
 fn fatal(field: &str, message: &str) -> Finding {
-    Finding { field: field.to_owned(), message: message.to_owned(), place: None, fatal: true }
+    Finding { field: field.to_owned(), message: message.to_owned(), place: None, effect: Effect::Spoils }
 }
 
 impl From<Violation> for Finding {
@@ -317,9 +317,9 @@ impl From<Violation> for Finding {
         let Violation { path, message, cause } = violation;
         match cause {
             Cause::UnknownField => {
-                Self { field: path, message: message + " (it is ignored)", place: None, fatal: false }
+                Self { field: path, message: message + " (it is ignored)", place: None, effect: Effect::Told }
             }
-            Cause::Schema | Cause::Rule => Self { field: path, message, place: None, fatal: true },
+            Cause::Schema | Cause::Rule => Self { field: path, message, place: None, effect: Effect::Spoils },
         }
     }
 }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 pub use self::folder::{Folder, Reading, Spot};
 use self::watch::Watch;
-use crate::source::{Change, Finding};
+use crate::source::{Change, Effect, Finding};
 
 /// How long a folder must be quiet before it is read again: an editor's save is several events within a millisecond or
 /// two, and a script's `cp -r` has no pause longer than this.
@@ -108,7 +108,8 @@ pub async fn run(folder: PathBuf, sender: mpsc::Sender<Vec<Change>>) -> Result<(
                 lost = true;
                 let place = folder.display().to_string();
                 let message = format!("cannot be read: {error} (what it declared stays in force)");
-                let finding = Finding { field: String::new(), message, place: Some(place.clone()), fatal: true };
+                let finding =
+                    Finding { field: String::new(), message, place: Some(place.clone()), effect: Effect::Spoils };
                 vec![Change::Place(place, vec![finding])]
             }
         };

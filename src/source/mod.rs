@@ -278,8 +278,26 @@ pub struct Finding {
     pub message: String,
     /// Where it stands, `routes/shop.yaml:41:17`, when it came from a file.
     pub place: Option<String>,
-    /// Whether the object can still be used: an unknown field is told, and the rest is served.
-    pub fatal: bool,
+    /// What follows from it.
+    pub effect: Effect,
+}
+
+/// What follows from a [`Finding`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing: an unknown field is told, and the rest is served.
+    Told,
+    /// What it is about cannot be used.
+    Spoils,
+    /// The object as it is written now is not used at all. What was last read of it stays in force.
+    Withheld,
+}
+
+impl Finding {
+    /// Whether something cannot be used for it.
+    pub fn is_fatal(&self) -> bool {
+        self.effect == Effect::Spoils
+    }
 }
 
 /// What a source tells the store. Changes travel in batches (`Vec<Change>`); a batch is applied as one step, so that

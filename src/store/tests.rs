@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 
 use super::*;
 use crate::api::{Identity, Service, ServicePort, ServiceSpec};
+use crate::source::Effect;
 
 fn service(name: &str, port: i32) -> Change {
     let metadata = Identity { name: name.into(), namespace: "shop".into(), ..Identity::default() };
@@ -55,7 +56,7 @@ fn a_replacement_touches_only_what_differs() {
 #[test]
 fn an_unusable_object_told_again_is_no_change() {
     let mut store = Store::awaiting(Kind::ALL);
-    let finding = Finding { field: "spec".into(), message: "is wrong".into(), place: None, fatal: true };
+    let finding = Finding { field: "spec".into(), message: "is wrong".into(), place: None, effect: Effect::Spoils };
     let metadata = ObjectMeta { name: Some("a".into()), generation: Some(1), ..ObjectMeta::default() };
     let invalid = |findings: &[Finding], generation| {
         let metadata = ObjectMeta { generation: Some(generation), ..metadata.clone() };

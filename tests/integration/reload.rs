@@ -216,3 +216,41 @@ fn a_file_that_breaks_keeps_what_it_declared() {
     visitor.look(&gateway);
     visitor.finish();
 }
+
+/// As with an API server, which refuses a change that breaks a rule; one that was never right is spoilt as far as it must
+/// be, and what is right beside them is taken.
+#[test]
+fn an_object_that_breaks_keeps_what_it_was() {
+    let backend = Backend::named("b");
+    let route = |name: &str, rules: &str| {
+        format!(
+            "---\napiVersion: headgate.dev/v1alpha1\nkind: GatewayRoute\nmetadata: {{name: {name}}}\nspec:\n  hostnames: \
+             [{name}.test]\n  {rules}\n"
+        )
+    };
+    let to = |service: &str| format!("rules: [{{backendRefs: [{{name: {service}, port: 80}}]}}]");
+    let before = [backend.service("b"), route("changed", &to("b")), route("other", &to("absent"))].concat();
+    let gateway = Gateway::start(&before);
+    let mut client = Client::http1(gateway.http);
+    assert_eq!((client.get("changed.test", "/").status, client.get("other.test", "/").status), (200, 500));
+    for broken in ["ruls: []", "rules: [{backendRefs: [{name: b, port: 70000}]}]", "rules: 7"] {
+        let other = route("other", &to("b"));
+        gateway.apply(&[backend.service("b"), route("changed", broken), other, route("never", broken)].concat());
+        let problems = list(&gateway.api("problems"));
+        let of = |object: &str| problems.iter().find(|problem| problem["object"] == object).unwrap();
+        let told = of("GatewayRoute default/changed");
+        assert!(told["code"] == "HG1001" && told["what"].as_str().unwrap().contains("stays in force"), "{told}");
+        assert!(!of("GatewayRoute default/never").to_string().contains("stays in force"));
+        assert_eq!((client.get("changed.test", "/").text().as_str(), client.get("other.test", "/").status), ("b", 200));
+        assert!(client.get("never.test", "/").status >= 404);
+    }
+    gateway.apply(
+        &[
+            backend.service("b"),
+            route("changed", "rules: [{filters: [{type: DirectResponse, directResponse: {statusCode: 204}}]}]"),
+        ]
+        .concat(),
+    );
+    assert_eq!(client.get("changed.test", "/").status, 204);
+    assert_eq!(list(&gateway.api("problems")), Vec::<Value>::new());
+}

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::source::Finding;
+use crate::source::{Effect, Finding};
 
 const BROKEN: usize = 200;
 const GOOD: usize = 100;
@@ -180,8 +180,12 @@ fn two_hundred_broken_objects_cost_a_hundred_good_ones_nothing() {
                 (ingress(&name, &spec), field)
             }
             _ => {
-                let finding =
-                    Finding { field: "spec".to_owned(), message: "is no object".to_owned(), place: None, fatal: true };
+                let finding = Finding {
+                    field: "spec".to_owned(),
+                    message: "is no object".to_owned(),
+                    place: None,
+                    effect: Effect::Spoils,
+                };
                 let key = key(Kind::GatewayRoute, &name);
                 changes.push(Change::Invalid(key.clone(), Box::default(), vec![finding]));
                 blame.push((key, "spec"));

@@ -12,7 +12,7 @@ use k8s_openapi::ByteString;
 use serde_json::{Map, Value};
 
 use self::names::{is_host, is_label, is_service_name, is_subdomain};
-use super::{DEFAULT_NAMESPACE, Finding, Kind, fatal};
+use super::{DEFAULT_NAMESPACE, Effect, Finding, Kind, fatal};
 
 /// The label by which an EndpointSlice belongs to a Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -267,7 +267,7 @@ impl Check {
             let message = format!(
                 "has no label {SERVICE_NAME}, so these endpoints belong to no Service; add it with the Service's name"
             );
-            self.findings.push(Finding { fatal: false, ..fatal("metadata.labels", &message) });
+            self.findings.push(Finding { effect: Effect::Told, ..fatal("metadata.labels", &message) });
         }
     }
 

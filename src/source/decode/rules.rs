@@ -17,7 +17,7 @@ pub(super) fn keep_readable(mut document: Value, findings: &mut Vec<Finding>) ->
             continue;
         };
         let path = format!("spec.rules[{index}]");
-        let told = findings.iter().any(|finding| finding.fatal && is_at_or_below(&finding.field, &path));
+        let told = findings.iter().any(|finding| finding.is_fatal() && is_at_or_below(&finding.field, &path));
         if !told {
             findings.push(fatal(&path, &format!("cannot be read: {error}")));
         }
@@ -56,7 +56,7 @@ fn remains(rule: &Value, path: &str, findings: &mut Vec<Finding>) -> Value {
 
 /// Sees to it that a fatal finding stands at or below `path`.
 fn claims_nothing(path: &str, findings: &mut Vec<Finding>) {
-    if !findings.iter().any(|finding| finding.fatal && is_at_or_below(&finding.field, path)) {
+    if !findings.iter().any(|finding| finding.is_fatal() && is_at_or_below(&finding.field, path)) {
         findings.push(fatal(path, "cannot be read, so it takes no request"));
     }
 }

@@ -20,7 +20,7 @@ fn decoded(kind: Kind, fields: Value, origin: Origin) -> (Option<Object>, Vec<St
         other => panic!("{other:?}"),
     };
     let told =
-        findings.into_iter().map(|it| format!("{}{}: {}", if it.fatal { "!" } else { "" }, it.field, it.message));
+        findings.into_iter().map(|it| format!("{}{}: {}", if it.is_fatal() { "!" } else { "" }, it.field, it.message));
     (object, told.collect())
 }
 
@@ -60,7 +60,7 @@ fn knows_its_kinds_and_says_what_is_near() {
     ] {
         let finding = kind_of(&json!({"apiVersion": version, "kind": kind})).unwrap_err();
         assert!(finding.message.contains(message), "{finding:?}");
-        assert_eq!(finding.fatal, fatal, "{finding:?}");
+        assert_eq!(finding.is_fatal(), fatal, "{finding:?}");
     }
 }
 

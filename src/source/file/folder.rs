@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::document::{self, Document, Fault, Format, Position};
 use super::walk::{self, Listing};
 use crate::source::decode::{self, Origin};
-use crate::source::{Change, Finding, Kind, ObjectKey};
+use crate::source::{Change, Effect, Finding, Kind, ObjectKey};
 
 /// The largest file, in bytes.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
@@ -54,6 +54,9 @@ pub struct Spot {
     /// The text of the line.
     pub text: String,
 }
+
+/// Behind what is wrong with a text that was right before.
+const STAYS: &str = " (what was last read of it stays in force)";
 
 /// One file as last read.
 #[derive(Debug, Default)]
@@ -181,7 +184,7 @@ impl Folder {
                     if leaving {
                         continue;
                     }
-                    findings.push(Finding { fatal: false, ..refusal(declared_twice(key, first)) });
+                    findings.push(Finding { effect: Effect::Told, ..refusal(declared_twice(key, first)) });
                     continue;
                 }
                 let moved = self.winners.get(key) != Some(path);
@@ -264,11 +267,15 @@ impl Held {
             }
         }
         (self.digest, self.doubted) = (Some(digest), false);
-        (self.objects, self.findings) = (Vec::new(), Vec::new());
+        let former = std::mem::take(&mut self.objects);
+        self.findings.clear();
         for (number, (document, value)) in documents.iter().zip(values).enumerate() {
             if let Some(value) = value {
                 self.take(path, number, document, "", value);
             }
+        }
+        for declared in &mut self.objects {
+            declared.stay_as(former.iter().find(|former| former.key == declared.key));
         }
         true
     }
@@ -277,7 +284,7 @@ impl Held {
     fn refuse(&mut self, path: &Path, digest: u128, fault: Fault) -> bool {
         let Fault { message, position } = fault;
         let place = position.map(|at| place(path, at));
-        let kept = if self.objects.is_empty() { "" } else { " (what was last read from this file stays in force)" };
+        let kept = if self.objects.is_empty() { "" } else { STAYS };
         (self.digest, self.doubted) = (Some(digest), false);
         self.findings = vec![Finding { place, ..refusal(message + kept) }];
         false
@@ -319,6 +326,33 @@ impl Held {
     }
 }
 
+// === impl Declared ===
+
+impl Declared {
+    /// Keeps what the object was, if it cannot be used as it is written now: as an API server would, which refuses such
+    /// a change. One that never could be used is spoilt as far as it must be.
+    fn stay_as(&mut self, former: Option<&Self>) {
+        let (Change::Upsert(_, findings) | Change::Invalid(_, _, findings)) = &mut self.change else { return };
+        if !findings.iter().any(Finding::is_fatal) {
+            return;
+        }
+        let Some(Change::Upsert(object, of_former)) = former.map(|former| &former.change) else { return };
+        if of_former.iter().any(Finding::is_fatal) {
+            return;
+        }
+        let mut findings = std::mem::take(findings);
+        for finding in findings.iter_mut().filter(|finding| finding.is_fatal()) {
+            finding.effect = Effect::Withheld;
+            // Before what would be right.
+            let at = finding.message.find("; ").unwrap_or(finding.message.len());
+            finding.message.insert_str(at, STAYS);
+        }
+        // What is wrong with it beside that is nothing to whom it does not serve.
+        findings.retain(|finding| finding.effect == Effect::Withheld);
+        self.change = Change::Upsert(object.clone(), findings);
+    }
+}
+
 // === free functions ===
 
 /// The path of `field` of an object that lies at `within` in its document.
@@ -331,7 +365,7 @@ fn declared_twice(key: &ObjectKey, first: &Path) -> String {
 }
 
 fn refusal(message: String) -> Finding {
-    Finding { field: String::new(), message, place: None, fatal: true }
+    Finding { field: String::new(), message, place: None, effect: Effect::Spoils }
 }
 
 fn place(path: &Path, Position { line, column }: Position) -> String {

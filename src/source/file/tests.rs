@@ -135,6 +135,32 @@ fn a_file_that_does_not_parse_keeps_what_it_declared() {
     assert_eq!(bench.told(), Vec::<String>::new());
 }
 
+/// As with an API server, which refuses the change and keeps what it has.
+#[test]
+fn an_object_that_breaks_a_rule_stays_what_it_was() {
+    let bad = |name: &str| format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: 80}}\n");
+    let mut bench = Bench::new(&[("a.yaml", &format!("{}---\n{}", service("a", 1), bad("never-good")))]);
+    bench.write("a.yaml", &[bad("a"), service("b", 2), bad("never-good")].join("---\n"));
+    bench.look();
+    assert_eq!(bench.services(), ["a:1", "b:2", "never-good:invalid"]);
+    let findings = |bench: &Bench, name: &str| bench.store.get(&key(name)).unwrap().findings.clone();
+    let [told] = <[Finding; 1]>::try_from(findings(&bench, "a")).unwrap();
+    assert_eq!((told.effect, told.field.as_str()), (Effect::Withheld, "spec.ports"));
+    assert!(told.message.contains("stays in force)") && told.place.unwrap().ends_with("a.yaml:4:15"));
+    assert!(findings(&bench, "never-good").iter().all(Finding::is_fatal));
+
+    // Broken in another way, it is still what it was; an unknown field breaks nothing.
+    bench.write("a.yaml", &[bad("a").replace("80", "[{port: 70000}]"), service("b", 3) + "  oops: 1\n"].join("---\n"));
+    bench.look();
+    assert_eq!(bench.services(), ["a:1", "b:3"]);
+    assert_eq!(findings(&bench, "b")[0].effect, Effect::Told);
+
+    bench.write("a.yaml", &service("a", 7));
+    bench.look();
+    assert_eq!(bench.services(), ["a:7"]);
+    assert!(findings(&bench, "a").is_empty());
+}
+
 #[test]
 fn a_document_that_is_no_sound_object_costs_only_itself() {
     let text = [
