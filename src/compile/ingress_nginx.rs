@@ -11,6 +11,7 @@ mod answer;
 mod backend;
 mod canary;
 mod external_auth;
+mod headers;
 mod limit;
 mod path;
 mod unread;
@@ -25,6 +26,7 @@ use self::annotations::Annotations;
 use self::answer::Answers;
 use self::backend::Backends;
 pub(super) use self::canary::Canary;
+use self::headers::Headers;
 pub(super) use self::path::{Located, Paths};
 use super::backend::{Balancing, Speak};
 use super::code::Code;
@@ -54,7 +56,8 @@ pub(super) struct Asked {
     answers: Answers,
     backends: Backends,
     host: Option<HeaderValue>,
-    headers: Option<HeaderRules>,
+    headers: Headers,
+    prefix: Option<HeaderRules>,
     observe: Observe,
 }
 
@@ -85,7 +88,8 @@ impl Asked {
             paths: Paths::read(&mut annotations),
             aliases: aliases(&mut annotations),
             host: host(&mut annotations),
-            headers: forwarded_prefix(&mut annotations),
+            headers: Headers::read(scope, &mut annotations),
+            prefix: forwarded_prefix(&mut annotations),
             observe: Observe {
                 access_log: annotations.flag("enable-access-log").filter(|wanted| !wanted),
                 ..Observe::default()
@@ -116,8 +120,8 @@ impl Asked {
         if let Some(redirect) = &self.answers.redirect {
             return self.redirect(rule, redirect.clone());
         }
-        let mut filters = Vec::new();
-        filters.extend(self.headers.clone().filter(|_| rewrite.is_some()).map(Filter::RequestHeaders));
+        let mut filters: Vec<_> = self.headers.filters().collect();
+        filters.extend(self.prefix.clone().filter(|_| rewrite.is_some()).map(Filter::RequestHeaders));
         if rewrite.is_some() || self.host.is_some() {
             filters.push(Filter::Rewrite(Rewrite { hostname: self.host.clone(), path: rewrite }));
         }

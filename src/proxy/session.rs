@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, header};
 
-use crate::table::{Backend, Carrier, Route, Session, Target, cookie};
+use crate::table::{Backend, Carrier, Cookie, Route, Session, Target, cookie};
 use crate::upstream::session::Ticket;
 use crate::upstream::{Cluster, Endpoint};
 
@@ -24,7 +24,7 @@ pub(super) fn find<'r>(
     (now, wall): (u64, u64),
 ) -> Option<(usize, &'r Backend, Pinned)> {
     let text = match &session.carrier {
-        Carrier::Cookie(name) => cookie::first(headers, name)?,
+        Carrier::Cookie(cookie) => cookie::first(headers, &cookie.name)?,
         Carrier::Header(name) => headers.get(name)?.as_bytes(),
     };
     for (number, backend) in route.backends.iter().enumerate() {
@@ -74,9 +74,9 @@ pub(super) fn give(
                 headers.insert(name, value);
             }
         }
-        Carrier::Cookie(name) => {
-            let mut cookie = format!("{name}={text}; Path=/; HttpOnly; SameSite=Lax");
-            if secure {
+        Carrier::Cookie(Cookie { name, attributes }) => {
+            let mut cookie = format!("{name}={text}; {attributes}");
+            if secure && !attributes.ends_with("; Secure") {
                 cookie += "; Secure";
             }
             if session.permanent

@@ -38,7 +38,7 @@ pub use path_match::PathMatch;
 pub use retry::{GrpcStatus, Retry};
 pub use route::{Backend, Backends, HashOn, Listeners, Observe, Route, RouteId, Target, Timeouts};
 pub use router::{Entry, HostRouter};
-pub use session::{Carrier, Session};
+pub use session::{Carrier, Cookie, Session};
 pub use specificity::{Precedence, Specificity};
 
 use crate::filter;

@@ -18,11 +18,25 @@ pub struct Session {
     pub permanent: bool,
 }
 
+/// A cookie for a ticket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cookie {
+    /// Its name.
+    pub name: Box<str>,
+    /// What a browser is told of it beside its name, value and age (RFC 6265 4.1.1).
+    pub attributes: Box<str>,
+}
+
+impl Cookie {
+    /// What a cookie is told when nothing else is asked for.
+    pub const ATTRIBUTES: &'static str = "Path=/; HttpOnly; SameSite=Lax";
+}
+
 /// Where a session's ticket travels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carrier {
     /// In a cookie that we set.
-    Cookie(Box<str>),
+    Cookie(Cookie),
     /// In a header of the response that the client repeats.
     Header(HeaderName),
 }
@@ -32,7 +46,10 @@ impl fmt::Display for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { carrier, absolute, idle, permanent } = self;
         match carrier {
-            Carrier::Cookie(name) => write!(f, "keeps clients by cookie {name}")?,
+            Carrier::Cookie(Cookie { name, attributes }) if **attributes == *Cookie::ATTRIBUTES => {
+                write!(f, "keeps clients by cookie {name}")?;
+            }
+            Carrier::Cookie(Cookie { name, attributes }) => write!(f, "keeps clients by cookie {name} ({attributes})")?,
             Carrier::Header(name) => write!(f, "keeps clients by header {name}")?,
         }
         if let Some(absolute) = absolute {

@@ -21,10 +21,10 @@ pub(in super::super) struct Scope<'a, 's> {
 
 /// A reference to an object that holds values.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ValuesRef<'r> {
-    pub(super) kind: LocalObjectKind,
-    pub(super) namespace: Option<&'r str>,
-    pub(super) name: &'r str,
+pub(in super::super) struct ValuesRef<'r> {
+    pub(in super::super) kind: LocalObjectKind,
+    pub(in super::super) namespace: Option<&'r str>,
+    pub(in super::super) name: &'r str,
 }
 
 /// A value that an object refers to.
@@ -36,7 +36,7 @@ pub(super) enum Value<'s> {
 
 impl<'s> Scope<'_, 's> {
     /// The object that a reference means, noted as one of which a value is wanted.
-    pub(super) fn values(
+    pub(in super::super) fn values(
         &mut self,
         field: &str,
         reference: ValuesRef<'_>,

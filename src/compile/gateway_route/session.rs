@@ -9,7 +9,7 @@ use super::super::report::Problem;
 use crate::api;
 use crate::api::gateway_route::{CookieConfig, CookieLifetime, SessionPersistence, SessionPersistenceType};
 use crate::source::ObjectKey;
-use crate::table::{Carrier, Session};
+use crate::table::{Carrier, Cookie, Session};
 
 /// Lowers what the rule named so of an object declares.
 pub(super) fn lower(
@@ -50,7 +50,9 @@ pub(super) fn lower(
         return None;
     };
     let carrier = match session_type {
-        SessionPersistenceType::Cookie => Carrier::Cookie(name.into()),
+        SessionPersistenceType::Cookie => {
+            Carrier::Cookie(Cookie { name: name.into(), attributes: Cookie::ATTRIBUTES.into() })
+        }
         SessionPersistenceType::Header => Carrier::Header(header),
     };
     Some(Session { carrier, absolute, idle, permanent })

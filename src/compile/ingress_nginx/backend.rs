@@ -9,7 +9,8 @@ use super::super::cluster::TlsName;
 use super::super::gateway_route::{Scope, backend_terms};
 use super::annotations::Annotations;
 use crate::api::{CaCertificateRef, LocalObjectKind, SecretObjectRef};
-use crate::table::{Carrier, HashOn, Retry, Session, Timeouts};
+use crate::path::parse_path;
+use crate::table::{Carrier, Cookie, HashOn, HostKey, Retry, Session, Timeouts};
 use crate::upstream::budget::BudgetLimits;
 use crate::upstream::{Balancer, Policy};
 
@@ -156,7 +157,46 @@ fn session(annotations: &mut Annotations<'_>) -> Option<Session> {
         annotations.unusable(COOKIE, what, "use a token");
         return None;
     }
-    Some(Session { carrier: Carrier::Cookie(name.into()), absolute, idle: None, permanent: absolute.is_some() })
+    let carrier = Carrier::Cookie(Cookie { name: name.into(), attributes: attributes(annotations).into() });
+    Some(Session { carrier, absolute, idle: None, permanent: absolute.is_some() })
+}
+
+/// What browsers are told of the cookie.
+fn attributes(annotations: &mut Annotations<'_>) -> String {
+    const PATH: &str = "session-cookie-path";
+    const DOMAIN: &str = "session-cookie-domain";
+    const SAME_SITE: &str = "session-cookie-samesite";
+    let path = annotations.take(PATH).unwrap_or("/");
+    let path = if parse_path(path).is_ok_and(|path| !path.contains(';')) {
+        path
+    } else {
+        annotations.unusable(PATH, format!("\"{}\" is no path", path.escape_debug()), "write a path, as in /shop");
+        "/"
+    };
+    let mut attributes = format!("Path={path}; HttpOnly");
+    if let Some(domain) = annotations.take(DOMAIN) {
+        match HostKey::parse_ingress(domain.strip_prefix('.').unwrap_or(domain)) {
+            Ok(HostKey::Exact(name)) => attributes += &format!("; Domain={name}"),
+            _ => {
+                annotations.unusable(DOMAIN, format!("\"{}\" is no domain", domain.escape_debug()), "write a DNS name")
+            }
+        }
+    }
+    let same_site = match annotations.take(SAME_SITE) {
+        None | Some("Lax") => "Lax",
+        Some("Strict") => "Strict",
+        Some("None") => "None",
+        Some(other) => {
+            let what = format!("\"{}\" is none of what browsers know", other.escape_debug());
+            annotations.unusable(SAME_SITE, what, "use Strict, Lax or None");
+            "Lax"
+        }
+    };
+    attributes += &format!("; SameSite={same_site}");
+    if annotations.flag("session-cookie-secure") == Some(true) {
+        attributes += "; Secure";
+    }
+    attributes
 }
 
 fn timeouts(annotations: &mut Annotations<'_>) -> Timeouts {

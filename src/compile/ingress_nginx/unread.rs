@@ -7,7 +7,7 @@ use super::super::report::Problem;
 use super::annotations::field;
 
 /// What takes the place of those whose names begin so; the first that fits counts.
-const INSTEAD: [(&str, &str); 29] = [
+const INSTEAD: [(&str, &str); 28] = [
     ("auth-tls-match-cn", "an authority of their own for those who may come in"),
     ("auth-tls-verify-depth", "nothing: chains are as long as authorities make them"),
     ("auth-tls-", NOTHING),
@@ -27,7 +27,6 @@ const INSTEAD: [(&str, &str); 29] = [
     ("proxy-ssl-", "backend-protocol: HTTPS beside it, or a GatewayRoute with backendRefs[].tls"),
     ("affinity", SESSION),
     ("session-cookie-", SESSION),
-    ("custom-headers", "a GatewayRoute with a filter of type ResponseHeaderModifier"),
     ("mirror-", "a GatewayRoute with a filter of type RequestMirror"),
     ("enable-opentelemetry", TRACES),
     ("opentelemetry-", TRACES),
