@@ -25,8 +25,6 @@ struct Inner {
     start: Instant,
     /// Milliseconds since `start`, as of the last tick.
     now: Cell<u64>,
-    /// Milliseconds since 1970, as of the last tick.
-    wall: Cell<u64>,
     /// When that was, and how long after 1970.
     ticked: Cell<(Instant, Duration)>,
     places: RefCell<Places>,
@@ -55,7 +53,6 @@ impl Clock {
         let clock = Self(Rc::new(Inner {
             start,
             now: Cell::new(0),
-            wall: Cell::new(0),
             ticked: Cell::new((start, Duration::ZERO)),
             places: RefCell::default(),
         }));
@@ -70,7 +67,8 @@ impl Clock {
 
     /// Milliseconds since 1970, as of the last tick.
     pub fn wall(&self) -> u64 {
-        self.0.wall.get()
+        let (_, wall) = self.0.ticked.get();
+        wall.as_secs() * 1000 + u64::from(wall.subsec_millis())
     }
 
     /// Microseconds between 1970 and this moment, which is not long ago. Who has a moment need not ask for the time again.
@@ -88,7 +86,6 @@ impl Clock {
         let ticked = Instant::now();
         self.advance(u64::try_from(ticked.duration_since(self.0.start).as_millis()).unwrap_or(NEVER - 1));
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.0.wall.set(u64::try_from(wall.as_millis()).unwrap_or(0));
         self.0.ticked.set((ticked, wall));
     }
 
