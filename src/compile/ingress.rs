@@ -23,7 +23,7 @@ use super::lowered::{Claim, Draft, DraftBackend, Lowered, TlsClaim};
 use super::reference::{self, Reference};
 use super::report::Problem;
 use crate::source::{Kind, Object, ObjectKey};
-use crate::table::{HostKey, Matcher, PathMatch, RateLimits};
+use crate::table::{HeaderMatch, HostKey, Matcher, PathMatch, RateLimits};
 
 /// Annotations under our own name; a mistyped one must not pass in silence.
 const OWN_ANNOTATIONS: &str = "headgate.dev/";
@@ -187,7 +187,7 @@ impl Lowering<'_, '_> {
         let HTTPIngressPath { backend, path, path_type } = path;
         let text = path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
         let mut target = self.backend(&name, backend, &format!("{field}.backend"));
-        let Located { path, rewrite } = match self.located(text, path_type) {
+        let Located { path, expression, rewrite } = match self.located(text, path_type) {
             Ok(located) => located,
             Err((part, what, remedy)) => {
                 let problem = Problem::new(Code::InvalidPath, format!("{field}.{part}"), what, remedy);
@@ -200,26 +200,26 @@ impl Lowering<'_, '_> {
             let root = self.draft(root);
             hosts.iter().for_each(|host| self.claim(host, root, path.clone(), field));
         }
+        let found = |headers: &[HeaderMatch]| Matcher {
+            path: expression.clone(),
+            headers: headers.into(),
+            ..Matcher::default()
+        };
         let Some((canary, mut other)) = self.sharer(hosts, (text, path_type), &name, field) else {
             let draft = self.draft(self.asked.draft(name, rewrite, vec![target]));
-            hosts.iter().for_each(|host| self.claim(host, draft, path.clone(), field));
+            self.claim_all(hosts, draft, &path, &found(&[]), field);
             return;
         };
-        for (index, condition) in canary.conditions().iter().enumerate() {
+        for condition in canary.conditions() {
             let backend = if condition.to_canary { other.clone() } else { target.clone() };
             let rule = format!("{name}/{}", condition.name).into();
             let draft = self.draft(self.asked.draft(rule, rewrite.clone(), vec![backend]));
-            let matcher = Matcher { headers: Box::new([condition.header.clone()]), ..Matcher::default() };
-            for host in hosts {
-                let index = u32::try_from(index).unwrap_or(u32::MAX);
-                let claim = Claim::new(draft, index, path.clone(), matcher.clone(), field);
-                self.claims.entry(host.clone()).or_default().push(claim);
-            }
+            self.claim_all(hosts, draft, &path, &found(std::slice::from_ref(&condition.header)), field);
         }
         (target.weight, other.weight) = canary.weights();
         let backends = [target, other].into_iter().filter(|backend| backend.weight > 0).collect();
         let draft = self.draft(self.asked.draft(name, rewrite, backends));
-        hosts.iter().for_each(|host| self.claim(host, draft, path.clone(), field));
+        self.claim_all(hosts, draft, &path, &found(&[]), field);
     }
 
     /// Who gets some of a path's requests, and the backend that they go to then. One that cannot be asked gets none.
@@ -277,12 +277,19 @@ impl Lowering<'_, '_> {
             }
         };
         let asked = self.asked.paths.locate(text, path_type);
-        let located = asked.unwrap_or_else(|| plain.map(|path| Located { path, rewrite: None }));
+        let located = asked.unwrap_or_else(|| plain.map(|path| Located { path, expression: None, rewrite: None }));
         located.map_err(|error| ("path", error.to_string(), error.remedy()))
     }
 
     fn claim(&mut self, host: &HostKey, draft: usize, path: PathMatch, field: &str) {
         self.claims.entry(host.clone()).or_default().push(Claim::new(draft, 0, path, Matcher::default(), field));
+    }
+
+    fn claim_all(&mut self, hosts: &[HostKey], draft: usize, path: &PathMatch, matcher: &Matcher, field: &str) {
+        for host in hosts {
+            let claim = Claim::new(draft, 0, path.clone(), matcher.clone(), field);
+            self.claims.entry(host.clone()).or_default().push(claim);
+        }
     }
 
     fn draft(&mut self, draft: Draft) -> usize {

@@ -300,7 +300,7 @@ fn rank(key: &ObjectKey, metadata: &ObjectMeta) -> Precedence {
 /// A text that is equal for two matches that accept the very same requests, whatever their parameters are called and in
 /// whatever order their conditions stand.
 fn identity(path: &PathMatch, matcher: &Matcher) -> String {
-    let Matcher { method, headers, queries } = matcher;
+    let Matcher { path: expression, method, headers, queries } = matcher;
     let mut path = path.to_string();
     if path.starts_with("Template ") {
         path = path
@@ -312,6 +312,7 @@ fn identity(path: &PathMatch, matcher: &Matcher) -> String {
     let mut conditions: Vec<_> = headers
         .iter()
         .map(|header| format!("header {}{}", header.name, value(&header.value)))
+        .chain(expression.iter().map(|expression| format!("path ~ {:?}", expression.as_str())))
         .chain(queries.iter().map(|query| format!("query {:?}{}", query.name, value(&query.value))))
         .collect();
     conditions.sort_unstable();

@@ -1,4 +1,4 @@
-//! Conditions on method, headers and query of a request whose path has matched.
+//! Conditions on a request whose path has matched: on method, headers and query, and on what else its path must have.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,6 +29,8 @@ pub struct RequestHead<'p, 'h> {
 /// Conditions that must all hold.
 #[derive(Clone, Debug, Default)]
 pub struct Matcher {
+    /// An expression that is found in the path, where the path below a prefix is not all the same.
+    pub path: Option<Box<Regex>>,
     /// The method, if one is asked for.
     pub method: Option<Method>,
     /// Conditions on headers.
@@ -70,18 +72,22 @@ pub enum ValueMatch {
 impl Matcher {
     /// Whether there is any condition at all.
     pub fn is_empty(&self) -> bool {
-        self.method.is_none() && self.headers.is_empty() && self.queries.is_empty()
+        self.path.is_none() && self.method.is_none() && self.headers.is_empty() && self.queries.is_empty()
     }
 
     /// Whether every condition holds.
     pub fn accepts(&self, head: &RequestHead<'_, '_>) -> bool {
-        self.method.as_ref().is_none_or(|method| method == head.method)
+        self.path.as_ref().is_none_or(|expression| expression.is_match(head.path))
+            && self.method.as_ref().is_none_or(|method| method == head.method)
             && self.headers.iter().all(|wanted| wanted.accepts(head.headers))
             && self.queries.iter().all(|wanted| wanted.accepts(head.query))
     }
 
     /// The first condition that does not hold, and what the request has instead.
     pub fn reject_reason(&self, head: &RequestHead<'_, '_>) -> Option<String> {
+        if let Some(expression) = self.path.as_ref().filter(|expression| !expression.is_match(head.path)) {
+            return Some(format!("path: wanted /{expression}/, request has {}", head.path));
+        }
         if let Some(method) = self.method.as_ref().filter(|method| *method != head.method) {
             return Some(format!("method: wanted {method}, request has {}", head.method));
         }
@@ -133,8 +139,12 @@ impl fmt::Display for Matcher {
     /// `GET, header X-Api-Version: "2", query parameter expand: any value`; nothing when there is no condition.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
+        if let Some(expression) = &self.path {
+            write!(f, "path /{expression}/")?;
+            separator = ", ";
+        }
         if let Some(method) = &self.method {
-            write!(f, "{method}")?;
+            write!(f, "{separator}{method}")?;
             separator = ", ";
         }
         for HeaderMatch { name, value } in &self.headers {

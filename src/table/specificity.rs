@@ -4,7 +4,7 @@
 //! 2. Segment by segment from the left: a literal before a parameter, that before the end of a template, that before
 //!    the end of a prefix or a `*rest`. So the longer of two prefixes comes first.
 //! 3. A regular expression, then what takes any path.
-//! 4. A rule that asks for a method; more headers; more query parameters.
+//! 4. The longer expression beside the path; a rule that asks for a method; more headers; more query parameters.
 //! 5. The older object; then the kind, the namespace and the name; then the rule's and the match's place in it.
 
 use std::cmp::Reverse;
@@ -34,6 +34,7 @@ pub struct Precedence {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Specificity<'a> {
     path: PathRank<'a>,
+    expression: usize,
     method: bool,
     headers: usize,
     queries: usize,
@@ -61,6 +62,7 @@ impl<'a> Specificity<'a> {
         };
         Self {
             path,
+            expression: matcher.path.as_ref().map_or(0, |expression| expression.as_str().len()),
             method: matcher.method.is_some(),
             headers: matcher.headers.len(),
             queries: matcher.queries.len(),
@@ -79,6 +81,8 @@ impl<'a> Specificity<'a> {
                 PathRank::Steps(_) => "prefixes and templates come before regular expressions and default backends",
                 PathRank::RegularExpression | PathRank::Fallback => "a default backend comes last",
             }
+        } else if self.expression != lesser.expression {
+            "it asks for a longer expression in the path"
         } else if self.method != lesser.method {
             "it asks for a method"
         } else if self.headers != lesser.headers {

@@ -97,6 +97,35 @@ fn paths_are_rewritten_as_nginx_rewrites_them() {
     }
 }
 
+/// The rule for everything else does not take what an expression asks for; of two the longer counts.
+#[test]
+fn expressions_have_their_place_beside_prefixes() {
+    let (everything, some) = (Backend::named("everything"), Backend::named("some"));
+    let regex = |name: &str, path: &str| {
+        let declared = ingress(name, &[("use-regex", "true")], ("ImplementationSpecific", path));
+        declared.replace(&format!("{name}.test"), "shop.test").replace("name: b", "name: s")
+    };
+    let gateway = Gateway::start(
+        &[
+            everything.service("b") + &some.service("s"),
+            ingress("shop", &[], ("Prefix", "/")),
+            regex("versions", "/api/v[0-9]+/.+"),
+            regex("files", "/.+\\.(png|jpg)$"),
+        ]
+        .concat(),
+    );
+    for (path, expected) in [
+        ("/", "everything"),
+        ("/api/v1/x", "some"),
+        ("/api/v1/", "everything"),
+        ("/api/vx/y", "everything"),
+        ("/a/b.PNG", "some"),
+        ("/a/b.png/c", "everything"),
+    ] {
+        assert_eq!(get(&gateway, "shop", path).text(), expected, "{path}");
+    }
+}
+
 #[test]
 fn who_is_kept_out_stays_out() {
     let users = secret("users", "auth", &format!("ann:{}\n", bcrypt::hash("right", 4).unwrap()));

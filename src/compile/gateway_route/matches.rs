@@ -46,7 +46,7 @@ pub(super) fn lower(rule: &str, declared: &[RouteMatch], problems: &mut Vec<Prob
         if let Some(path) = path
             && problems.len() == before
         {
-            let matcher = Matcher { method: method.map(self::method), headers, queries };
+            let matcher = Matcher { path: None, method: method.map(self::method), headers, queries };
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             matches.push(RuleMatch { index, path, matcher, implied, field: field.into() });
         }

@@ -4,11 +4,14 @@
 //! `rewrite-target`; they are bound to the beginning of the path, not to its end, and do not tell upper case from lower.
 //! Here a path is an expression where its own Ingress says so and where it has a character that means something in one.
 //! The shapes in which nearly all of them come (`/api(/|$)(.*)`, `/api.*`) are prefixes, and are served as such: found as
-//! fast, in their place among the other prefixes of the host, and by whole segments.
+//! fast, and by whole segments. Of any other the whole segments that it begins with are a prefix, below which the expression
+//! is a condition. So each has its place among the prefixes of the host.
+
+use regex::Regex;
 
 use super::annotations::Annotations;
 use crate::filter::{Captured, PathRewrite};
-use crate::path::PathMatchError;
+use crate::path::{PathMatchError, parse_expression};
 use crate::table::PathMatch;
 
 /// How the paths of an Ingress are read, and what becomes of them.
@@ -22,6 +25,8 @@ pub(in super::super) struct Paths {
 #[derive(Debug)]
 pub(in super::super) struct Located {
     pub(in super::super) path: PathMatch,
+    /// What the path must have beside that.
+    pub(in super::super) expression: Option<Box<Regex>>,
     pub(in super::super) rewrite: Option<PathRewrite>,
 }
 
@@ -72,15 +77,18 @@ impl Paths {
             return None;
         }
         let is_expression = text.contains(SPECIAL) || text.contains('\\');
-        let located = match (is_expression, path_type) {
-            (false, "Exact") => PathMatch::parse_exact(text).map(|path| (path, None)),
-            (false, _) => PathMatch::parse_prefix(text).map(|path| (path, None)),
-            (true, _) => match below(text) {
-                Some(below) => PathMatch::parse_prefix(below.prefix).map(|path| (path, Some(below))),
-                None => PathMatch::parse_regular_expression(&format!("(?i)^{text}")).map(|path| (path, None)),
-            },
+        let located = || {
+            let (path, expression, below) = match (is_expression, path_type) {
+                (false, "Exact") => (PathMatch::parse_exact(text)?, None, None),
+                (false, _) => (PathMatch::parse_prefix(text)?, None, None),
+                (true, _) => match below(text) {
+                    Some(below) => (PathMatch::parse_prefix(below.prefix)?, None, Some(below)),
+                    None => (PathMatch::parse_prefix(begin(text))?, Some(Box::new(expression(text)?)), None),
+                },
+            };
+            Ok(Located { path, expression, rewrite: self.rewrite(text, below)? })
         };
-        Some(located.and_then(|(path, below)| Ok(Located { path, rewrite: self.rewrite(text, below)? })))
+        Some(located())
     }
 
     fn rewrite(&self, text: &str, below: Option<Below<'_>>) -> Result<Option<PathRewrite>, PathMatchError> {
@@ -100,6 +108,34 @@ impl Paths {
         // Where nginx rewrites, the expression may begin anywhere.
         Ok(Some(PathRewrite::Captured(Captured::parse(&format!("(?i){text}"), target)?)))
     }
+}
+
+/// An expression as a location of nginx.
+fn expression(text: &str) -> Result<Regex, PathMatchError> {
+    parse_expression(&format!("(?i)^{text}")).map_err(|error| PathMatchError::RegularExpression(error.into()))
+}
+
+/// The whole segments that every path begins with in which the expression is found.
+fn begin(text: &str) -> &str {
+    let mut depth = 0_usize;
+    for mark in text.chars() {
+        match mark {
+            '(' | '[' => depth += 1,
+            ')' | ']' => depth = depth.saturating_sub(1),
+            // What stands on the other side begins anew.
+            '|' if depth == 0 => return "/",
+            _ => {}
+        }
+    }
+    let end = text.find(|mark| SPECIAL.contains(&mark) || mark == '\\').unwrap_or(text.len());
+    let (literal, rest) = text.split_at_checked(end).unwrap_or((text, ""));
+    if rest.starts_with("(/|$)") {
+        return literal;
+    }
+    // Such a mark says how often the character before it comes.
+    let literal = if rest.starts_with(['?', '*', '{']) { literal.get(..end.saturating_sub(1)) } else { Some(literal) };
+    let segments = literal.and_then(|literal| literal.rsplit_once('/')).map_or("", |(segments, _)| segments);
+    if segments.is_empty() { "/" } else { segments }
 }
 
 /// The prefix that an expression stands for, if it accepts everything below one.
@@ -144,4 +180,48 @@ fn captured(declared: &str) -> Option<String> {
         made.extend(["${", group, "}", rest]);
     }
     Some(made)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_begin_with_whole_segments() {
+        for (text, expected) in [
+            ("/v[0-9]+/(.*)", "/"),
+            ("/api/v[0-9]+/(.*)", "/api"),
+            ("/api/v1/x(a|b)", "/api/v1"),
+            ("/a(/|$)(.*)/edit", "/a"),
+            ("/a/b/?c(.*)", "/a"),
+            ("/a/b*/c", "/a"),
+            ("/a/b{2}", "/a"),
+            ("/x/a|/b", "/"),
+            ("/x/(a|b)/c", "/x"),
+            ("/file\\.txt$", "/"),
+            ("/exact$", "/"),
+        ] {
+            assert_eq!(begin(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn usual_shapes_are_prefixes() {
+        for (text, expected) in [
+            ("/api(/|$)(.*)", Some("/api")),
+            ("/api/?(.*)", Some("/api")),
+            ("/api/(.*)$", Some("/api")),
+            ("/api(/.*)?", Some("/api")),
+            ("/api.*", Some("/api")),
+            ("/robots.txt(.*)", Some("/robots.txt")),
+            ("/()(.*)", Some("/")),
+            ("/(.*)", Some("/")),
+            ("/.*", Some("/")),
+            ("/v[0-9]+(.*)", None),
+            ("/(a|b)/(.*)", None),
+            ("/api$", None),
+        ] {
+            assert_eq!(below(text).map(|below| below.prefix), expected, "{text}");
+        }
+    }
 }

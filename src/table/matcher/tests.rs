@@ -96,6 +96,7 @@ fn bytes_beyond_utf_8_neither_match_nor_break() {
 #[test]
 fn conditions_are_described_in_the_order_of_their_checks() {
     let all = Matcher {
+        path: Some(Box::new(Regex::new("^/a").unwrap())),
         method: Some(Method::GET),
         headers: [HeaderMatch { name: HeaderName::from_static("x-api-version"), value: exact("2") }].into(),
         queries: [
@@ -106,7 +107,7 @@ fn conditions_are_described_in_the_order_of_their_checks() {
     };
     assert_eq!(
         all.to_string(),
-        "GET, header X-Api-Version: \"2\", query parameter a: any value, query parameter b: /^x/"
+        "path /^/a/, GET, header X-Api-Version: \"2\", query parameter a: any value, query parameter b: /^x/"
     );
     assert_eq!(Matcher::default().to_string(), "");
     assert!(Matcher::default().is_empty() && !all.is_empty());

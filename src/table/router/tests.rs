@@ -1,3 +1,5 @@
+use std::cmp::Reverse;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 
@@ -149,6 +151,8 @@ struct Declared {
     query: Option<bool>,
     secure: bool,
     created: i64,
+    /// An expression beside the path.
+    found: Option<&'static str>,
 }
 
 fn declared() -> impl Strategy<Value = Declared> {
@@ -168,8 +172,9 @@ fn declared() -> impl Strategy<Value = Declared> {
     ];
     let method = prop::option::weighted(0.3, prop::sample::select(vec![Method::GET, Method::POST]));
     let value = || prop::option::weighted(0.3, any::<bool>());
-    (path, method, value(), value(), prop::bool::weighted(0.9), 0..3i64).prop_map(
-        |((kind, text), method, header, query, secure, created)| Declared {
+    let found = prop::option::weighted(0.2, prop::sample::select(vec!["b$", "^/a", "a/b"]));
+    (path, method, value(), value(), prop::bool::weighted(0.9), 0..3i64, found).prop_map(
+        |((kind, text), method, header, query, secure, created, found)| Declared {
             kind,
             text,
             method,
@@ -177,6 +182,7 @@ fn declared() -> impl Strategy<Value = Declared> {
             query,
             secure,
             created,
+            found,
         },
     )
 }
@@ -190,6 +196,7 @@ impl Declared {
         Entry {
             path: path(format!("{} {}", self.kind, self.text).trim()),
             matcher: Matcher {
+                path: self.found.map(|found| Box::new(regex::Regex::new(found).unwrap())),
                 method: self.method.clone(),
                 headers: headers.into_iter().collect(),
                 queries: queries.into_iter().collect(),
@@ -242,16 +249,17 @@ impl Declared {
                 trace.push(END);
                 (segments.len() == wanted.len()).then_some((trace, params))
             }
-            "RegularExpression" => {
-                let is_found = match self.text.as_str() {
-                    "^/a" => request.starts_with("/a"),
-                    "b$" => request.ends_with('b'),
-                    text => request.contains(text),
-                };
-                is_found.then(|| (vec![EXPRESSION], vec![]))
-            }
+            "RegularExpression" => is_found(&self.text, request).then(|| (vec![EXPRESSION], vec![])),
             _ => Some((vec![FALLBACK], vec![])),
         }
+    }
+}
+
+fn is_found(expression: &str, path: &str) -> bool {
+    match expression {
+        "^/a" => path.starts_with("/a"),
+        "b$" => path.ends_with('b'),
+        text => path.contains(text),
     }
 }
 
@@ -262,12 +270,12 @@ fn naive(all: &[Declared], path: &str, get: bool, header: bool, query: bool, sec
         .filter(|(_, one)| one.method.as_ref().is_none_or(|method| (*method == Method::GET) == get))
         .filter(|(_, one)| one.header.is_none_or(|is| is == header) && one.query.is_none_or(|is| is == query))
         .filter(|(_, one)| secure || one.secure)
+        .filter(|(_, one)| one.found.is_none_or(|expression| is_found(expression, path)))
         .filter_map(|(number, one)| {
             let (trace, params) = one.trace(path)?;
-            Some((
-                (trace, one.method.is_none(), one.header.is_none(), one.query.is_none(), one.created, number),
-                params,
-            ))
+            let longest = Reverse(one.found.map_or(0, str::len));
+            let others = (one.method.is_none(), one.header.is_none(), one.query.is_none());
+            Some(((trace, longest, others, one.created, number), params))
         })
         .min()
         .map(|((.., number), params)| (number, params))

@@ -25,6 +25,7 @@ fn matcher(method: bool, headers: usize, queries: usize) -> Matcher {
     let header = HeaderMatch { name: http::HeaderName::from_static("x-a"), value: ValueMatch::Present };
     let query = QueryMatch { name: "a".into(), value: ValueMatch::Present };
     Matcher {
+        path: None,
         method: method.then_some(Method::GET),
         headers: vec![header; headers].into(),
         queries: vec![query; queries].into(),
