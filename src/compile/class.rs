@@ -13,6 +13,9 @@ use crate::store::Store;
 /// The `spec.controller` of an IngressClass that is ours.
 pub const CONTROLLER: &str = "headgate.dev/ingress-controller";
 
+/// That of ingress-nginx.
+const INGRESS_NGINX: &str = "k8s.io/ingress-nginx";
+
 /// The class that is served unless another is asked for.
 pub const DEFAULT_CLASS: &str = "headgate";
 
@@ -77,6 +80,11 @@ impl ClassSelection {
     /// Whether this is the selection that looks after what has no class of its own.
     pub(super) fn is_default(&self) -> bool {
         self.name == DEFAULT_CLASS
+    }
+
+    /// Whether it is only looked at what would be if the objects of ingress-nginx were ours.
+    pub(super) fn moves_from_ingress_nginx(&self) -> bool {
+        self.controller == INGRESS_NGINX
     }
 
     /// Whose an Ingress is. The field counts before the annotation; stored objects can have both.

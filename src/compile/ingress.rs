@@ -74,9 +74,12 @@ pub(super) fn lower(
         return foreign;
     }
     let mut lowered = Lowered::ours(key, &ingress.metadata);
+    let has_tls = spec.tls.as_ref().is_some_and(|entries| !entries.is_empty());
+    if has_tls && settings.class.moves_from_ingress_nginx() {
+        lowered.problems.extend(ingress_nginx::unsaid(annotations));
+    }
     let asked = annotations.map(|annotations| {
         let mut scope = Scope { settings, keyring, lookup: &mut lookup, lowered: &mut lowered };
-        let has_tls = spec.tls.as_ref().is_some_and(|entries| !entries.is_empty());
         Asked::read(&mut scope, annotations, has_tls, beside.former)
     });
     let mut asked = asked.unwrap_or_default();

@@ -185,6 +185,18 @@ impl Asked {
     }
 }
 
+/// What is to be told of an Ingress with a section `tls` that moves here and says nothing of requests in clear.
+pub(super) fn unsaid(annotations: Option<&BTreeMap<String, String>>) -> Option<Problem> {
+    const SAYS: [&str; 3] = ["ssl-redirect", "force-ssl-redirect", "canary"];
+    let says = |name: &String| name.strip_prefix(annotations::PREFIX).is_some_and(|name| SAYS.contains(&name));
+    if annotations.is_some_and(|annotations| annotations.keys().any(says)) {
+        return None;
+    }
+    let what = "nothing says it, so ingress-nginx sends requests in clear to TLS, and here they are served";
+    let remedy = "write ssl-redirect: \"true\", or \"false\" if that is meant";
+    Some(Problem::new(Code::IngressNginx, annotations::field("ssl-redirect"), what, remedy))
+}
+
 /// Whether an Ingress with these annotations gets requests of others.
 pub(super) fn is_canary(annotations: &BTreeMap<String, String>) -> bool {
     Annotations::of(annotations).flag("canary") == Some(true)

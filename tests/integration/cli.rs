@@ -168,16 +168,17 @@ fn check_tells_what_would_be_if_the_class_of_somebody_else_were_ours() {
     let moving = "apiVersion: networking.k8s.io/v1\nkind: IngressClass\nmetadata: {name: nginx}\nspec: {controller: \
                   k8s.io/ingress-nginx}\n---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: admin, \
                   annotations: {nginx.ingress.kubernetes.io/auth-type: digest}}\nspec: {ingressClassName: nginx, \
-                  defaultBackend: {service: {name: web, port: {number: 80}}}}\n";
+                  tls: [{secretName: absent}], defaultBackend: {service: {name: web, port: {number: 80}}}}\n";
     fs::write(folder.path().join("declared.yaml"), moving).unwrap();
     let path = folder.path().to_str().unwrap();
-    // The Service is not there either, which nobody looks at for an object of somebody else.
+    // Service and Secret are not there either, which nobody looks at for an object of somebody else.
     for (flags, told, count) in [
-        (&["--ingress-class", "nginx"][..], "error[HG1007]", " 2 problems\n"),
+        (&["--ingress-class", "nginx"][..], "error[HG1007]", " 4 problems\n"),
         (&[], "warning[HG1004]", " 1 problem\n"),
     ] {
         let said = headgate(&[&["check", "-f", path], flags].concat());
         assert!(said.code == 1 && said.out.starts_with(told) && said.out.contains(count), "{said:?}");
+        assert_eq!(said.out.contains("here they are served"), !flags.is_empty(), "{said:?}");
     }
 }
 
