@@ -13,6 +13,7 @@ mod canary;
 mod external_auth;
 mod headers;
 mod limit;
+mod name;
 mod path;
 mod unread;
 
@@ -188,13 +189,13 @@ impl Asked {
 /// What is to be told of an Ingress with a section `tls` that moves here and says nothing of requests in clear.
 pub(super) fn unsaid(annotations: Option<&BTreeMap<String, String>>) -> Option<Problem> {
     const SAYS: [&str; 3] = ["ssl-redirect", "force-ssl-redirect", "canary"];
-    let says = |name: &String| name.strip_prefix(annotations::PREFIX).is_some_and(|name| SAYS.contains(&name));
+    let says = |name: &String| name.strip_prefix(name::PREFIX).is_some_and(|name| SAYS.contains(&name));
     if annotations.is_some_and(|annotations| annotations.keys().any(says)) {
         return None;
     }
     let what = "nothing says it, so ingress-nginx sends requests in clear to TLS, and here they are served";
     let remedy = "write ssl-redirect: \"true\", or \"false\" if that is meant";
-    Some(Problem::new(Code::IngressNginx, annotations::field("ssl-redirect"), what, remedy))
+    Some(Problem::new(Code::IngressNginx, name::field("ssl-redirect"), what, remedy))
 }
 
 /// Whether an Ingress with these annotations gets requests of others.
@@ -206,7 +207,7 @@ pub(super) fn is_canary(annotations: &BTreeMap<String, String>) -> bool {
 pub(super) fn lonely() -> Problem {
     let what = "no other Ingress of the namespace has one of its hosts and paths, so it gets no requests";
     let remedy = "give it host, path and pathType of the Ingress whose requests it is to share";
-    Problem::new(Code::IngressNginx, annotations::field("canary"), what, remedy)
+    Problem::new(Code::IngressNginx, name::field("canary"), what, remedy)
 }
 
 /// Which requests of others an Ingress with these annotations gets.

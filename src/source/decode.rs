@@ -46,11 +46,12 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The metadata that anything is made of; labels are those of slices.
 const READ_METADATA: [&str; 7] =
     ["name", "namespace", "uid", "generation", "creationTimestamp", "annotations", "labels"];
-/// What the annotations that are read have in their names: our own, those of classes, and those of which users are told that
-/// they are not read.
+/// What the annotations that are read have in their names: our own, those of classes, and those of ingress-nginx.
 const READ_ANNOTATIONS: [&str; 4] =
-    ["headgate.dev/", "kubernetes.io/ingress.class", "ingressclass.kubernetes.io/", "nginx.ingress.kubernetes.io/"];
-/// So many bytes of one say all that is made of it; there are some that hold whole configurations.
+    ["headgate.dev/", "kubernetes.io/ingress.class", "ingressclass.kubernetes.io/", INGRESS_NGINX];
+/// Of these every byte counts: the end of a list of networks is as good as its beginning.
+const INGRESS_NGINX: &str = "nginx.ingress.kubernetes.io/";
+/// So many bytes of any other say all that is made of it.
 const READ_OF_ANNOTATION: usize = 253;
 /// The labels that are read.
 const READ_LABELS: [&str; 1] = ["kubernetes.io/service-name"];
@@ -176,8 +177,10 @@ fn unburdened(mut document: Value) -> Value {
         metadata.retain(|name, _| READ_METADATA.contains(&name.as_str()));
         if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
             annotations.retain(|name, _| READ_ANNOTATIONS.iter().any(|read| name.contains(read)));
-            for value in annotations.values_mut() {
-                if let Value::String(text) = value {
+            for (name, value) in annotations.iter_mut() {
+                if let Value::String(text) = value
+                    && !name.starts_with(INGRESS_NGINX)
+                {
                     text.truncate(text.floor_char_boundary(READ_OF_ANNOTATION));
                     text.shrink_to_fit();
                 }

@@ -130,9 +130,11 @@ fn expressions_have_their_place_beside_prefixes() {
 fn who_is_kept_out_stays_out() {
     let users = secret("users", "auth", &format!("ann:{}\n", bcrypt::hash("right", 4).unwrap()));
     let any = ("Prefix", "/");
+    let long = (0..100).map(|number| format!("10.0.{number}.0/24")).chain(["127.0.0.0/8".to_owned()]);
+    let long = long.collect::<Vec<_>>().join(", ");
     let (_backend, gateway) = serve(&[
         users,
-        ingress("inside", &[("whitelist-source-range", "127.0.0.0/8")], any),
+        ingress("inside", &[("whitelist-source-range", &long)], any),
         ingress("outside", &[("allowlist-source-range", "10.0.0.0/8")], any),
         ingress("denied", &[("denylist-source-range", "127.0.0.1/32")], any),
         ingress("staff", &[("auth-type", "basic"), ("auth-secret", "users"), ("auth-realm", "Staff")], any),

@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use super::super::code::Code;
 use super::super::report::Problem;
+use super::name::{PREFIX, field};
 use super::unread;
-
-/// What they all begin with.
-pub(super) const PREFIX: &str = "nginx.ingress.kubernetes.io/";
 
 /// The annotations of ingress-nginx on one Ingress.
 pub(super) struct Annotations<'a> {
@@ -123,9 +121,4 @@ impl<'a> Annotations<'a> {
         self.problems.extend(left);
         (self.problems, self.closed)
     }
-}
-
-/// The path of the field in which one of this name stands.
-pub(super) fn field(name: &str) -> String {
-    format!("metadata.annotations[{PREFIX}{name}]")
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::code::Code;
 use super::super::report::Problem;
-use super::annotations::field;
+use super::name::field;
 
 /// What takes the place of those whose names begin so; the first that fits counts.
 const INSTEAD: [(&str, &str); 28] = [

@@ -92,7 +92,7 @@ fn drops_what_nobody_reads() {
             "kubectl.kubernetes.io/last-applied-configuration": "{}",
             "meta.helm.sh/release-name": "shop",
             "kubernetes.io/ingress.class": "headgate",
-            "headgate.dev/mine": "kept",
+            "headgate.dev/mine": "y".repeat(1_000),
             "nginx.ingress.kubernetes.io/server-snippet": "x".repeat(1_000),
         },
         "labels": {"app": "shop"},
@@ -104,9 +104,9 @@ fn drops_what_nobody_reads() {
     assert_eq!(findings, [""; 0]);
     let Some(Object::Ingress(ingress)) = object else { panic!() };
     let kept = [
-        ("headgate.dev/mine", "kept".to_owned()),
+        ("headgate.dev/mine", "y".repeat(253)),
         ("kubernetes.io/ingress.class", "headgate".to_owned()),
-        ("nginx.ingress.kubernetes.io/server-snippet", "x".repeat(253)),
+        ("nginx.ingress.kubernetes.io/server-snippet", "x".repeat(1_000)),
     ];
     let kept = kept.into_iter().map(|(name, value)| (name.to_owned(), value));
     let metadata = ObjectMeta {
