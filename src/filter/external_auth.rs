@@ -9,6 +9,7 @@ use http::{Method, StatusCode};
 
 use super::{SignIn, Title};
 
+const X_AUTH_REQUEST_REDIRECT: HeaderName = HeaderName::from_static("x-auth-request-redirect");
 const X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
 const X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 const X_ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
@@ -22,12 +23,20 @@ const ORIGIN: [HeaderName; 6] = [
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-request-id"),
 ];
-/// What is said of a body, which the question does not have, or of a connection.
-const OF_THE_BODY: [HeaderName; 8] = [
+/// What is never shown: what is said of a body, which the question does not have, of a connection, or of an answer that
+/// would be none to this question, such as that nothing has changed.
+const NEVER_SHOWN: [HeaderName; 15] = [
+    header::ACCEPT_ENCODING,
     header::CONNECTION,
     header::CONTENT_LENGTH,
     header::EXPECT,
     header::HOST,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::RANGE,
     header::TE,
     header::TRAILER,
     header::TRANSFER_ENCODING,
@@ -66,7 +75,7 @@ pub struct ExternalAuth {
 pub enum Shown {
     /// Those of these names.
     These(Box<[HeaderName]>),
-    /// All but what is about its body and its connection.
+    /// All but what is about its body, its connection and the form of its answer.
     All,
 }
 
@@ -84,15 +93,16 @@ pub enum Ruling {
 impl ExternalAuth {
     /// The head of the question about a request: where it came from, in the words of Traefik's `forwardAuth`
     /// (`X-Forwarded-Method`, `-Proto`, `-Host`, `-Uri`, `-For`) and of ingress-nginx's `auth-url` (`X-Original-URL`,
-    /// `X-Original-Method`), and the headers that are to be shown.
+    /// `X-Original-Method`, and with all headers `X-Auth-Request-Redirect`), and the headers that are to be shown.
     pub fn question(&self, method: &Method, authority: &HeaderValue, target: &str, headers: &HeaderMap) -> HeaderMap {
         let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("/"));
         let mut question = match &self.shown {
             Shown::All => {
                 let mut all = headers.clone();
-                for name in &OF_THE_BODY {
+                for name in &NEVER_SHOWN {
                     all.remove(name);
                 }
+                all.insert(X_AUTH_REQUEST_REDIRECT, value(target));
                 all
             }
             Shown::These(names) => {
@@ -199,14 +209,23 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_shows_everything_says_nothing_of_a_body() {
+    fn a_question_that_shows_everything_says_nothing_of_body_and_form() {
         let auth = ExternalAuth { shown: Shown::All, ..auth() };
-        let request =
-            headers(&[("cookie", "a"), ("content-length", "7"), ("x-key", "k"), ("x-original-url", "forged")]);
+        let request = headers(&[
+            ("cookie", "a"),
+            ("content-length", "7"),
+            ("range", "bytes=0-"),
+            ("if-none-match", "*"),
+            ("accept-encoding", "gzip"),
+            ("x-key", "k"),
+            ("x-original-url", "forged"),
+            ("x-auth-request-redirect", "forged"),
+        ]);
         let question = auth.question(&Method::POST, &HeaderValue::from_static("shop.test"), "/", &request);
         let expected = [
             ("cookie", "a"),
             ("x-key", "k"),
+            ("x-auth-request-redirect", "/"),
             ("host", "shop.test"),
             ("x-forwarded-method", "POST"),
             ("x-forwarded-uri", "/"),

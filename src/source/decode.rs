@@ -8,6 +8,9 @@
 //! | fatal, in a part that can be spared (one rule, one path, one port) | is used | the compiler spoils that part |
 //! | fatal, anywhere else | is [`Change::Invalid`] | the report tells it |
 //!
+//! What a folder held that was right before, it keeps in place of either ([`super::Effect::Withheld`]), as an API server
+//! does.
+//!
 //! In a GatewayRoute the part is a rule: fatal findings at or below `spec.rules[i]` spoil rule `i`, which still
 //! answers 500 for its sound matches. A fatal finding at or below `spec.rules[i].matches` or
 //! `spec.rules[i].matches[j]` means that what it names could not be read, stands in the object only to keep its index,
