@@ -62,7 +62,7 @@ const ENDS: [(&str, Option<&str>); 9] = [
 
 /// Characters that mean something in an expression and nothing in a path. A dot is meant as itself by whoever writes
 /// `/robots.txt`.
-const SPECIAL: [char; 12] = ['(', ')', '[', ']', '{', '}', '*', '+', '?', '^', '$', '|'];
+const SPECIAL: [char; 13] = ['\\', '(', ')', '[', ']', '{', '}', '*', '+', '?', '^', '$', '|'];
 
 impl Paths {
     /// Reads how paths are meant.
@@ -76,7 +76,7 @@ impl Paths {
         if !self.use_regex && self.target.is_none() {
             return None;
         }
-        let is_expression = text.contains(SPECIAL) || text.contains('\\');
+        let is_expression = text.contains(SPECIAL);
         let located = || {
             let (path, expression, below) = match (is_expression, path_type) {
                 (false, "Exact") => (PathMatch::parse_exact(text)?, None, None),
@@ -118,8 +118,11 @@ fn expression(text: &str) -> Result<Regex, PathMatchError> {
 /// The whole segments that every path begins with in which the expression is found.
 fn begin(text: &str) -> &str {
     let mut depth = 0_usize;
-    for mark in text.chars() {
+    let mut marks = text.chars();
+    while let Some(mark) = marks.next() {
         match mark {
+            // The next one stands for itself.
+            '\\' => drop(marks.next()),
             '(' | '[' => depth += 1,
             ')' | ']' => depth = depth.saturating_sub(1),
             // What stands on the other side begins anew.
@@ -127,7 +130,7 @@ fn begin(text: &str) -> &str {
             _ => {}
         }
     }
-    let end = text.find(|mark| SPECIAL.contains(&mark) || mark == '\\').unwrap_or(text.len());
+    let end = text.find(SPECIAL).unwrap_or(text.len());
     let (literal, rest) = text.split_at_checked(end).unwrap_or((text, ""));
     if rest.starts_with("(/|$)") {
         return literal;
@@ -142,7 +145,7 @@ fn begin(text: &str) -> &str {
 fn below(text: &str) -> Option<Below<'_>> {
     let text = text.strip_suffix('$').unwrap_or(text);
     let ends = ENDS.iter().filter_map(|(end, rest)| Some((text.strip_suffix(end)?, *rest)));
-    let (prefix, rest) = ends.into_iter().find(|(prefix, _)| !prefix.contains(SPECIAL) && !prefix.contains('\\'))?;
+    let (prefix, rest) = ends.into_iter().find(|(prefix, _)| !prefix.contains(SPECIAL))?;
     match prefix {
         "" => Some(Below { prefix: "/", rest }),
         _ => prefix.starts_with('/').then_some(Below { prefix, rest }),
@@ -198,6 +201,7 @@ mod tests {
             ("/a/b{2}", "/a"),
             ("/x/a|/b", "/"),
             ("/x/(a|b)/c", "/x"),
+            ("/x/y\\(a|/b", "/"),
             ("/file\\.txt$", "/"),
             ("/exact$", "/"),
         ] {
