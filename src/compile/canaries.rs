@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::few::Few;
-use super::ingress_nginx;
+use super::{ingress, ingress_nginx};
 use crate::source::{Kind, Object, ObjectKey};
 use crate::store::Store;
 use crate::table::HostKey;
@@ -42,9 +42,10 @@ impl Canaries {
         hosts
     }
 
-    /// Those of a namespace, by name.
-    pub(super) fn of(&self, namespace: &str) -> impl Iterator<Item = &ObjectKey> {
-        self.declared.get(namespace).into_iter().flat_map(BTreeMap::keys)
+    /// Those of a namespace that name one of these hosts, by name.
+    pub(super) fn at(&self, namespace: &str, hosts: &[HostKey]) -> impl Iterator<Item = &ObjectKey> {
+        let of_namespace = self.declared.get(namespace).into_iter().flatten();
+        of_namespace.filter(|(_, named)| hosts.iter().any(|host| named.contains(host))).map(|(key, _)| key)
     }
 
     /// Notes that a canary shares an Ingress's requests.
@@ -71,9 +72,7 @@ impl Canaries {
 /// The hosts that an Ingress names, if it is a canary.
 fn named_by(store: &Store, key: &ObjectKey) -> Option<BTreeSet<HostKey>> {
     let Some(Object::Ingress(ingress)) = store.get(key)?.object.as_ref() else { return None };
-    if !ingress.metadata.annotations.as_ref().is_some_and(ingress_nginx::is_canary) {
-        return None;
-    }
+    ingress.metadata.annotations.as_ref().and_then(ingress_nginx::canary)?;
     let rules = ingress.spec.iter().filter_map(|spec| spec.rules.as_ref()).flatten();
-    Some(rules.filter_map(|rule| HostKey::parse_ingress(rule.host.as_deref().unwrap_or_default()).ok()).collect())
+    Some(rules.filter_map(|rule| ingress::host(rule).ok()).collect())
 }

@@ -37,6 +37,7 @@ use self::identity::Providers;
 pub(super) use self::identity::{basic as basic_auth, certificate_headers};
 use self::matches::RuleMatch;
 pub(super) use self::parameters::Parameters;
+pub(super) use self::resilience::usual_budget;
 pub(super) use self::scope::{Scope, ValuesRef};
 pub(super) use self::tls::validation as client_validation;
 

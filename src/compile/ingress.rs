@@ -23,7 +23,7 @@ use super::lowered::{Claim, Draft, DraftBackend, Lowered, TlsClaim};
 use super::reference::{self, Reference};
 use super::report::Problem;
 use crate::source::{Kind, Object, ObjectKey};
-use crate::table::{HeaderMatch, HostKey, Matcher, PathMatch, RateLimits};
+use crate::table::{HeaderMatch, HostKey, HostKeyError, Matcher, PathMatch, RateLimits};
 
 /// Annotations under our own name; a mistyped one must not pass in silence.
 const OWN_ANNOTATIONS: &str = "headgate.dev/";
@@ -93,7 +93,8 @@ pub(super) fn lower(
             "remove it",
         ));
     }
-    let sharers = sharers(settings, &mut lookup, key, beside.canaries);
+    let hosts: Vec<_> = spec.rules.iter().flatten().filter_map(|rule| host(rule).ok()).collect();
+    let sharers = sharers(settings, &mut lookup, key, beside.canaries.at(&key.namespace, &hosts));
     let mut lowering =
         Lowering { lookup: &mut lookup, key, findings, lowered, claims: BTreeMap::new(), asked, sharers };
     if lowering.asked.canary.is_some() {
@@ -120,8 +121,8 @@ impl Lowering<'_, '_> {
         if default.is_some() && rules.is_empty() {
             self.claims.entry(HostKey::Any).or_default();
         }
-        let named = |rule: &IngressRule| HostKey::parse_ingress(rule.host.as_deref().unwrap_or_default()).ok();
-        let named: Vec<_> = rules.iter().filter_map(named).filter(|host| *host != HostKey::Any).collect();
+        let named = rules.iter().filter_map(|rule| host(rule).ok());
+        let named: Vec<_> = named.filter(|host| *host != HostKey::Any).collect();
         self.asked.aliases.retain(|alias| !named.contains(alias));
         for (index, rule) in rules.iter().enumerate() {
             self.rule(index, rule, named.first(), default);
@@ -130,13 +131,13 @@ impl Lowering<'_, '_> {
             // Whatever none of its paths match goes to the default backend: `types.go` has it handle requests that do
             // not match any rule, and a host does not fall through to a less specific one.
             for host in self.claims.keys().cloned().collect::<Vec<_>>() {
-                self.claim(&host, draft, PathMatch::fallback(), "spec.defaultBackend");
+                self.claim(&[host], draft, &PathMatch::fallback(), &Matcher::default(), "spec.defaultBackend");
             }
         }
         for (twin, draft) in self.claims.keys().filter_map(|host| self.asked.twin(host)).collect::<Vec<_>>() {
             if !self.claims.contains_key(&twin) {
                 let draft = self.draft(draft);
-                self.claim(&twin, draft, PathMatch::fallback(), "spec.rules");
+                self.claim(&[twin], draft, &PathMatch::fallback(), &Matcher::default(), "spec.rules");
             }
         }
         self.tls(keyring, tls.as_deref().unwrap_or_default());
@@ -144,9 +145,9 @@ impl Lowering<'_, '_> {
     }
 
     fn rule(&mut self, index: usize, rule: &IngressRule, first: Option<&HostKey>, default: Option<usize>) {
-        let IngressRule { host, http } = rule;
+        let IngressRule { host: _, http } = rule;
         let field = format!("spec.rules[{index}]");
-        let host = match HostKey::parse_ingress(host.as_deref().unwrap_or_default()) {
+        let host = match host(rule) {
             Ok(host) => host,
             Err(error) => {
                 let field = format!("{field}.host");
@@ -176,7 +177,7 @@ impl Lowering<'_, '_> {
                 );
                 let backend = nowhere("none".into());
                 let draft = self.draft(self.asked.draft(name, None, vec![backend]));
-                hosts.iter().for_each(|host| self.claim(host, draft, PathMatch::fallback(), &field));
+                self.claim(&hosts, draft, &PathMatch::fallback(), &Matcher::default(), &field);
             }
             return;
         };
@@ -187,8 +188,8 @@ impl Lowering<'_, '_> {
     }
 
     fn path(&mut self, hosts: &[HostKey], name: Arc<str>, path: &HTTPIngressPath, field: &str) {
-        let HTTPIngressPath { backend, path, path_type } = path;
-        let text = path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/");
+        let HTTPIngressPath { backend, path: _, path_type } = path;
+        let text = text(path);
         let mut target = self.backend(&name, backend, &format!("{field}.backend"));
         let Located { path, expression, rewrite } = match self.located(text, path_type) {
             Ok(located) => located,
@@ -201,7 +202,7 @@ impl Lowering<'_, '_> {
         let root = self.asked.app_root(format!("{name}/app-root").into()).filter(|_| text == "/");
         if let (Some(root), Ok(path)) = (root, PathMatch::parse_exact("/")) {
             let root = self.draft(root);
-            hosts.iter().for_each(|host| self.claim(host, root, path.clone(), field));
+            self.claim(hosts, root, &path, &Matcher::default(), field);
         }
         let found = |headers: &[HeaderMatch]| Matcher {
             path: expression.clone(),
@@ -210,19 +211,19 @@ impl Lowering<'_, '_> {
         };
         let Some((canary, mut other)) = self.sharer(hosts, (text, path_type), &name, field) else {
             let draft = self.draft(self.asked.draft(name, rewrite, vec![target]));
-            self.claim_all(hosts, draft, &path, &found(&[]), field);
+            self.claim(hosts, draft, &path, &found(&[]), field);
             return;
         };
         for condition in canary.conditions() {
             let backend = if condition.to_canary { other.clone() } else { target.clone() };
             let rule = format!("{name}/{}", condition.name).into();
             let draft = self.draft(self.asked.draft(rule, rewrite.clone(), vec![backend]));
-            self.claim_all(hosts, draft, &path, &found(std::slice::from_ref(&condition.header)), field);
+            self.claim(hosts, draft, &path, &found(std::slice::from_ref(&condition.header)), field);
         }
         (target.weight, other.weight) = canary.weights();
         let backends = [target, other].into_iter().filter(|backend| backend.weight > 0).collect();
         let draft = self.draft(self.asked.draft(name, rewrite, backends));
-        self.claim_all(hosts, draft, &path, &found(&[]), field);
+        self.claim(hosts, draft, &path, &found(&[]), field);
     }
 
     /// Who gets some of a path's requests, and the backend that they go to then. One that cannot be asked gets none.
@@ -235,16 +236,10 @@ impl Lowering<'_, '_> {
     ) -> Option<(Canary, DraftBackend)> {
         let host = hosts.first()?;
         let found = self.sharers.iter().find_map(|Sharer { key, spec, canary }| {
-            let of_host = |rule: &&IngressRule| {
-                HostKey::parse_ingress(rule.host.as_deref().unwrap_or_default()).is_ok_and(|named| named == *host)
-            };
+            let of_host = |rule: &&IngressRule| self::host(rule).is_ok_and(|named| named == *host);
             let rules = spec.rules.iter().flatten().filter(of_host).filter_map(|rule| rule.http.as_ref());
-            let mut paths = rules.flat_map(|http| &http.paths);
-            let same = |path: &&HTTPIngressPath| {
-                path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/") == text
-                    && path.path_type == path_type
-            };
-            Some((key.clone(), canary.clone(), &paths.find(same)?.backend))
+            let same = |path: &&HTTPIngressPath| self::text(path) == text && path.path_type == path_type;
+            Some((key.clone(), canary.clone(), &rules.flat_map(|http| &http.paths).find(same)?.backend))
         });
         let (key, canary, backend) = found?;
         if !self.lowered.canaries.contains(&key) {
@@ -284,11 +279,7 @@ impl Lowering<'_, '_> {
         located.map_err(|error| ("path", error.to_string(), error.remedy()))
     }
 
-    fn claim(&mut self, host: &HostKey, draft: usize, path: PathMatch, field: &str) {
-        self.claims.entry(host.clone()).or_default().push(Claim::new(draft, 0, path, Matcher::default(), field));
-    }
-
-    fn claim_all(&mut self, hosts: &[HostKey], draft: usize, path: &PathMatch, matcher: &Matcher, field: &str) {
+    fn claim(&mut self, hosts: &[HostKey], draft: usize, path: &PathMatch, matcher: &Matcher, field: &str) {
         for host in hosts {
             let claim = Claim::new(draft, 0, path.clone(), matcher.clone(), field);
             self.claims.entry(host.clone()).or_default().push(claim);
@@ -443,10 +434,25 @@ impl Lowering<'_, '_> {
     }
 }
 
-/// The canaries of an Ingress's namespace that are ours, the oldest first.
-fn sharers<'s>(settings: &Settings, lookup: &mut Lookup<'s>, key: &ObjectKey, canaries: &Canaries) -> Vec<Sharer<'s>> {
+/// The host of a rule.
+pub(super) fn host(rule: &IngressRule) -> Result<HostKey, HostKeyError> {
+    HostKey::parse_ingress(rule.host.as_deref().unwrap_or_default())
+}
+
+/// The path of a rule as it is written.
+fn text(path: &HTTPIngressPath) -> &str {
+    path.path.as_deref().filter(|path| !path.is_empty()).unwrap_or("/")
+}
+
+/// Those of the canaries that are ours, the oldest first.
+fn sharers<'s, 'c>(
+    settings: &Settings,
+    lookup: &mut Lookup<'s>,
+    key: &ObjectKey,
+    canaries: impl Iterator<Item = &'c ObjectKey>,
+) -> Vec<Sharer<'s>> {
     let mut sharers = Vec::new();
-    for other in canaries.of(&key.namespace).filter(|other| *other != key) {
+    for other in canaries.filter(|other| *other != key) {
         let entry = lookup.store().get(other);
         let Some(Object::Ingress(ingress)) = entry.and_then(|entry| entry.object.as_ref()) else { continue };
         let (Some(spec), Some(annotations)) = (&ingress.spec, &ingress.metadata.annotations) else { continue };

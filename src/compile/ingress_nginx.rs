@@ -81,7 +81,7 @@ impl Asked {
         }
         let answers = Answers::read(&mut annotations, has_tls);
         let mut asked = Self {
-            guards: Guards::read(scope, &mut annotations, answers.https_only()),
+            guards: Guards::read(scope, &mut annotations, answers.https_only),
             auth_service: external_auth::read(scope, &mut annotations),
             answers,
             limits: limit::read(&mut annotations, &scope.lowered.object, former).map(Arc::new),
@@ -198,11 +198,6 @@ pub(super) fn unsaid(annotations: Option<&BTreeMap<String, String>>) -> Option<P
     Some(Problem::new(Code::IngressNginx, name::field("ssl-redirect"), what, remedy))
 }
 
-/// Whether an Ingress with these annotations gets requests of others.
-pub(super) fn is_canary(annotations: &BTreeMap<String, String>) -> bool {
-    Annotations::of(annotations).flag("canary") == Some(true)
-}
-
 /// What a canary is told that gets none.
 pub(super) fn lonely() -> Problem {
     let what = "no other Ingress of the namespace has one of its hosts and paths, so it gets no requests";
@@ -210,7 +205,7 @@ pub(super) fn lonely() -> Problem {
     Problem::new(Code::IngressNginx, name::field("canary"), what, remedy)
 }
 
-/// Which requests of others an Ingress with these annotations gets.
+/// Which requests of others an Ingress with these annotations gets, if it is there for those.
 pub(super) fn canary(annotations: &BTreeMap<String, String>) -> Option<Canary> {
     Canary::read(&mut Annotations::of(annotations))
 }
@@ -244,7 +239,7 @@ fn host(annotations: &mut Annotations<'_>) -> Option<HeaderValue> {
 fn forwarded_prefix(annotations: &mut Annotations<'_>) -> Option<HeaderRules> {
     const NAME: &str = "x-forwarded-prefix";
     let prefix = annotations.take(NAME)?;
-    match HeaderTemplate::parse(&prefix.replace('{', "{{").replace('}', "}}"), &[]) {
+    match HeaderTemplate::literal(prefix) {
         Ok(value) => {
             let set = Box::new([(HeaderName::from_static("x-forwarded-prefix"), value)]);
             Some(HeaderRules { set, ..HeaderRules::default() })

@@ -82,6 +82,11 @@ impl fmt::Display for HeaderRules {
 }
 
 impl HeaderTemplate {
+    /// A value in which every character stands for itself.
+    pub fn literal(declared: &str) -> Result<Self, TemplateError> {
+        Self::parse(&declared.replace('{', "{{").replace('}', "}}"), &[])
+    }
+
     /// A value; `known` are the parameters that every match of the rule declares.
     pub fn parse(declared: &str, known: &[&str]) -> Result<Self, TemplateError> {
         HeaderValue::from_str(declared).map_err(|_| TemplateError::HeaderValue(declared.into()))?;

@@ -52,8 +52,9 @@ const READ_METADATA: [&str; 7] =
 /// What the annotations that are read have in their names: our own, those of classes, and those of ingress-nginx.
 const READ_ANNOTATIONS: [&str; 4] =
     ["headgate.dev/", "kubernetes.io/ingress.class", "ingressclass.kubernetes.io/", INGRESS_NGINX];
-/// Of these every byte counts: the end of a list of networks is as good as its beginning.
-const INGRESS_NGINX: &str = "nginx.ingress.kubernetes.io/";
+/// What the annotations of ingress-nginx begin with. Of these every byte is kept: the end of a list of networks is as good as
+/// its beginning.
+pub const INGRESS_NGINX: &str = "nginx.ingress.kubernetes.io/";
 /// So many bytes of any other say all that is made of it.
 const READ_OF_ANNOTATION: usize = 253;
 /// The labels that are read.

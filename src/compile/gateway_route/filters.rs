@@ -185,15 +185,14 @@ impl Lowering<'_> {
     /// itself.
     fn header_value(&mut self, field: &str, declared: &str) -> Option<HeaderTemplate> {
         let param = declared.strip_prefix(':').filter(|name| crate::path::is_param_name(name));
-        let known: Vec<&str> = param.into_iter().collect();
-        let text = match param {
+        let parsed = match param {
             Some(name) => {
                 self.parameters.require(field, name, self.problems);
-                format!("{{{name}}}")
+                HeaderTemplate::parse(&format!("{{{name}}}"), &[name])
             }
-            None => declared.replace('{', "{{").replace('}', "}}"),
+            None => HeaderTemplate::literal(declared),
         };
-        HeaderTemplate::parse(&text, &known).map_err(|error| self.template(field.to_owned(), &error)).ok()
+        parsed.map_err(|error| self.template(field.to_owned(), &error)).ok()
     }
 
     fn rewrite(&mut self, field: &str, declared: &UrlRewrite) -> Option<Filter> {

@@ -148,6 +148,11 @@ fn grpc_status(on: RetryOn) -> Option<GrpcStatus> {
     }
 }
 
+/// How many repetitions there may be when nothing is said of it.
+pub(in super::super) fn usual_budget() -> BudgetLimits {
+    budget(None, &mut Complaints { rule: "", problems: &mut Vec::new() })
+}
+
 fn budget(declared: Option<&RetryBudget>, complaints: &mut Complaints<'_>) -> BudgetLimits {
     let default = RetryBudget::default();
     let RetryBudget { percent, interval, min_retries_per_second } = declared.unwrap_or(&default);

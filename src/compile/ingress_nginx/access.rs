@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Method};
 
 use super::super::gateway_route::{Scope, basic_auth, certificate_headers, client_validation};
 use super::annotations::Annotations;
-use crate::address::{Network, NetworkError, Networks};
+use crate::address::{Network, Networks};
 use crate::api::gateway_route::{self as api, BasicAuth, ClientValidationMode};
 use crate::api::{CaCertificateRef, LocalObjectKind, SecretObjectRef};
 use crate::auth::{Requirement, Reserved};
@@ -59,14 +59,11 @@ fn ip(annotations: &mut Annotations<'_>) -> Option<IpAccess> {
     (allow.is_some() || !deny.is_empty()).then_some(IpAccess { allow, deny })
 }
 
+/// The networks of a list that keeps somebody out.
 fn networks(annotations: &mut Annotations<'_>, name: &str) -> Vec<Network> {
-    let mut networks = Vec::new();
-    for text in annotations.list(name) {
-        match text.parse() {
-            // Go takes an address inside a network for the network, and so did who wrote it.
-            Ok(network) | Err(NetworkError::Inside(_, network)) => networks.push(network),
-            Err(error) => annotations.close(name, error.to_string(), error.remedy()),
-        }
+    let (networks, wrong) = annotations.networks(name);
+    for error in wrong {
+        annotations.close(name, error.to_string(), error.remedy());
     }
     networks
 }

@@ -7,6 +7,7 @@ use super::super::code::Code;
 use super::super::report::Problem;
 use super::name::{PREFIX, field};
 use super::unread;
+use crate::address::{Network, NetworkError};
 
 /// The annotations of ingress-nginx on one Ingress.
 pub(super) struct Annotations<'a> {
@@ -74,6 +75,19 @@ impl<'a> Annotations<'a> {
         texts.filter(|text| !text.is_empty()).collect()
     }
 
+    /// The networks of a list, and what is wrong with those that are none.
+    pub(super) fn networks(&mut self, name: &str) -> (Vec<Network>, Vec<NetworkError>) {
+        let (mut networks, mut wrong) = (Vec::new(), Vec::new());
+        for text in self.list(name) {
+            match text.parse() {
+                // Go takes an address inside a network for the network, and so did who wrote it.
+                Ok(network) | Err(NetworkError::Inside(_, network)) => networks.push(network),
+                Err(error) => wrong.push(error),
+            }
+        }
+        (networks, wrong)
+    }
+
     /// An object, by `namespace/name` or by its name.
     pub(super) fn reference(&mut self, name: &str) -> Option<(Option<String>, String)> {
         let value = self.take(name)?;
@@ -86,12 +100,11 @@ impl<'a> Annotations<'a> {
 
     /// Tells that the value of one has no effect.
     pub(super) fn unusable(&mut self, name: &str, what: impl Into<String>, remedy: impl Into<String>) {
-        let what = format!("{}; it has no effect", what.into());
-        self.problems.push(Problem::new(Code::IngressNginx, field(name), what, remedy));
+        self.note(name, format!("{}; it has no effect", what.into()), remedy);
     }
 
     /// Tells something about one that has its effect.
-    pub(super) fn note(&mut self, name: &str, what: &str, remedy: &str) {
+    pub(super) fn note(&mut self, name: &str, what: impl Into<String>, remedy: impl Into<String>) {
         self.problems.push(Problem::new(Code::IngressNginx, field(name), what, remedy));
     }
 
@@ -102,9 +115,14 @@ impl<'a> Annotations<'a> {
         self.closed = true;
     }
 
-    /// Tells what has been found wrong with what one of them refers to; closes the rules if that cannot be used.
-    pub(super) fn found<T>(&mut self, name: &str, problems: Vec<Problem>, made: Result<T, ()>) -> Option<T> {
+    /// Tells what has been found wrong with what one of them refers to.
+    pub(super) fn tell(&mut self, name: &str, problems: Vec<Problem>) {
         self.problems.extend(problems.into_iter().map(|problem| Problem { field: field(name), ..problem }));
+    }
+
+    /// The same, and closes the rules if that cannot be used.
+    pub(super) fn found<T>(&mut self, name: &str, problems: Vec<Problem>, made: Result<T, ()>) -> Option<T> {
+        self.tell(name, problems);
         self.closed |= made.is_err();
         made.ok()
     }

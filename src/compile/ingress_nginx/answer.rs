@@ -17,8 +17,8 @@ pub(super) struct Answers {
     pub(super) app_root: Option<Redirect>,
     /// Whether the host with `www.` sends to the one without, or the other way round.
     pub(super) www: bool,
-    /// Whether ingress-nginx would send requests in clear to TLS.
-    https_by_default: bool,
+    /// Whether ingress-nginx would send requests in clear to TLS, so that none came as far as to be asked for a password.
+    pub(super) https_only: bool,
 }
 
 impl Answers {
@@ -36,13 +36,8 @@ impl Answers {
             redirect: temporal.or(permanent),
             app_root: app_root(annotations),
             www: annotations.flag("from-to-www-redirect") == Some(true),
-            https_by_default: force || (has_tls && redirect != Some(false)),
+            https_only: force || (has_tls && redirect != Some(false)),
         }
-    }
-
-    /// Whether no request in clear would have come as far as to be asked for a password.
-    pub(super) fn https_only(&self) -> bool {
-        self.https_by_default
     }
 }
 

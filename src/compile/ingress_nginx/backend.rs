@@ -6,12 +6,11 @@ use http::{HeaderName, Method, StatusCode};
 
 use super::super::backend::{Balancing, Speak};
 use super::super::cluster::TlsName;
-use super::super::gateway_route::{Scope, backend_terms};
+use super::super::gateway_route::{Scope, backend_terms, usual_budget};
 use super::annotations::Annotations;
 use crate::api::{CaCertificateRef, LocalObjectKind, SecretObjectRef};
 use crate::path::parse_path;
 use crate::table::{Carrier, Cookie, HashOn, HostKey, Retry, Session, Timeouts};
-use crate::upstream::budget::BudgetLimits;
 use crate::upstream::{Balancer, Policy};
 
 /// The longest silence that nginx bears, either way, when nothing is said.
@@ -35,9 +34,7 @@ impl Backends {
     pub(super) fn read(scope: &mut Scope<'_, '_>, annotations: &mut Annotations<'_>) -> Self {
         let (balancer, hash_on) = balancer(annotations);
         let retry = retry(annotations);
-        // As a GatewayRoute has it that says nothing of it.
-        let budget = BudgetLimits { percent: 20, interval: Duration::from_secs(10), min_per_second: 10 };
-        let policy = Policy { budget: retry.as_ref().map(|_| budget), ..Policy::default() };
+        let policy = Policy { budget: retry.as_ref().map(|_| usual_budget()), ..Policy::default() };
         Self {
             speak: speak(scope, annotations),
             balancing: Balancing { balancer, policy: policy.shared(), sessions: false },

@@ -63,7 +63,7 @@ pub(super) fn read(scope: &mut Scope<'_, '_>, annotations: &mut Annotations<'_>)
             let mut problems = Vec::new();
             let from = scope.lowered.object.clone();
             let resolved = backend_of_filter(scope.lookup, &from, "", &declared, &mut problems);
-            annotations.found(URL, problems, Ok(()));
+            annotations.tell(URL, problems);
             (resolved.name, DraftAuthTarget::Backend(resolved.target))
         }
     };

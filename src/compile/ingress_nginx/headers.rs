@@ -57,7 +57,7 @@ impl Headers {
         let reference = ValuesRef { kind: LocalObjectKind::ConfigMap, namespace: namespace.as_deref(), name: &name };
         let mut problems = Vec::new();
         let object = scope.values("", reference, &mut problems);
-        annotations.found(NAME, problems, Ok(()));
+        annotations.tell(NAME, problems);
         let Some(object) = object else { return };
         let entry = scope.lookup.entry(object.clone());
         let Some(Object::ConfigMap(map)) = entry.and_then(|entry| entry.object.as_ref()) else {
@@ -120,8 +120,7 @@ impl Changes {
 
 fn header(name: &str, value: &str) -> Option<(HeaderName, HeaderTemplate)> {
     let name = HeaderRules::parse_name(name).ok()?;
-    let value = HeaderTemplate::parse(&value.replace('{', "{{").replace('}', "}}"), &[]).ok()?;
-    Some((name, value))
+    Some((name, HeaderTemplate::literal(value).ok()?))
 }
 
 /// What a snippet does, or the first directive in it that is not about headers alone: one that was left out could be

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::policy;
 use super::annotations::Annotations;
-use crate::address::{Network, NetworkError, Networks};
+use crate::address::{Network, Networks};
 use crate::limit::{Algorithm, Limit, Quota, SyncMode};
 use crate::source::ObjectKey;
 use crate::table::{KeyPart, RateLimit, RateLimits, Scope, When};
@@ -61,12 +61,9 @@ pub(super) fn read(
 
 /// Networks whose clients may ask as often as they like.
 fn exceptions(annotations: &mut Annotations<'_>, name: &str) -> Vec<Network> {
-    let mut networks = Vec::new();
-    for text in annotations.list(name) {
-        match text.parse() {
-            Ok(network) | Err(NetworkError::Inside(_, network)) => networks.push(network),
-            Err(error) => annotations.unusable(name, error.to_string(), error.remedy()),
-        }
+    let (networks, wrong) = annotations.networks(name);
+    for error in wrong {
+        annotations.unusable(name, error.to_string(), error.remedy());
     }
     networks
 }

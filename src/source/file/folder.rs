@@ -341,14 +341,14 @@ impl Declared {
             return;
         }
         let mut findings = std::mem::take(findings);
-        for finding in findings.iter_mut().filter(|finding| finding.is_fatal()) {
+        // What is wrong with it beside that is nothing to whom it does not serve.
+        findings.retain(Finding::is_fatal);
+        for finding in &mut findings {
             finding.effect = Effect::Withheld;
             // Before what would be right.
             let at = finding.message.find("; ").unwrap_or(finding.message.len());
             finding.message.insert_str(at, STAYS);
         }
-        // What is wrong with it beside that is nothing to whom it does not serve.
-        findings.retain(|finding| finding.effect == Effect::Withheld);
         self.change = Change::Upsert(object.clone(), findings);
     }
 }
