@@ -240,6 +240,8 @@ fn an_object_that_breaks_keeps_what_it_was() {
         let of = |object: &str| problems.iter().find(|problem| problem["object"] == object).unwrap();
         let told = of("GatewayRoute default/changed");
         assert!(told["code"] == "HG1001" && told["what"].as_str().unwrap().contains("stays in force"), "{told}");
+        let hints = problems.iter().filter(|problem| problem["remedy"].to_string().contains("did you mean"));
+        assert_eq!(hints.count(), if broken.starts_with("ruls") { 2 } else { 0 }, "{problems:?}");
         assert!(!of("GatewayRoute default/never").to_string().contains("stays in force"));
         assert_eq!((client.get("changed.test", "/").text().as_str(), client.get("other.test", "/").status), ("b", 200));
         assert!(client.get("never.test", "/").status >= 404);

@@ -341,9 +341,8 @@ impl Declared {
             return;
         }
         let mut findings = std::mem::take(findings);
-        // What is wrong with it beside that is nothing to whom it does not serve.
-        findings.retain(Finding::is_fatal);
-        for finding in &mut findings {
+        // An unknown field beside it is often what is meant by the one that is missing, so it is told as well.
+        for finding in findings.iter_mut().filter(|finding| finding.is_fatal()) {
             finding.effect = Effect::Withheld;
             // Before what would be right.
             let at = finding.message.find("; ").unwrap_or(finding.message.len());
