@@ -1,6 +1,5 @@
 //! Hosts: which router answers for the host that was asked for.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -140,9 +139,19 @@ pub struct Hosts {
     wildcards: usize,
 }
 
-type Part = Arc<[Arc<Shard>]>;
+type Part = Arc<[Shard]>;
 
-type Shard = HashMap<Arc<str>, Claims, BuildXxh3>;
+/// The names of a shard by their hashes. A handful: a map of them would be looked for in three places, each of which is cold
+/// where there are many hosts.
+type Shard = Arc<[Named]>;
+
+/// A name, and what is declared for it.
+#[derive(Clone, Debug)]
+struct Named {
+    hash: u64,
+    name: Arc<str>,
+    claims: Claims,
+}
 
 /// What is declared for a name, and for what stands below it.
 #[derive(Clone, Debug, Default)]
@@ -154,7 +163,7 @@ struct Claims {
 
 impl Default for Hosts {
     fn default() -> Self {
-        let empty: Arc<Shard> = Arc::default();
+        let empty: Shard = Arc::default();
         let part: Part = (0..PARTS).map(|_| empty.clone()).collect();
         Self { parts: (0..PARTS).map(|_| part.clone()).collect(), any: None, wildcards: 0 }
     }
@@ -201,7 +210,7 @@ impl Hosts {
     /// Every declared host, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (HostKey, &Arc<HostRouter>)> {
         let shards = self.parts.iter().flat_map(|part| part.iter());
-        let named = shards.flat_map(|shard| shard.iter()).flat_map(|(name, claims)| {
+        let named = shards.flat_map(|shard| shard.iter()).flat_map(|Named { hash: _, name, claims }| {
             let exact = claims.exact.as_ref().map(|router| (HostKey::Exact(name.clone()), router));
             let wildcard = claims.wildcard.as_ref().map(|router| (HostKey::Wildcard(name.clone()), router));
             let subdomains = claims.subdomains.as_ref().map(|router| (HostKey::Subdomains(name.clone()), router));
@@ -224,30 +233,44 @@ impl Hosts {
             self.any = router;
             return;
         };
-        let (part, shard) = place_of(name);
+        let hash = hash_of(name);
+        let (part, shard) = place_of(hash);
         // Each is copied once; from then on it is ours alone.
         let Some(part) = Arc::make_mut(&mut self.parts).get_mut(part) else { return };
         let Some(shard) = Arc::make_mut(part).get_mut(shard) else { return };
-        let shard = Arc::make_mut(shard);
-        let claims = shard.entry(Arc::clone(name)).or_default();
-        let place = match key {
+        let place = match shard.iter().position(|named| named.hash == hash && named.name == *name) {
+            Some(place) => place,
+            None => {
+                let place = shard.partition_point(|named| named.hash < hash);
+                let new = Named { hash, name: Arc::clone(name), claims: Claims::default() };
+                let (before, after) = shard.split_at(place);
+                *shard = before.iter().cloned().chain([new]).chain(after.iter().cloned()).collect();
+                place
+            }
+        };
+        let Some(Named { claims, .. }) = Arc::make_mut(shard).get_mut(place) else { return };
+        let claim = match key {
             HostKey::Exact(_) | HostKey::Any => &mut claims.exact,
             HostKey::Wildcard(_) => &mut claims.wildcard,
             HostKey::Subdomains(_) => &mut claims.subdomains,
         };
         let added = usize::from(router.is_some());
-        let former = std::mem::replace(place, router);
+        let former = std::mem::replace(claim, router);
         if matches!(key, HostKey::Wildcard(_) | HostKey::Subdomains(_)) {
             self.wildcards = self.wildcards + added - usize::from(former.is_some());
         }
         if claims.exact.is_none() && claims.wildcard.is_none() && claims.subdomains.is_none() {
-            shard.remove(name);
+            *shard = shard.iter().filter(|named| named.name != *name).cloned().collect();
         }
     }
 
     fn claims(&self, name: &str) -> Option<&Claims> {
-        let (part, shard) = place_of(name);
-        self.parts.get(part)?.get(shard)?.get(name)
+        let hash = hash_of(name);
+        let (part, shard) = place_of(hash);
+        let shard = self.parts.get(part)?.get(shard)?;
+        let first = shard.partition_point(|named| named.hash < hash);
+        let mut same = shard.get(first..)?.iter().take_while(|named| named.hash == hash);
+        same.find(|named| *named.name == *name).map(|named| &named.claims)
     }
 
     fn find_wildcard(&self, host: &str) -> Option<(impl Fn(&str) -> HostKey + use<>, &Arc<HostRouter>)> {
@@ -270,10 +293,13 @@ impl Hosts {
     }
 }
 
-/// A part and a shard of it, by bits that the map of the shard does not use: it takes the lowest for the bucket and the
-/// highest for the tag.
-fn place_of(name: &str) -> (usize, usize) {
-    let bits = (BuildXxh3.hash_one(name) >> 32) as usize;
+fn hash_of(name: &str) -> u64 {
+    BuildXxh3.hash_one(name)
+}
+
+/// A part and a shard of it.
+fn place_of(hash: u64) -> (usize, usize) {
+    let bits = hash as usize;
     (bits % PARTS, bits / PARTS % PARTS)
 }
 

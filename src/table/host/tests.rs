@@ -150,6 +150,6 @@ proptest! {
     }
 }
 
-fn shards(hosts: &Hosts) -> impl Iterator<Item = &Arc<Shard>> {
+fn shards(hosts: &Hosts) -> impl Iterator<Item = &Shard> {
     hosts.parts.iter().flat_map(|part| part.iter())
 }
