@@ -25,6 +25,10 @@ pub(crate) struct Plan {
     /// Requests per second, where the rate is fixed.
     #[arg(long, global = true, default_value_t = 5000)]
     pub(crate) rate: u32,
+    /// Percent of the processors that the machine's host may take away in a turn, or it is taken again. What is taken is not
+    /// counted as anybody's, so it costs caches and nothing else; of latencies it is a part.
+    #[arg(long, global = true, default_value_t = 3.0)]
+    pub(crate) lost: f64,
 }
 
 /// Who has a turn.
@@ -68,7 +72,7 @@ type Figure = fn(&Turn) -> f64;
 pub(crate) fn contest(what: &str, plan: &Plan, load: Offer, contestants: &[Contestant<'_>]) -> anyhow::Result<Rounds> {
     let mut rounds = Vec::new();
     for number in 0..plan.pairs {
-        let take = |contestant| take(contestant, load, plan.seconds);
+        let take = |contestant| take(contestant, load, plan);
         let turns = if number % 2 == 0 {
             contestants.iter().map(take).collect::<anyhow::Result<Vec<_>>>()?
         } else {
@@ -96,7 +100,7 @@ pub(crate) fn side_by_side(what: &str, plan: &Plan, [one, other]: [&Contestant<'
         let both = [one, other].map(|contestant| (contestant.server, contestant.request));
         let done = offer_both(both, rate, plan.seconds)?;
         drop(scrapers);
-        let quiet = stolen_since(stolen)? < 0.01 * f64::from(plan.seconds);
+        let quiet = plan.allows(stolen)?;
         let turns = done.map(|done| Turn::of(&done, quiet && done.seconds < f64::from(plan.seconds) * 1.02));
         eprintln!("{what}: {:.1} µs, {} {:.1} µs", turns[0].microseconds, other.name, turns[1].microseconds);
         rounds.push(turns.to_vec());
@@ -116,18 +120,19 @@ impl Turn {
 }
 
 /// A sound turn, if one of three is.
-fn take(contestant: &Contestant<'_>, load: Offer, seconds: u32) -> anyhow::Result<Turn> {
-    let mut turn = once(contestant, load, seconds)?;
+fn take(contestant: &Contestant<'_>, load: Offer, plan: &Plan) -> anyhow::Result<Turn> {
+    let mut turn = once(contestant, load, plan)?;
     for _ in 0..2 {
         if turn.sound {
             break;
         }
-        turn = once(contestant, load, seconds)?;
+        turn = once(contestant, load, plan)?;
     }
     Ok(turn)
 }
 
-fn once(contestant: &Contestant<'_>, load: Offer, seconds: u32) -> anyhow::Result<Turn> {
+fn once(contestant: &Contestant<'_>, load: Offer, plan: &Plan) -> anyhow::Result<Turn> {
+    let seconds = plan.seconds;
     let scraper = contestant.scraped.map(Scraper::start);
     let stolen = stolen()?;
     let done = offer(contestant.server, contestant.request, load, seconds)?;
@@ -137,7 +142,7 @@ fn once(contestant: &Contestant<'_>, load: Offer, seconds: u32) -> anyhow::Resul
         Offer::Rate(_) => done.seconds < f64::from(seconds) * 1.02,
         Offer::Full | Offer::Closed | Offer::Streams => true,
     };
-    Ok(Turn::of(&done, held && stolen_since(stolen)? < 0.01 * f64::from(seconds)))
+    Ok(Turn::of(&done, held && plan.allows(stolen)?))
 }
 
 impl Rounds {
@@ -190,12 +195,17 @@ fn ratio_row(what: String, goal: Option<Goal>, ratio: Spread, more: &str) -> Row
     Row { what, figure: median, goal, more }
 }
 
+impl Plan {
+    /// Whether the host has taken little enough during a turn at whose beginning it had taken so much.
+    fn allows(&self, before: u64) -> anyhow::Result<bool> {
+        let taken = (stolen()? - before) as f64 / 100.0;
+        let processors = std::thread::available_parallelism()?.get() as f64;
+        Ok(taken < self.lost / 100.0 * processors * f64::from(self.seconds))
+    }
+}
+
 /// Time that the machine's host gave to others instead of to this machine so far, in ticks of 10 ms.
 fn stolen() -> anyhow::Result<u64> {
     let stat = fs::read_to_string("/proc/stat")?;
     Ok(stat.split_whitespace().nth(8).map_or(Ok(0), str::parse)?)
-}
-
-fn stolen_since(before: u64) -> anyhow::Result<f64> {
-    Ok((stolen()? - before) as f64 / 100.0)
 }
