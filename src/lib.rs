@@ -38,6 +38,7 @@ pub mod compile;
 // What is compiled.
 pub mod address;
 pub mod auth;
+mod field_kinds;
 pub mod filter;
 mod hash;
 pub mod limit;

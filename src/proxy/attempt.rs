@@ -117,7 +117,7 @@ pub(super) async fn forward(
         let status = sent.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(|answered| answered.status);
         attempt.record.tried(&endpoint, waited, status);
         let (error, repeat) = match sent {
-            Ok(Ok(Answered { status, mut headers, incoming })) => {
+            Ok(Ok(Answered { status, mut headers, kinds, incoming })) => {
                 worker.pool.observe(endpoint.slot, waited);
                 if status == StatusCode::SWITCHING_PROTOCOLS {
                     // Whatever else is on that connection, nobody else may get it.
@@ -133,6 +133,7 @@ pub(super) async fn forward(
                     (body, how, again) = (next, How::Pooled, RETRIES);
                     continue;
                 }
+                forward::clean_response(&mut headers, kinds);
                 attempt.keep_client(&endpoint, &mut headers);
                 attempt.record.streaming(status);
                 deadline.clear();

@@ -47,9 +47,9 @@ pub(super) async fn answer(
     received.upgrade = received.upgrade && forward::is_websocket(&parts.method, parts.version, &parts.headers);
     // Before anything of ours is added, so that a client can have nothing of ours dropped; and before anything is
     // looked at, so that routes, filters and the backend see the same head.
-    forward::clean_request(&mut parts.headers, parts.version, received.aliases);
-    let request_id = forward::request_id(&mut parts.headers, || worker.new_request_id());
-    record.note(parts, &request_id);
+    forward::clean_request(&mut parts.headers, parts.version, received.kinds);
+    let request_id = forward::request_id(&mut parts.headers, received.kinds, || worker.new_request_id());
+    record.note(parts, received.kinds, &request_id);
     let table = worker.table();
 
     let mut marks = Marks::default();
@@ -261,7 +261,10 @@ async fn exchange<'t>(
     if let Some(call) = web {
         call.request(&mut parts.headers, &mut body)?;
     }
-    parts.headers.insert(header::HOST, rewritten.host.clone().unwrap_or_else(|| asked.authority.clone()));
+    // Nobody else can have changed what was sent, so it mostly stands there already.
+    if !asked.is_sent || rewritten.host.is_some() {
+        parts.headers.insert(header::HOST, rewritten.host.clone().unwrap_or_else(|| asked.authority.clone()));
+    }
     let target = target(&asked.target, &path, query, rewritten.path.as_deref(), known.query.as_deref())?;
 
     let mut attempt = Attempt {
@@ -287,7 +290,6 @@ async fn exchange<'t>(
     }
     let given = attempt::forward(&mut attempt, body, upload, answer).await?;
     answer.edit(&given, |response| {
-        forward::clean_response(response.headers_mut());
         filtering.response(route, &backend.filters, response.headers_mut());
     });
     if let Some(call) = web {
@@ -302,6 +304,8 @@ async fn exchange<'t>(
 struct Asked {
     /// The authority as sent.
     authority: HeaderValue,
+    /// That is how it stands in `Host`.
+    is_sent: bool,
     /// How many bytes of it are the host, without a final dot.
     host_length: usize,
     /// The host, when it was not sent in lower case.
@@ -333,16 +337,16 @@ impl Asked {
         }
         let mut hosts = parts.headers.get_all(header::HOST).iter();
         let sent = (hosts.next(), hosts.next());
-        let authority = match (parts.uri.authority(), sent) {
+        let (authority, is_sent) = match (parts.uri.authority(), sent) {
             (_, (_, Some(_))) => return Err(BAD_HOST),
             // In HTTP/1.1 the target's wins (RFC 9112 3.2.2); in HTTP/2 all have been brought together in `Host`.
             (Some(authority), (host, None)) => {
                 match host.filter(|host| host.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())) {
-                    Some(host) => host.clone(),
-                    None => HeaderValue::try_from(authority.as_str()).map_err(|_| BAD_HOST)?,
+                    Some(host) => (host.clone(), true),
+                    None => (HeaderValue::try_from(authority.as_str()).map_err(|_| BAD_HOST)?, false),
                 }
             }
-            (None, (Some(host), None)) => host.clone(),
+            (None, (Some(host), None)) => (host.clone(), true),
             (None, (None, None)) => return Err(BAD_HOST),
         };
         let parsed = Authority::parse(authority.as_bytes()).map_err(|_| BAD_HOST)?;
@@ -359,7 +363,15 @@ impl Asked {
             Some(target) if target.as_str() != "/" => target.clone(),
             _ => PathAndQuery::from_static("/"),
         };
-        Ok(Self { authority, host_length, lower, port, target, method_is_options: parts.method == Method::OPTIONS })
+        Ok(Self {
+            authority,
+            is_sent,
+            host_length,
+            lower,
+            port,
+            target,
+            method_is_options: parts.method == Method::OPTIONS,
+        })
     }
 
     /// The host alone: lower-case, without port and final dot.

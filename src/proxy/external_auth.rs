@@ -149,7 +149,7 @@ async fn answer(worker: &Worker, cluster: &Cluster, head: &Head<'_>) -> Option<A
             Err(error) => Err(error.to_string()),
         };
         match sent {
-            Ok((Answered { status, headers, incoming }, lease)) => {
+            Ok((Answered { status, headers, incoming, .. }, lease)) => {
                 let body = read(lease.into_body(incoming)).await?;
                 return Some(Answer { status, headers, body });
             }

@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Version};
 
 use super::framing::class;
+use crate::field_kinds::FieldKinds;
 use crate::table::Route;
 use crate::telemetry::hexadecimal::digits;
 
@@ -36,23 +37,23 @@ pub(super) struct Origin<'a> {
 }
 
 /// Makes a client's request head fit for a backend: drops what concerns the client's connection only, what could pass
-/// for a header of ours, and says where the request came from.
+/// for a header of ours, and says where the request came from. Its fields are of these kinds and no others.
 ///
-/// Only fields that the client sent are looked at for `Connection` options, so a client cannot have ours dropped. `aliases`
-/// says that there may be names that pass for others.
-pub(super) fn clean_request(headers: &mut HeaderMap, version: Version, aliases: bool) {
-    // `TE: trailers` means the same on the other side, and gRPC asks for it.
-    let keep_te_trailers = version == Version::HTTP_2;
+/// Only fields that the client sent are looked at for `Connection` options, so a client cannot have ours dropped.
+pub(super) fn clean_request(headers: &mut HeaderMap, version: Version, kinds: FieldKinds) {
+    const DROPPED: FieldKinds = FieldKinds::HOP_BY_HOP.and(FieldKinds::FIRST_PROXY).and(FieldKinds::ORIGIN);
     if version == Version::HTTP_2 {
         join_cookies(headers);
     }
-    remove_nominated(headers);
-    remove_where(headers, |name| {
-        is_hop_by_hop(name) && !(keep_te_trailers && *name == header::TE)
-            || aliases && is_alias(name)
-            || matches!(name.as_str(), "expect" | "proxy-authorization")
-            || speaks_of_origin(name)
-    });
+    if kinds.has(FieldKinds::CONNECTION) {
+        remove_nominated(headers);
+    }
+    if !kinds.has(DROPPED | FieldKinds::ALIAS) {
+        return;
+    }
+    // `TE: trailers` means the same on the other side, and gRPC asks for it.
+    let keep_te_trailers = version == Version::HTTP_2;
+    remove_where(headers, |name| is(name, DROPPED) && !(keep_te_trailers && *name == header::TE) || is_alias(name));
     if keep_te_trailers && headers.get(header::TE).is_some_and(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
         headers.remove(header::TE);
     }
@@ -99,16 +100,21 @@ pub(super) fn drop_unforgeable(headers: &mut HeaderMap, route: &Route) {
     }
 }
 
-/// Makes a backend's response head fit for the client. `Trailer` stays: it announces what comes with the body.
-pub(super) fn clean_response(headers: &mut HeaderMap) {
-    remove_nominated(headers);
-    remove_where(headers, |name| is_hop_by_hop(name) && *name != header::TRAILER);
+/// Makes a backend's response head, whose fields are of these kinds, fit for the client. `Trailer` stays: it announces what
+/// comes with the body.
+pub(super) fn clean_response(headers: &mut HeaderMap, kinds: FieldKinds) {
+    if kinds.has(FieldKinds::CONNECTION) {
+        remove_nominated(headers);
+    }
+    if kinds.has(FieldKinds::HOP_BY_HOP) {
+        remove_where(headers, |name| is(name, FieldKinds::HOP_BY_HOP) && *name != header::TRAILER);
+    }
 }
 
 /// Drops from a request's trailers what must not come after a body (RFC 9110 6.5.1), and what could pass for a header
 /// of ours.
 pub(super) fn clean_trailers(trailers: &mut HeaderMap) {
-    remove_where(trailers, |name| !may_trail(name) || is_alias(name) || speaks_of_origin(name));
+    remove_where(trailers, |name| !may_trail(name) || is_alias(name) || is(name, FieldKinds::ORIGIN));
 }
 
 /// Drops from a response's trailers what must not come after a body (RFC 9110 6.5.1).
@@ -119,7 +125,7 @@ pub(super) fn clean_response_trailers(trailers: &mut HeaderMap) {
 /// Whether a field may come after the body: framing, routing, credentials, conditions and whatever says how to read the
 /// body have to come before it.
 fn may_trail(name: &HeaderName) -> bool {
-    !(is_hop_by_hop(name)
+    !(is(name, FieldKinds::CONNECTION | FieldKinds::HOP_BY_HOP)
         || name.as_str().starts_with("content-")
         || name.as_str().starts_with("if-")
         || matches!(
@@ -143,38 +149,16 @@ fn may_trail(name: &HeaderName) -> bool {
         ))
 }
 
-/// Concerns one connection only (RFC 9110 7.6.1), or is what old software means by that.
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-    )
+fn is(name: &HeaderName, any: FieldKinds) -> bool {
+    FieldKinds::of(name.as_str().as_bytes()).has(any)
 }
 
-/// Says where a request came from; only the proxy knows that.
-fn speaks_of_origin(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    matches!(name, "forwarded" | "x-forwarded" | "x-real-ip") || name.starts_with("x-forwarded-")
-}
-
-/// Some backends would take it for another: CGI and its kin make `_` of every `-`, and some make it of `.` as well, so
-/// `X_Forwarded_For` and `X.Forwarded.For` would speak for the header that we set.
 fn is_alias(name: &HeaderName) -> bool {
     !class::all(name.as_str().as_bytes(), class::NAME)
 }
 
-/// Drops what `Connection` names: it is for the connection only. What says what the message is stays.
+/// Drops `Connection` and what it names: that is for the connection only. What says what the message is stays.
 fn remove_nominated(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::CONNECTION) {
-        return;
-    }
     let nominated: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
@@ -188,6 +172,7 @@ fn remove_nominated(headers: &mut HeaderMap) {
     for name in nominated {
         headers.remove(name);
     }
+    headers.remove(header::CONNECTION);
 }
 
 /// Drops the fields that `drop` names; costs one walk over the names when there is none, as is usual, and one more for
@@ -199,8 +184,13 @@ fn remove_where(headers: &mut HeaderMap, drop: impl Fn(&HeaderName) -> bool) {
 }
 
 /// The request's id, or a new one: the client's own is kept if it is short and plain.
-pub(super) fn request_id(headers: &mut HeaderMap, make: impl FnOnce() -> HeaderValue) -> HeaderValue {
-    if let Some(id) = headers.get(X_REQUEST_ID)
+pub(super) fn request_id(
+    headers: &mut HeaderMap,
+    kinds: FieldKinds,
+    make: impl FnOnce() -> HeaderValue,
+) -> HeaderValue {
+    if kinds.has(FieldKinds::REQUEST_ID)
+        && let Some(id) = headers.get(X_REQUEST_ID)
         && id.len() <= MAX_REQUEST_ID
         && !id.is_empty()
         && id.as_bytes().iter().all(u8::is_ascii_graphic)
@@ -329,10 +319,10 @@ mod tests {
     fn only_http2_has_cookies_in_pieces() {
         let pieces = [("cookie", "a=b"), ("cookie", "c=d")];
         let mut joined = headers(&pieces);
-        clean_request(&mut joined, Version::HTTP_2, true);
+        clean_request(&mut joined, Version::HTTP_2, FieldKinds::NONE);
         assert_eq!(joined, headers(&[("cookie", "a=b; c=d")]));
         let mut left = headers(&pieces);
-        clean_request(&mut left, Version::HTTP_11, false);
+        clean_request(&mut left, Version::HTTP_11, FieldKinds::NONE);
         assert_eq!(left, headers(&pieces));
     }
 }

@@ -12,9 +12,10 @@ use super::limits::Mark;
 use super::noted::{Noted, Part};
 use super::{forward, traces};
 use crate::auth::Claims;
+use crate::field_kinds::FieldKinds;
 use crate::slot::Slot;
 use crate::table::{PathMatch, Route};
-use crate::telemetry::trace::{Finished, Traced};
+use crate::telemetry::trace::{Caller, Finished, Traced};
 use crate::telemetry::{Entry, Exchange, Reason, Remaining, TraceIds, Tracer, WorkerLog};
 use crate::upstream::Endpoint;
 
@@ -63,11 +64,11 @@ impl Record {
         }
     }
 
-    /// Its head is this.
-    pub(super) fn note(&mut self, parts: &request::Parts, request_id: &HeaderValue) {
+    /// Its head is this, with fields of these kinds.
+    pub(super) fn note(&mut self, parts: &request::Parts, kinds: FieldKinds, request_id: &HeaderValue) {
         let worker = &self.worker;
         let propagators = worker.tracer.as_ref().map(Tracer::propagators).unwrap_or_default();
-        let caller = propagators.read(&parts.headers);
+        let caller = if kinds.has(FieldKinds::TRACE) { propagators.read(&parts.headers) } else { Caller::default() };
         self.trace = caller.ids;
         let mut traced = None;
         if let Some(tracer) = &worker.tracer {

@@ -78,7 +78,7 @@ pub(super) async fn forward(attempt: &mut Attempt<'_>) -> Result<Response<Respon
     let sent = attempt::within(&mut deadline, now, limit, due, pin!(lease.send(&head, RequestBody::Empty))).await;
     let status = sent.as_ref().ok().and_then(|sent| sent.as_ref().ok()).map(|answered| answered.status);
     attempt.record.tried(&endpoint, began.elapsed(), status);
-    let Answered { status, mut headers, incoming } = match sent {
+    let Answered { status, mut headers, kinds, incoming } = match sent {
         Ok(Ok(answered)) => answered,
         Ok(Err(error)) => {
             attempt.report(&endpoint, Outcome::GatewayFailed);
@@ -94,9 +94,9 @@ pub(super) async fn forward(attempt: &mut Attempt<'_>) -> Result<Response<Respon
     };
     attempt.report(&endpoint, status.into());
     lease.hold(permit);
-    attempt.keep_client(&endpoint, &mut headers);
     let agreed = headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"));
-    forward::clean_response(&mut headers);
+    forward::clean_response(&mut headers, kinds);
+    attempt.keep_client(&endpoint, &mut headers);
     let body = if status == StatusCode::SWITCHING_PROTOCOLS {
         let (stream, read) = lease.take_stream().filter(|_| agreed).ok_or(Error::UpstreamProtocol)?;
         attempt.client.open_tunnel(Tunnel { stream, read, idle: timeouts.idle, deadline, _lease: lease });

@@ -53,6 +53,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer { name: "auth", uses: &["filter::Title", "hash"], shuns: &["kube", "k8s_openapi", "anyhow"] },
     Layer { name: "address", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
+    Layer { name: "field_kinds", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "path", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "hash", uses: &[], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
     Layer { name: "persistent", uses: &["hash"], shuns: &["tokio", "hyper", "kube", "k8s_openapi"] },
@@ -74,7 +75,7 @@ const LAYERS: &[Layer] = &[
         uses: &["address", "hash", "slot"],
         shuns: &["hyper", "kube", "k8s_openapi", "anyhow", "prometheus"],
     },
-    Layer { name: "upstream", uses: &["slot"], shuns: &["kube", "k8s_openapi", "anyhow"] },
+    Layer { name: "upstream", uses: &["field_kinds", "slot"], shuns: &["kube", "k8s_openapi", "anyhow"] },
     // Running.
     Layer {
         name: "proxy",
@@ -82,6 +83,7 @@ const LAYERS: &[Layer] = &[
             "address",
             "auth",
             "drain",
+            "field_kinds",
             "filter",
             "limit",
             "path",

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use memchr::memchr;
 
-use super::{Authority, Refusal, class, is_control, trim};
+use super::{Authority, Refusal, class, is_control, kinds_of, trim};
+use crate::field_kinds::FieldKinds;
 use crate::scan;
 
 /// The longest head that is taken, in bytes.
@@ -65,7 +66,7 @@ pub(in crate::proxy) struct Head {
     connection_upgrade: bool,
     websocket: bool,
     upgrades: u32,
-    aliases: bool,
+    kinds: FieldKinds,
 }
 
 impl Span {
@@ -126,9 +127,9 @@ impl Head {
         self.waits && !self.http10
     }
 
-    /// Whether a field's name has anything else in it than letters, digits and `-`: some backends take it for another.
-    pub(in crate::proxy) fn has_aliases(&self) -> bool {
-        self.aliases
+    /// What the fields are.
+    pub(in crate::proxy) fn kinds(&self) -> FieldKinds {
+        self.kinds
     }
 
     /// Whether the client can read trailers (RFC 9110 6.5.1).
@@ -231,7 +232,7 @@ impl Head {
         if name.is_empty() {
             return Err(Refusal::Field);
         }
-        self.aliases |= !class::all(name, class::NAME);
+        self.kinds |= kinds_of(name);
         let value = trim(value);
         self.fields.push((Span::of(name, bytes), Span::of(value, bytes)));
         // The length tells most names apart from those that matter here.
@@ -383,13 +384,19 @@ mod tests {
     }
 
     #[test]
-    fn a_head_tells_of_names_that_pass_for_others() {
-        for (name, expected) in [("X-Forwarded-For", false), ("x9", false), ("X_Forwarded_For", true), ("X.Y", true)] {
+    fn a_head_tells_what_its_fields_are() {
+        for (name, expected) in [
+            ("x9", FieldKinds::NONE),
+            ("Connection", FieldKinds::CONNECTION),
+            ("X-Forwarded-For", FieldKinds::ORIGIN),
+            ("X_Forwarded_For", FieldKinds::ALIAS),
+            ("X.Y", FieldKinds::ALIAS),
+        ] {
             let mut head = Head::default();
             head.look(format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: b\r\nAccept: c\r\n\r\n").as_bytes())
                 .unwrap()
                 .unwrap();
-            assert_eq!(head.has_aliases(), expected, "{name}");
+            assert_eq!(head.kinds(), expected, "{name}");
         }
     }
 

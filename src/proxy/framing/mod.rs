@@ -18,6 +18,7 @@ pub(super) use head::{Body, Head, Memory};
 
 use http::StatusCode;
 
+use crate::field_kinds::FieldKinds;
 use crate::scan;
 
 /// The target of a request of which that is all that is known; nobody can ask for it with GET.
@@ -28,8 +29,8 @@ pub(super) const UNKNOWN_TARGET: &str = "*";
 pub(super) struct Received {
     /// It asks for WebSocket, on a connection that can become one.
     pub(super) upgrade: bool,
-    /// There may be names that some backends take for others.
-    pub(super) aliases: bool,
+    /// What its fields are.
+    pub(super) kinds: FieldKinds,
     /// It is not served, and this is to be answered. What is known of the request may be nothing.
     pub(super) refusal: Option<Refusal>,
 }
@@ -182,6 +183,12 @@ pub(crate) mod class {
     pub(crate) fn all(bytes: &[u8], class: u8) -> bool {
         common(bytes, class) != 0
     }
+}
+
+/// What a field of a request is by its name. One that has anything else in it than letters, digits and `-` is an alias.
+pub(super) fn kinds_of(name: &[u8]) -> FieldKinds {
+    let alias = if class::all(name, class::NAME) { FieldKinds::NONE } else { FieldKinds::ALIAS };
+    FieldKinds::of(name) | alias
 }
 
 /// Whether these bytes may stand in a field's value: no control character other than a tab (RFC 9110 5.5).

@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut parts = self.spare.take_parts();
         request::fill(&mut parts, &bytes.freeze(), head)?;
         let (waits, persistent, takes_trailers) = (head.waits(), head.is_persistent(), head.takes_trailers());
-        let received = Received { upgrade: body == Framed::Upgrade, aliases: head.has_aliases(), refusal: None };
+        let received = Received { upgrade: body == Framed::Upgrade, kinds: head.kinds(), refusal: None };
         let (has_body, next) = match body {
             Framed::Length(0) | Framed::Upgrade => (false, Inbound::Head(Head::default())),
             Framed::Length(length) => (true, Inbound::Length(length)),

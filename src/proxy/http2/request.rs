@@ -6,6 +6,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Uri, Version};
 
 use super::hpack::Field;
+use crate::field_kinds::FieldKinds;
 use crate::proxy::framing::{MAX_HEAD, Received, Refusal, UNKNOWN_TARGET};
 
 /// The most fields that are taken; one more is too much, as in HTTP/1.1.
@@ -25,7 +26,7 @@ pub(super) struct Reading<'p> {
     /// Fields that are no pseudo-fields have begun.
     plain: bool,
     malformed: bool,
-    aliases: bool,
+    kinds: FieldKinds,
     count: usize,
     size: usize,
 }
@@ -41,7 +42,7 @@ impl<'p> Reading<'p> {
             path: None,
             plain: false,
             malformed: false,
-            aliases: false,
+            kinds: FieldKinds::NONE,
             count: 0,
             size: 0,
         }
@@ -56,9 +57,9 @@ impl<'p> Reading<'p> {
             return;
         }
         let sound = match field {
-            Field::Plain { name, value, alias } => {
+            Field::Plain { name, value, kinds } => {
                 self.plain = true;
-                self.aliases |= alias;
+                self.kinds |= kinds;
                 is_of_request(&name, &value) && self.parts.headers.try_append(name, value).is_ok()
             }
             Field::Method(method) => put(&mut self.method, method) && !self.plain,
@@ -95,7 +96,7 @@ impl<'p> Reading<'p> {
             headers.append(header::HOST, authority);
         }
         (self.parts.method, self.parts.uri, self.parts.version) = (method, uri, Version::HTTP_2);
-        Ok(Received { upgrade: false, aliases: self.aliases, refusal })
+        Ok(Received { upgrade: false, kinds: self.kinds, refusal })
     }
 
     /// Whether what follows a body is fit for that; its fields are in the parts.

@@ -8,6 +8,7 @@ use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 
 use super::spare;
+use crate::field_kinds::FieldKinds;
 
 /// The most fields that a response may have.
 const MAX_FIELDS: usize = 100;
@@ -55,6 +56,7 @@ pub(super) enum Body {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
+    pub(super) kinds: FieldKinds,
     pub(super) body: Body,
     /// The connection may be used again.
     pub(super) persistent: bool,
@@ -148,9 +150,10 @@ pub(super) fn read(head: &Bytes, to_head: bool) -> Result<Answer, Malformed> {
     let http10 = response.version == Some(0);
     let mut headers = spare::headers(response.headers.len() + ADDED);
     let mut framing = Framing { length: None, chunked: false };
-    let (mut close, mut keep) = (false, false);
+    let (mut close, mut keep, mut kinds) = (false, false, FieldKinds::NONE);
     for field in response.headers.iter() {
         let (name, value) = field_of(head, field)?;
+        kinds |= FieldKinds::of(field.name.as_bytes());
         match name {
             header::CONTENT_LENGTH => framing.length(value.as_bytes())?,
             header::TRANSFER_ENCODING => framing.coding(value.as_bytes())?,
@@ -177,7 +180,7 @@ pub(super) fn read(head: &Bytes, to_head: bool) -> Result<Answer, Malformed> {
         Framing { .. } => Body::UntilClose,
     };
     let persistent = !close && (!http10 || keep) && body != Body::UntilClose;
-    Ok(Answer { status, headers, body, persistent })
+    Ok(Answer { status, headers, kinds, body, persistent })
 }
 
 /// Reads a whole trailer section, its empty line included.

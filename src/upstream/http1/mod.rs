@@ -24,6 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use chunked::{Chunked, Piece};
 use head::Coding;
 use head::Malformed;
+
+use crate::field_kinds::FieldKinds;
 pub use head::{Head, content_length};
 pub(crate) use head::{declared_trailers, write_trailers};
 pub(crate) use out::Out;
@@ -198,7 +200,10 @@ where
     }
 
     /// Sends the request and waits for the response's head. A response may come before its request has gone out.
-    pub(super) fn poll_response(&mut self, cx: &mut Context<'_>) -> Poll<Result<(StatusCode, HeaderMap), Error>> {
+    pub(super) fn poll_response(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(StatusCode, HeaderMap, FieldKinds), Error>> {
         if let Poll::Ready(Err(error)) = self.poll_upload(cx) {
             return Poll::Ready(Err(error));
         }
@@ -213,7 +218,7 @@ where
     }
 
     /// The head of the response that counts, if it has been read.
-    fn next_head(&mut self) -> Result<Option<(StatusCode, HeaderMap)>, Malformed> {
+    fn next_head(&mut self) -> Result<Option<(StatusCode, HeaderMap, FieldKinds)>, Malformed> {
         let Download::Head { to_head, searched, interim } = &mut self.download else {
             return Err(Malformed("no request"));
         };
@@ -249,7 +254,7 @@ where
                 head::Body::Chunked => Download::Chunked(Chunked::default()),
                 head::Body::UntilClose => Download::UntilClose,
             };
-            return Ok(Some((answer.status, answer.headers)));
+            return Ok(Some((answer.status, answer.headers, answer.kinds)));
         }
     }
 

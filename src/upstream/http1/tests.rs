@@ -83,7 +83,7 @@ fn ours(endpoint: Endpoint, method: &Method) -> Result<(Seen, Http1<Endpoint, No
     let headers = HeaderMap::from_iter([(http::header::HOST, http::HeaderValue::from_static("a"))]);
     http1.begin(&Head { method, target: &PathAndQuery::from_static("/"), headers: &headers }, Nothing::new());
     block_on(async {
-        let (status, headers) = poll_fn(|cx| http1.poll_response(cx)).await?;
+        let (status, headers, _) = poll_fn(|cx| http1.poll_response(cx)).await?;
         let mut seen = Seen { status: status.as_u16(), headers, body: Vec::new(), trailers: None };
         while let Some(frame) = poll_fn(|cx| http1.poll_frame(cx)).await {
             match frame?.into_data() {

@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{BoxError, Pool, Shared, Stream};
+use crate::field_kinds::FieldKinds;
 use crate::slot::Slot;
 use crate::upstream::http1::{self, Head, Http1, KEEP_ALIVE};
 use crate::upstream::{Announced, Permit};
@@ -93,6 +94,8 @@ pub struct Answered {
     pub status: StatusCode,
     /// The response's fields.
     pub headers: HeaderMap,
+    /// What they are.
+    pub(crate) kinds: FieldKinds,
     /// Over HTTP/2, where hyper reads the body.
     pub incoming: Option<Incoming>,
 }
@@ -143,9 +146,10 @@ where
                 }
                 http1.begin(head, body);
                 let answer = poll_fn(|cx| http1.poll_response(cx)).await;
-                let (status, headers) = answer.map_err(|error| SendError { error: error.into(), unsent: None })?;
-                self.keep_for = keep_alive(&headers);
-                Ok(Answered { status, headers, incoming: None })
+                let (status, headers, kinds) =
+                    answer.map_err(|error| SendError { error: error.into(), unsent: None })?;
+                self.keep_for = if kinds.has(FieldKinds::HOP_BY_HOP) { keep_alive(&headers) } else { None };
+                Ok(Answered { status, headers, kinds, incoming: None })
             }
             Connection::Http2(shared) => {
                 let mut sender = shared.sender.clone();
@@ -158,7 +162,8 @@ where
                     return Err(SendError { error: http1::Error::from(error).into(), unsent: None });
                 }
                 let (parts, incoming) = response.into_parts();
-                Ok(Answered { status: parts.status, headers: parts.headers, incoming: Some(incoming) })
+                let kinds = FieldKinds::of_all(&parts.headers);
+                Ok(Answered { status: parts.status, headers: parts.headers, kinds, incoming: Some(incoming) })
             }
             Connection::Gone => unreachable_lease().await,
         }

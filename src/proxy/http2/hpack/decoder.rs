@@ -8,8 +8,9 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method};
 
 use super::{ENTRY, Malformed, TABLE, fixed, huffman};
+use crate::field_kinds::FieldKinds;
 use crate::proxy::forward::Values;
-use crate::proxy::framing::class;
+use crate::proxy::framing::kinds_of;
 use crate::proxy::http1::name_of;
 
 /// A field of a request as it is meant. What both sides remember is kept so: it is made once, however often it comes.
@@ -19,11 +20,11 @@ pub(in crate::proxy::http2) enum Field {
     Scheme(Scheme),
     Authority(HeaderValue),
     Path(PathAndQuery),
-    /// Any that is no pseudo-field. Some backends may take an alias for another name.
+    /// Any that is no pseudo-field.
     Plain {
         name: HeaderName,
         value: HeaderValue,
-        alias: bool,
+        kinds: FieldKinds,
     },
     /// None that a request may have: an unknown pseudo-field, or a name or a value that cannot be.
     Malformed,
@@ -36,7 +37,7 @@ enum Name {
     Scheme,
     Authority,
     Path,
-    Plain { name: HeaderName, alias: bool },
+    Plain { name: HeaderName, kinds: FieldKinds },
     Malformed,
 }
 
@@ -54,7 +55,7 @@ impl Name {
             b":path" => Self::Path,
             _ if name.iter().any(u8::is_ascii_uppercase) => Self::Malformed,
             _ => match name_of(name) {
-                Some(known) => Self::Plain { name: known, alias: !class::all(name, class::NAME) },
+                Some(known) => Self::Plain { name: known, kinds: kinds_of(name) },
                 None => Self::Malformed,
             },
         }
@@ -72,8 +73,8 @@ impl Name {
             Self::Authority => HeaderValue::from_maybe_shared(value).ok().map(Field::Authority),
             Self::Path if value.is_empty() => None,
             Self::Path => PathAndQuery::from_maybe_shared(value).ok().map(Field::Path),
-            Self::Plain { name, alias } => {
-                HeaderValue::from_maybe_shared(value).ok().map(|value| Field::Plain { name, value, alias })
+            Self::Plain { name, kinds } => {
+                HeaderValue::from_maybe_shared(value).ok().map(|value| Field::Plain { name, value, kinds })
             }
             Self::Malformed => None,
         };
@@ -88,7 +89,7 @@ impl Field {
             Self::Scheme(_) => Name::Scheme,
             Self::Authority(_) => Name::Authority,
             Self::Path(_) => Name::Path,
-            Self::Plain { name, alias, .. } => Name::Plain { name: name.clone(), alias: *alias },
+            Self::Plain { name, kinds, .. } => Name::Plain { name: name.clone(), kinds: *kinds },
             Self::Malformed => Name::Malformed,
         }
     }

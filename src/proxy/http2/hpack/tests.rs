@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::decoder::{Field, Scratch};
 use super::*;
+use crate::proxy::framing::kinds_of;
 
 fn bytes(hexadecimal: &str) -> Bytes {
     let digits: String = hexadecimal.split_whitespace().collect();
@@ -17,8 +18,8 @@ fn decode(decoder: &mut Decoder, block: &Bytes) -> Result<Vec<(Field, usize)>, M
 }
 
 fn plain(name: &'static str, value: &str) -> Field {
-    let (name, alias) = (HeaderName::from_static(name), name.contains(['_', '.']));
-    Field::Plain { name, value: HeaderValue::try_from(value).unwrap(), alias }
+    let (name, kinds) = (HeaderName::from_static(name), kinds_of(name.as_bytes()));
+    Field::Plain { name, value: HeaderValue::try_from(value).unwrap(), kinds }
 }
 
 /// RFC 7541 C.3 and C.4: three requests on one connection, without the Huffman code and with it.
