@@ -27,6 +27,8 @@ impl FieldKinds {
     pub(crate) const REQUEST_ID: Self = Self(1 << 5);
     /// May say which trace a request belongs to.
     pub(crate) const TRACE: Self = Self(1 << 6);
+    /// `Content-Length`.
+    pub(crate) const LENGTH: Self = Self(1 << 7);
 
     /// What a name is, in letters of either case.
     pub(crate) fn of(name: &[u8]) -> Self {
@@ -43,6 +45,7 @@ impl FieldKinds {
             11 if is(b"traceparent") => Self::TRACE,
             11 if is(b"x-forwarded") => Self::ORIGIN,
             12 if is(b"x-request-id") => Self::REQUEST_ID,
+            14 if is(b"content-length") => Self::LENGTH,
             14 if is(b"http2-settings") => Self::HOP_BY_HOP,
             16 if is(b"proxy-connection") => Self::HOP_BY_HOP,
             17 if is(b"transfer-encoding") => Self::HOP_BY_HOP,
@@ -96,14 +99,14 @@ mod tests {
         let hop_by_hop = "te trailer upgrade keep-alive proxy-connection transfer-encoding http2-settings";
         let origin = "forwarded x-forwarded x-forwarded-for x-forwarded-port x-forwarded-by-anybody x-real-ip";
         let trace = "traceparent b3 x-b3-traceid x-b3-spanid x-b3-parentspanid x-b3-sampled x-b3-flags";
-        let none =
-            "host accept x-forward x-real x-request x-b3 date content-length tracestate b4 connectio x-forwardee";
+        let none = "host accept x-forward x-real x-request x-b3 date content-type tracestate b4 connectio x-forwardee";
         for (kind, names) in [
             (FieldKinds::CONNECTION, "connection"),
             (FieldKinds::HOP_BY_HOP, hop_by_hop),
             (FieldKinds::FIRST_PROXY, "expect proxy-authorization"),
             (FieldKinds::ORIGIN, origin),
             (FieldKinds::REQUEST_ID, "x-request-id"),
+            (FieldKinds::LENGTH, "content-length"),
             (FieldKinds::TRACE, trace),
             (FieldKinds::NONE, none),
         ] {

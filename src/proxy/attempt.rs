@@ -37,6 +37,8 @@ pub(super) struct Attempt<'a> {
     pub(super) method: &'a Method,
     pub(super) target: PathAndQuery,
     pub(super) headers: &'a mut HeaderMap,
+    /// The client has sent a `Content-Length`.
+    pub(super) says_length: bool,
     pub(super) record: &'a mut Record,
     /// When the whole exchange must be over, by the worker's clock.
     pub(super) due: Option<u64>,
@@ -383,7 +385,10 @@ impl<'a> Attempt<'a> {
     /// The request as the endpoint is to get it.
     pub(super) fn head(&self, body: &RequestBody) -> Result<Head<'_>, Error> {
         // What a backend is told to wait for must come.
-        if body.is_empty() && self.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
+        if self.says_length
+            && body.is_empty()
+            && self.headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0")
+        {
             return Err(Error::BadRequest("a Content-Length without a body"));
         }
         Ok(Head { method: self.method, target: &self.target, headers: self.headers })

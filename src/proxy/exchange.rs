@@ -27,6 +27,7 @@ use super::marks::Marks;
 use super::mirror::Mirrored;
 use super::record::Record;
 use super::{Worker, external_auth, grpc_web, hash, hold, identity, pressure, session, upgrade};
+use crate::field_kinds::FieldKinds;
 use crate::filter::{self, Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
 use crate::path::normalise;
 use crate::table::{ClientValidation, KeySource, Match, RequestHead, Route, Table, Target};
@@ -103,7 +104,7 @@ async fn exchange<'t>(
     if let Some(refusal) = received.refusal {
         return Err(Error::Framing(refusal));
     }
-    let asked = Asked::read(parts)?;
+    let asked = Asked::read(parts, received.kinds)?;
     if asked.is_asterisk() {
         return Ok(answer.give(asterisk(record)));
     }
@@ -276,6 +277,7 @@ async fn exchange<'t>(
         method: &parts.method,
         target,
         headers: &mut parts.headers,
+        says_length: received.kinds.has(FieldKinds::LENGTH),
         record,
         due,
         speaks_for: cluster.announces.map(|_| Rc::new(client.announced())),
@@ -318,7 +320,7 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(parts: &request::Parts) -> Result<Self, Error> {
+    fn read(parts: &request::Parts, kinds: FieldKinds) -> Result<Self, Error> {
         const BAD_HOST: Error = Error::BadRequest("exactly one valid host is required");
         match parts.method {
             Method::CONNECT => return Err(Error::Framing(Refusal::Connect)),
@@ -331,7 +333,7 @@ impl Asked {
             if parts.uri.path().is_empty() || (!path.starts_with('/') && path != "*") {
                 return Err(Error::BadRequest("a path is required"));
             }
-            if content_length(&parts.headers).is_err() {
+            if kinds.has(FieldKinds::LENGTH) && content_length(&parts.headers).is_err() {
                 return Err(Error::BadRequest("malformed or repeated Content-Length"));
             }
         }

@@ -12,6 +12,7 @@ use super::hpack::{Malformed, Scratch};
 use super::patience;
 use super::request::{Reading, Unfit};
 use super::streams::Stream;
+use crate::field_kinds::FieldKinds;
 use crate::proxy::framing::{MAX_HEAD, Received};
 use crate::upstream::content_length;
 
@@ -202,11 +203,10 @@ impl Connection {
             self.spare.give_parts(parts);
             return self.bear(patience::WASTED);
         }
-        let length = if parts.headers.contains_key(header::CONTENT_LENGTH) {
+        let length = match &read {
             // What is no length is for the exchange to refuse, which tells the client why.
-            content_length(&parts.headers).unwrap_or(None)
-        } else {
-            None
+            Ok(received) if received.kinds.has(FieldKinds::LENGTH) => content_length(&parts.headers).unwrap_or(None),
+            Ok(_) | Err(_) => None,
         };
         let unfit = if read.is_err() || ends && length.is_some_and(|length| length > 0) {
             Some(Code::Protocol)

@@ -184,11 +184,10 @@ where
 {
     /// Takes a request, to be sent by [`Self::poll_response`]. The connection is at rest.
     pub(super) fn begin(&mut self, head: &Head<'_>, body: B) {
-        let length = content_length(head.headers).ok().flatten();
-        let coding = match length {
-            _ if body.is_end_stream() => Coding::None,
-            Some(length) => Coding::Length(length),
-            None => Coding::Chunked,
+        let length = || content_length(head.headers).ok().flatten();
+        let coding = match body.is_end_stream() {
+            true => Coding::None,
+            false => length().map_or(Coding::Chunked, Coding::Length),
         };
         head::write(&mut self.out.own, head, coding);
         self.upload = match coding {
