@@ -1,18 +1,21 @@
 //! `headgate check`: what is wrong with declared objects, said by the code that would serve them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Args;
 
 use super::serving::control_runtime;
 use super::{CLEAN, FINDINGS, Outcome, Output, print, run};
-use crate::compile::Code;
+use crate::compile::{self, Code, Compiled};
+use crate::source::{Kind, Object, ObjectKey};
 
 /// Say what is wrong with declared objects.
 #[derive(Args)]
 #[command(
-    after_help = "Examples:\n  headgate check -f routes/\n  headgate check -f routes/shop.yaml -o json\n  headgate check --in-cluster\n  headgate check --in-cluster --ingress-class nginx   # what would be if that class were ours\n\nExit code: 0 nothing is wrong, 1 something is, 2 it could not run."
+    after_help = "Examples:\n  headgate check -f routes/\n  headgate check -f routes/shop.yaml -o json\n  headgate check --in-cluster\n  headgate check --in-cluster --ingress-class nginx   # what would be if that class were ours\n  headgate check --in-cluster --ingress-class nginx --nginx-configmap ingress-nginx/ingress-nginx-controller\n\nExit code: 0 nothing is wrong, 1 something is, 2 it could not run."
 )]
 pub(super) struct Check {
     /// The folder or file that holds the objects.
@@ -21,6 +24,9 @@ pub(super) struct Check {
     /// Look at the objects of a cluster instead.
     #[arg(long, conflicts_with = "folder")]
     in_cluster: bool,
+    /// Tell as well what takes the place of each setting in this ConfigMap, which is that of ingress-nginx's controller.
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = config_map)]
+    nginx_configmap: Option<ObjectKey>,
     /// How to print.
     #[arg(short, long, value_enum, default_value = "text")]
     output: Output,
@@ -32,12 +38,19 @@ impl Check {
     pub(super) fn run(&self) -> Outcome {
         let (compiled, mut problems) = match &self.folder {
             Some(folder) => {
-                let (compiled, folder) = run::compile_folder(folder, &self.cluster.ingress_class)?;
+                let (mut compiled, folder, store) = run::compile_folder(folder, &self.cluster.ingress_class)?;
+                if let Some(key) = &self.nginx_configmap {
+                    tell_settings(&mut compiled, key, store.get(key).and_then(|entry| entry.object.as_ref()))?;
+                }
                 let problems = compiled.report.list_at(|object, field| run::place(&folder, object, field));
                 (compiled, problems)
             }
             None if self.in_cluster => {
-                let compiled = control_runtime()?.block_on(self.cluster.compile_once())?;
+                let mut compiled = control_runtime()?.block_on(self.cluster.compile_once())?;
+                if let Some(key) = &self.nginx_configmap {
+                    let found = control_runtime()?.block_on(self.cluster.object(key))?;
+                    tell_settings(&mut compiled, key, found.as_ref())?;
+                }
                 let problems = compiled.report.list();
                 (compiled, problems)
             }
@@ -66,4 +79,25 @@ impl Check {
         }
         Ok(if problems.is_empty() { CLEAN } else { FINDINGS })
     }
+}
+
+/// A ConfigMap as `NAMESPACE/NAME`.
+fn config_map(text: &str) -> Result<ObjectKey, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(ObjectKey::new(Kind::ConfigMap, namespace, name))
+        }
+        Some(_) | None => Err(format!("`{text}` names no ConfigMap; write NAMESPACE/NAME")),
+    }
+}
+
+/// Takes what is to be told of ingress-nginx's settings into the report.
+fn tell_settings(compiled: &mut Compiled, key: &ObjectKey, found: Option<&Object>) -> anyhow::Result<()> {
+    let Some(Object::ConfigMap(map)) = found else {
+        bail!("--nginx-configmap: there is no {key}");
+    };
+    let none = BTreeMap::new();
+    let problems = compile::ingress_nginx_settings(map.data.as_ref().unwrap_or(&none));
+    Arc::make_mut(&mut compiled.report).tell(key.clone(), problems);
+    Ok(())
 }

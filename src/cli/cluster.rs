@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::app::trust;
 use crate::compile::{self, ClassSelection, Compiled, DEFAULT_CLASS, Externals};
 use crate::limit::Presumed;
-use crate::source::{Kind, kubernetes};
+use crate::source::{Change, Kind, Object, ObjectKey, kubernetes};
 use crate::store::Store;
 
 /// Flags that say which cluster.
@@ -68,6 +68,15 @@ impl Cluster {
         // Where only one namespace is watched, nothing else is served, and a policy there bounds only its own.
         class.home = self.watch_namespace.as_deref().or(home).map(str::to_owned);
         Ok(compile::Settings { class, backend_tls: trust::backends()?, externals: Externals::default() })
+    }
+
+    /// An object of it, if it is there.
+    pub(super) async fn object(&self, key: &ObjectKey) -> anyhow::Result<Option<Object>> {
+        let client = Client::try_from(self.config().await?).context("the cluster cannot be spoken to")?;
+        Ok(match kubernetes::named(&client, key).await {
+            Some(Change::Upsert(object, _)) => Some(object),
+            Some(_) | None => None,
+        })
     }
 
     /// What it declares comes to now.

@@ -39,7 +39,7 @@ impl Explain {
         let host = self.url.host().context("the URL has no host; write http://shop.example.com/path")?;
         let explanation = match (&self.folder, &self.admin) {
             (Some(folder), _) => {
-                let (compiled, _) = run::compile_folder(folder, DEFAULT_CLASS)?;
+                let (compiled, ..) = run::compile_folder(folder, DEFAULT_CLASS)?;
                 let headers: HeaderMap = self.headers.iter().cloned().collect();
                 let path = normalise(self.url.path(), false).context("the path would be refused with 400")?;
                 let head = RequestHead {

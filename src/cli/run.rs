@@ -15,6 +15,7 @@ use crate::compile::{self, ClassSelection, Externals};
 use crate::config::Listen;
 use crate::limit::Presumed;
 use crate::source::{Change, Kind, ObjectKey, decode, file};
+use crate::store::Store;
 use crate::telemetry::log;
 
 /// Serve the objects in a folder, again on every change; or one URL.
@@ -193,13 +194,13 @@ fn everything(objects: Vec<Value>) -> anyhow::Result<Vec<Change>> {
 }
 
 /// What a folder compiles to for a class, for `check` and `explain`, and the folder as it was read.
-pub(super) fn compile_folder(path: &Path, class: &str) -> anyhow::Result<(compile::Compiled, file::Folder)> {
+pub(super) fn compile_folder(path: &Path, class: &str) -> anyhow::Result<(compile::Compiled, file::Folder, Store)> {
     if !path.exists() {
         bail!("{} does not exist", path.display());
     }
     let mut folder = file::Folder::new(path);
     let reading = folder.refresh().with_context(|| format!("{} cannot be read", path.display()))?;
-    let mut store = crate::store::Store::awaiting(Kind::ALL);
+    let mut store = Store::awaiting(Kind::ALL);
     for change in reading.changes {
         store.apply(change);
     }
@@ -208,5 +209,5 @@ pub(super) fn compile_folder(path: &Path, class: &str) -> anyhow::Result<(compil
     settings.class = settings.class.of_class_in(class, &store);
     // Whoever serves it may say where Redis is; what is declared is no less right without.
     settings.externals.shared_limits = Some(Arc::new(Presumed));
-    Ok((compile::compile(&store, &settings, compile::Compiled::empty(), &dirty), folder))
+    Ok((compile::compile(&store, &settings, compile::Compiled::empty(), &dirty), folder, store))
 }

@@ -78,6 +78,8 @@ codes! {
     IngressNginx = "HG1006", Warning, Invalid, "annotation of ingress-nginx has no effect";
     /// An annotation of ingress-nginx without which too many would be let in.
     Unguarded = "HG1007", Error, UnsupportedValue, "ingress-nginx would have kept requests out";
+    /// A setting of ingress-nginx's controller, for who moves from there.
+    NginxSetting = "HG1008", Warning, Invalid, "setting of ingress-nginx has no effect";
 
     // What a rule matches.
     /// A host that is none.

@@ -15,6 +15,7 @@ mod headers;
 mod limit;
 mod name;
 mod path;
+mod settings;
 mod unread;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use self::backend::Backends;
 pub(super) use self::canary::Canary;
 use self::headers::Headers;
 pub(super) use self::path::{Located, Paths};
+pub use self::settings::problems as setting_problems;
 use super::backend::{Balancing, Speak};
 use super::code::Code;
 use super::gateway_route::Scope;

@@ -47,6 +47,7 @@ use std::sync::Arc;
 pub use class::{CONTROLLER, ClassSelection, DEFAULT_CLASS};
 pub use cluster::Move;
 pub use code::{Code, Reason, Severity};
+pub use ingress_nginx::setting_problems as ingress_nginx_settings;
 pub use listing::{Listed, ListedCondition, ListedObject};
 pub use report::{Ancestor, Condition, ConditionType, ObjectReport, Problem, Report, State, Told};
 

@@ -41,6 +41,14 @@ impl Report {
         self.troubled.values().map(|report| report.problems.len()).sum()
     }
 
+    /// Tells this of an object beside what is told of it already.
+    pub fn tell(&mut self, key: ObjectKey, problems: Vec<Problem>) {
+        let known = self.objects.get(&key).map(|verdict| ObjectReport::clone(verdict));
+        let mut verdict = known.unwrap_or_default();
+        verdict.problems.extend(problems);
+        self.put(key, Some(verdict));
+    }
+
     /// Puts the verdict on an object in place of the one before; none takes it out.
     pub fn put(&mut self, key: ObjectKey, verdict: Option<ObjectReport>) {
         let Some(verdict) = verdict.map(Arc::new) else {

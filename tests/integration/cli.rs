@@ -183,12 +183,36 @@ fn check_tells_what_would_be_if_the_class_of_somebody_else_were_ours() {
 }
 
 #[test]
+fn check_tells_what_takes_the_place_of_the_settings_of_ingress_nginx() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: controller, namespace: ingress-nginx}\ndata:\n  \
+                    use-forwarded-headers: \"true\"\n  server-tokens: \"false\"\n  hsts: \"false\"\n  \
+                    whitelist-source-range: 10.0.0.0/8\n";
+    fs::write(folder.path().join("controller.yaml"), settings).unwrap();
+    let path = folder.path().to_str().unwrap();
+    let said = headgate(&["check", "-f", path, "--nginx-configmap", "ingress-nginx/controller"]);
+    assert!(said.code == 1 && said.out.contains(" 3 problems\n"), "{said:?}");
+    for (line, field, part) in [
+        (5, "data.use-forwarded-headers", "--trusted-proxies"),
+        (8, "data.whitelist-source-range", "lets them in here"),
+        (5, "data.proxy-body-size", "here it may have any size"),
+    ] {
+        let at = |told: &&str| told.contains(&format!("controller.yaml:{line}:")) && told.ends_with(field);
+        assert!(said.out.lines().any(|told| at(&told)) && said.out.contains(part), "{field}: {}", said.out);
+    }
+    // Without the flag it is a ConfigMap like any other.
+    assert_eq!(headgate(&["check", "-f", path]).out, "0 routes, nothing is wrong\n");
+}
+
+#[test]
 fn commands_that_cannot_run_say_why_on_standard_error() {
     let (_folder, path) = shop();
     for (arguments, why) in [
         (vec!["check", "-f", "/nowhere"], "/nowhere does not exist"),
         (vec!["check"], "say what to check: -f DIR, or --in-cluster"),
         (vec!["check", "-f", &path, "--in-cluster"], "cannot be used with"),
+        (vec!["check", "-f", &path, "--nginx-configmap", "controller"], "`controller` names no ConfigMap"),
+        (vec!["check", "-f", &path, "--nginx-configmap", "a/b"], "there is no ConfigMap a/b"),
         (vec!["explain", "http://shop.test/", "-f", "/nowhere"], "/nowhere does not exist"),
         (vec!["explain", "/orders", "-f", &path], "the URL has no host"),
         (vec!["explain", "http://shop.test/", "--admin", "http://127.0.0.1:1"], "nothing answers at 127.0.0.1:1"),

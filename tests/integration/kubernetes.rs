@@ -395,9 +395,15 @@ fn broken_objects_are_told_and_hurt_nobody() {
         );
     }
 
-    // `check` says the same of the same cluster without serving it.
+    // `check` says the same of the same cluster without serving it, and what becomes of another controller's settings.
+    cluster.apply(&format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: controller, namespace: {namespace}}}\ndata: \
+         {{use-gzip: 'true'}}\n"
+    ));
+    let settings = format!("{namespace}/controller");
     let check = Command::new(binary())
-        .args(["check", "--in-cluster", "-o", "json", "--ingress-class", "broken", "--kubeconfig"])
+        .args(["check", "--in-cluster", "-o", "json", "--ingress-class", "broken"])
+        .args(["--nginx-configmap", &settings, "--kubeconfig"])
         .arg(&kubeconfig)
         .output()
         .unwrap();
@@ -411,6 +417,9 @@ fn broken_objects_are_told_and_hurt_nobody() {
             assert!(problem["field"].as_str().unwrap().contains(field), "{object}: {problem}");
         }
     }
+    let fields = told["problems"].as_array().unwrap().iter().filter(|problem| problem["code"] == "HG1008");
+    let fields: Vec<_> = fields.map(|problem| problem["field"].as_str().unwrap()).collect();
+    assert_eq!(fields, ["data.use-gzip", "data.hsts", "data.proxy-body-size"]);
 }
 
 /// A policy that counts in Redis says whether it can.
