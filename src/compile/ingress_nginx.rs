@@ -11,6 +11,7 @@ mod answer;
 mod backend;
 mod canary;
 mod external_auth;
+mod fallback;
 mod headers;
 mod limit;
 mod name;
@@ -58,6 +59,7 @@ pub(super) struct Asked {
     auth_service: Option<DraftAuthService>,
     answers: Answers,
     backends: Backends,
+    fallback: Option<DraftBackend>,
     host: Option<HeaderValue>,
     headers: Headers,
     prefix: Option<HeaderRules>,
@@ -88,6 +90,7 @@ impl Asked {
             answers,
             limits: limit::read(&mut annotations, &scope.lowered.object, former).map(Arc::new),
             backends: Backends::read(scope, &mut annotations),
+            fallback: fallback::read(scope, &mut annotations),
             paths: Paths::read(&mut annotations),
             aliases: aliases(&mut annotations),
             host: host(&mut annotations),
@@ -131,7 +134,7 @@ impl Asked {
         let Backends { speak: _, balancing: _, hash_on, session, timeouts, retry } = &self.backends;
         self.guarded(Draft {
             filters,
-            backends,
+            backends: backends.into_iter().chain(self.fallback.clone()).collect(),
             hash_on: hash_on.clone(),
             timeouts: *timeouts,
             retry: retry.clone(),

@@ -299,6 +299,24 @@ fn a_canary_gets_its_share() {
     assert!(!gateway.api("problems").to_string().contains("it gets no requests"));
 }
 
+#[test]
+fn the_default_backend_has_requests_while_the_own_has_no_endpoint() {
+    let (own, spare) = (Backend::named("own"), Backend::named("spare"));
+    let shop = ingress("shop", &[("default-backend", "spare")], ("Prefix", "/"));
+    let gateway = Gateway::start(&(own.service("b") + &spare.service("spare") + &shop));
+    assert_eq!(get(&gateway, "shop", "/").text(), "own");
+    let service = "---\napiVersion: v1\nkind: Service\nmetadata: {name: b}\nspec: {ports: [{port: 80}]}\n";
+    gateway.apply(&(service.to_owned() + &spare.service("spare") + &shop));
+    assert_eq!(get(&gateway, "shop", "/").text(), "spare");
+    gateway.apply(&(own.service("b") + &shop));
+    assert_eq!(get(&gateway, "shop", "/").text(), "own");
+    let problems = gateway.api("problems").to_string();
+    assert!(
+        problems.contains("default-backend") && problems.contains("Service default/spare does not exist"),
+        "{problems}"
+    );
+}
+
 /// Limits that an Ingress had are counted on when it changes, and are gone with it.
 #[test]
 fn limits_live_as_long_as_their_ingress() {

@@ -7,7 +7,7 @@ use super::super::report::Problem;
 use super::name::field;
 
 /// What takes the place of those whose names begin so; the first that fits counts.
-const INSTEAD: [(&str, &str); 28] = [
+const INSTEAD: [(&str, &str); 27] = [
     ("auth-tls-match-cn", "an authority of their own for those who may come in"),
     ("auth-tls-verify-depth", "nothing: chains are as long as authorities make them"),
     ("auth-tls-", NOTHING),
@@ -31,7 +31,6 @@ const INSTEAD: [(&str, &str); 28] = [
     ("enable-opentelemetry", TRACES),
     ("opentelemetry-", TRACES),
     ("service-upstream", "nothing: endpoints are what requests go to"),
-    ("default-backend", "a GatewayRoute with a backendRef that is a fallback"),
     ("proxy-buffer", TUNING),
     ("client-body-buffer-size", TUNING),
     ("proxy-max-temp-file-size", TUNING),
