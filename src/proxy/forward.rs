@@ -75,16 +75,14 @@ fn join_cookies(headers: &mut HeaderMap) {
 pub(super) fn set_origin(headers: &mut HeaderMap, origin: &Origin<'_>) {
     const HTTP: HeaderValue = HeaderValue::from_static("http");
     const HTTPS: HeaderValue = HeaderValue::from_static("https");
-    for (name, value) in [
-        (X_FORWARDED_FOR, origin.chain.clone()),
-        (X_REAL_IP, origin.ip.clone()),
-        (X_FORWARDED_PROTO, if origin.secure { HTTPS } else { HTTP }),
-        (X_FORWARDED_HOST, origin.host.clone()),
-        (X_FORWARDED_PORT, origin.port.clone()),
-    ] {
-        debug_assert!(!headers.contains_key(&name), "`clean_request` has dropped it");
-        headers.append(name, value);
-    }
+    let ours = [X_FORWARDED_FOR, X_REAL_IP, X_FORWARDED_PROTO, X_FORWARDED_HOST, X_FORWARDED_PORT];
+    debug_assert!(!ours.iter().any(|name| headers.contains_key(name)), "`clean_request` has dropped them");
+    // One by one and not in a loop, so that the hash of each name is known when this is compiled.
+    headers.append(X_FORWARDED_FOR, origin.chain.clone());
+    headers.append(X_REAL_IP, origin.ip.clone());
+    headers.append(X_FORWARDED_PROTO, if origin.secure { HTTPS } else { HTTP });
+    headers.append(X_FORWARDED_HOST, origin.host.clone());
+    headers.append(X_FORWARDED_PORT, origin.port.clone());
 }
 
 /// Whether there is anything that only we may say on this route.
@@ -159,13 +157,19 @@ fn is_alias(name: &HeaderName) -> bool {
 
 /// Drops `Connection` and what it names: that is for the connection only. What says what the message is stays.
 fn remove_nominated(headers: &mut HeaderMap) {
+    // The usual ones name no field that would be left.
+    let is_usual = |option: &[u8]| option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close");
+    let mut said = headers.get_all(header::CONNECTION).iter();
+    if said.next().is_some_and(|only| is_usual(only.as_bytes())) && said.next().is_none() {
+        headers.remove(header::CONNECTION);
+        return;
+    }
     let nominated: Vec<HeaderName> = headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .map(<[u8]>::trim_ascii)
-        // The usual ones name no field that would be left.
-        .filter(|option| !option.eq_ignore_ascii_case(b"keep-alive") && !option.eq_ignore_ascii_case(b"close"))
+        .filter(|option| !is_usual(option))
         .filter_map(|option| HeaderName::from_bytes(option).ok())
         .filter(|name| !matches!(*name, header::HOST | header::CONTENT_LENGTH | header::TRANSFER_ENCODING))
         .collect();

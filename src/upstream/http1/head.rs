@@ -152,8 +152,8 @@ pub(super) fn read(head: &Bytes, to_head: bool) -> Result<Answer, Malformed> {
     let mut framing = Framing { length: None, chunked: false };
     let (mut close, mut keep, mut kinds) = (false, false, FieldKinds::NONE);
     for field in response.headers.iter() {
-        let (name, value) = field_of(head, field)?;
-        kinds |= FieldKinds::of(field.name.as_bytes());
+        let (name, value, kind) = field_of(head, field)?;
+        kinds |= kind;
         match name {
             header::CONTENT_LENGTH => framing.length(value.as_bytes())?,
             header::TRANSFER_ENCODING => framing.coding(value.as_bytes())?,
@@ -195,45 +195,51 @@ pub(super) fn read_trailers(section: &Bytes) -> Result<HeaderMap, Malformed> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     match httparse::parse_headers(section, &mut fields) {
         Ok(httparse::Status::Complete((length, fields))) if length == section.len() => {
-            fields.iter().map(|field| field_of(section, field).map_err(|_| BAD)).collect()
+            let field = |field| field_of(section, field).map(|(name, value, _)| (name, value)).map_err(|_| BAD);
+            fields.iter().map(field).collect()
         }
         _ => Err(BAD),
     }
 }
 
 /// The value shares the bytes that were read.
-fn field_of(bytes: &Bytes, field: &httparse::Header<'_>) -> Result<(HeaderName, HeaderValue), Malformed> {
+fn field_of(bytes: &Bytes, field: &httparse::Header<'_>) -> Result<(HeaderName, HeaderValue, FieldKinds), Malformed> {
     const BAD: Malformed = Malformed("malformed field");
-    let name = match usual(field.name.as_bytes()) {
-        Some(name) => name,
-        None => HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BAD)?,
+    let name = field.name.as_bytes();
+    let (name, kinds) = match usual(name) {
+        Some(usual) => usual,
+        None => (HeaderName::from_bytes(name).map_err(|_| BAD)?, FieldKinds::of(name)),
     };
     let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value)).map_err(|_| BAD)?;
-    Ok((name, value))
+    Ok((name, value, kinds))
 }
 
-/// The names that most responses are made of, as they are usually written: comparing is cheaper than parsing.
-fn usual(name: &[u8]) -> Option<HeaderName> {
+/// The names that most responses are made of, as they are usually written, with what they are: comparing is cheaper than
+/// parsing.
+fn usual(name: &[u8]) -> Option<(HeaderName, FieldKinds)> {
     // The length first, so that a name is compared with one or two others and not with all.
-    Some(match (name.len(), name) {
+    let name = match (name.len(), name) {
         (3, b"Age" | b"age") => header::AGE,
         (4, b"Date" | b"date") => header::DATE,
         (4, b"ETag" | b"etag") => header::ETAG,
         (4, b"Vary" | b"vary") => header::VARY,
         (6, b"Server" | b"server") => header::SERVER,
         (7, b"Expires" | b"expires") => header::EXPIRES,
-        (10, b"Connection" | b"connection") => header::CONNECTION,
-        (10, b"Keep-Alive" | b"keep-alive") => super::KEEP_ALIVE,
+        (10, b"Connection" | b"connection") => return Some((header::CONNECTION, FieldKinds::CONNECTION)),
+        (10, b"Keep-Alive" | b"keep-alive") => return Some((super::KEEP_ALIVE, FieldKinds::HOP_BY_HOP)),
         (10, b"Set-Cookie" | b"set-cookie") => header::SET_COOKIE,
         (12, b"Content-Type" | b"content-type") => header::CONTENT_TYPE,
         (13, b"Accept-Ranges" | b"accept-ranges") => header::ACCEPT_RANGES,
         (13, b"Cache-Control" | b"cache-control") => header::CACHE_CONTROL,
         (13, b"Last-Modified" | b"last-modified") => header::LAST_MODIFIED,
-        (14, b"Content-Length" | b"content-length") => header::CONTENT_LENGTH,
+        (14, b"Content-Length" | b"content-length") => return Some((header::CONTENT_LENGTH, FieldKinds::LENGTH)),
         (16, b"Content-Encoding" | b"content-encoding") => header::CONTENT_ENCODING,
-        (17, b"Transfer-Encoding" | b"transfer-encoding") => header::TRANSFER_ENCODING,
+        (17, b"Transfer-Encoding" | b"transfer-encoding") => {
+            return Some((header::TRANSFER_ENCODING, FieldKinds::HOP_BY_HOP));
+        }
         _ => return None,
-    })
+    };
+    Some((name, FieldKinds::NONE))
 }
 
 /// What a head says of its body's length: in one way only, since more could be read in two ways.
@@ -291,7 +297,8 @@ mod tests {
                      Cache-Control Last-Modified Content-Length Content-Encoding Transfer-Encoding";
         for name in names.split(' ') {
             for name in [name, &name.to_ascii_lowercase()] {
-                assert_eq!(usual(name.as_bytes()), HeaderName::from_bytes(name.as_bytes()).ok(), "{name}");
+                let parsed = (HeaderName::from_bytes(name.as_bytes()).unwrap(), FieldKinds::of(name.as_bytes()));
+                assert_eq!(usual(name.as_bytes()), Some(parsed), "{name}");
             }
         }
         assert_eq!(usual(b"DATE"), None);
