@@ -14,6 +14,7 @@ mod external_auth;
 mod fallback;
 mod headers;
 mod limit;
+mod mirror;
 mod name;
 mod path;
 mod settings;
@@ -35,7 +36,7 @@ pub use self::settings::problems as setting_problems;
 use super::backend::{Balancing, Speak};
 use super::code::Code;
 use super::gateway_route::Scope;
-use super::lowered::{Draft, DraftAuthService, DraftBackend};
+use super::lowered::{Draft, DraftAuthService, DraftBackend, DraftMirror};
 use super::report::Problem;
 use crate::filter::{Filter, HeaderRules, HeaderTemplate, PathRewrite, Redirect, Rewrite};
 use crate::table::{Access, ClientValidation, HostKey, Observe, RateLimits};
@@ -60,6 +61,7 @@ pub(super) struct Asked {
     answers: Answers,
     backends: Backends,
     fallback: Option<DraftBackend>,
+    mirror: Option<DraftMirror>,
     host: Option<HeaderValue>,
     headers: Headers,
     prefix: Option<HeaderRules>,
@@ -91,6 +93,7 @@ impl Asked {
             limits: limit::read(&mut annotations, &scope.lowered.object, former).map(Arc::new),
             backends: Backends::read(scope, &mut annotations),
             fallback: fallback::read(scope, &mut annotations),
+            mirror: mirror::read(scope, &mut annotations),
             paths: Paths::read(&mut annotations),
             aliases: aliases(&mut annotations),
             host: host(&mut annotations),
@@ -135,6 +138,7 @@ impl Asked {
         self.guarded(Draft {
             filters,
             backends: backends.into_iter().chain(self.fallback.clone()).collect(),
+            mirrors: self.mirror.iter().cloned().collect(),
             hash_on: hash_on.clone(),
             timeouts: *timeouts,
             retry: retry.clone(),

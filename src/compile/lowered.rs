@@ -109,7 +109,7 @@ pub(super) enum DraftAuthTarget {
 }
 
 /// A backend that gets copies of a [`Draft`]'s requests.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct DraftMirror {
     pub(super) percent: u32,
     pub(super) name: Arc<str>,

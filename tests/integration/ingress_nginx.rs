@@ -317,6 +317,23 @@ fn the_default_backend_has_requests_while_the_own_has_no_endpoint() {
     );
 }
 
+#[test]
+fn copies_go_to_the_mirror_target() {
+    let (own, mirror) = (Backend::named("own"), Backend::named("mirror"));
+    let to = |target: &str| ingress("shop", &[("mirror-target", target)], ("Prefix", "/"));
+    let services = own.service("b") + &mirror.service("m");
+    let gateway = Gateway::start(&(services.clone() + &to("http://m.default.svc.cluster.local$request_uri")));
+    assert_eq!(get(&gateway, "shop", "/x?y=1").text(), "own");
+    gateway.wait_until("the copy has come", || !mirror.seen().is_empty());
+    let copy = mirror.seen().remove(0);
+    assert_eq!((copy.uri.to_string().as_str(), copy.headers["host"].to_str().unwrap()), ("/x?y=1", "shop.test"));
+    // Who is no Service gets none, and that is told.
+    gateway.apply(&(services + &to("https://elsewhere.example.com$request_uri")));
+    assert_eq!(get(&gateway, "shop", "/").text(), "own");
+    let problems = gateway.api("problems").to_string();
+    assert!(problems.contains("nobody who can get copies"), "{problems}");
+}
+
 /// Limits that an Ingress had are counted on when it changes, and are gone with it.
 #[test]
 fn limits_live_as_long_as_their_ingress() {

@@ -16,9 +16,9 @@ use crate::table::HostKey;
 const TIMEOUT: Duration = Duration::from_secs(60);
 const URL: &str = "auth-url";
 
-/// What `auth-url` says.
+/// Whom a URL means.
 #[derive(Debug, PartialEq, Eq)]
-enum Place<'u> {
+pub(super) enum Place<'u> {
     /// A port of a Service of a namespace.
     Service(&'u str, &'u str, u16),
     /// A host of somebody who is served here; the request's own when there is none.
@@ -79,7 +79,7 @@ pub(super) fn read(scope: &mut Scope<'_, '_>, annotations: &mut Annotations<'_>)
 }
 
 /// Whom a URL means, and what is asked for there.
-fn place(url: &str) -> Option<(Place<'_>, PathAndQuery)> {
+pub(super) fn place(url: &str) -> Option<(Place<'_>, PathAndQuery)> {
     let (scheme, rest) = url.split_once("://")?;
     let usual = match scheme {
         "http" => 80,
