@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use clap::Args;
+use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::serving::control_runtime;
 use super::{CLEAN, FINDINGS, Outcome, Output, print, run};
 use crate::compile::{self, Code, Compiled};
-use crate::source::{Kind, Object, ObjectKey};
+use crate::source::{Kind, Object, ObjectKey, namespace_and_name};
 
 /// Say what is wrong with declared objects.
 #[derive(Args)]
@@ -40,16 +41,20 @@ impl Check {
             Some(folder) => {
                 let (mut compiled, folder, store) = run::compile_folder(folder, &self.cluster.ingress_class)?;
                 if let Some(key) = &self.nginx_configmap {
-                    tell_settings(&mut compiled, key, store.get(key).and_then(|entry| entry.object.as_ref()))?;
+                    let found = match store.get(key).and_then(|entry| entry.object.as_ref()) {
+                        Some(Object::ConfigMap(map)) => Some(&**map),
+                        _ => None,
+                    };
+                    tell_settings(&mut compiled, key, found)?;
                 }
                 let problems = compiled.report.list_at(|object, field| run::place(&folder, object, field));
                 (compiled, problems)
             }
             None if self.in_cluster => {
-                let mut compiled = control_runtime()?.block_on(self.cluster.compile_once())?;
+                let runtime = control_runtime()?;
+                let mut compiled = runtime.block_on(self.cluster.compile_once())?;
                 if let Some(key) = &self.nginx_configmap {
-                    let found = control_runtime()?.block_on(self.cluster.object(key))?;
-                    tell_settings(&mut compiled, key, found.as_ref())?;
+                    tell_settings(&mut compiled, key, runtime.block_on(self.cluster.config_map(key))?.as_ref())?;
                 }
                 let problems = compiled.report.list();
                 (compiled, problems)
@@ -83,19 +88,14 @@ impl Check {
 
 /// A ConfigMap as `NAMESPACE/NAME`.
 fn config_map(text: &str) -> Result<ObjectKey, String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok(ObjectKey::new(Kind::ConfigMap, namespace, name))
-        }
-        Some(_) | None => Err(format!("`{text}` names no ConfigMap; write NAMESPACE/NAME")),
-    }
+    let (namespace, name) =
+        namespace_and_name(text).ok_or_else(|| format!("`{text}` names no ConfigMap; write NAMESPACE/NAME"))?;
+    Ok(ObjectKey::new(Kind::ConfigMap, namespace, name))
 }
 
 /// Takes what is to be told of ingress-nginx's settings into the report.
-fn tell_settings(compiled: &mut Compiled, key: &ObjectKey, found: Option<&Object>) -> anyhow::Result<()> {
-    let Some(Object::ConfigMap(map)) = found else {
-        bail!("--nginx-configmap: there is no {key}");
-    };
+fn tell_settings(compiled: &mut Compiled, key: &ObjectKey, found: Option<&ConfigMap>) -> anyhow::Result<()> {
+    let Some(map) = found else { bail!("--nginx-configmap: there is no {key}") };
     let none = BTreeMap::new();
     let problems = compile::ingress_nginx_settings(map.data.as_ref().unwrap_or(&none));
     Arc::make_mut(&mut compiled.report).tell(key.clone(), problems);

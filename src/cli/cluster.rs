@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Args;
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Client, Config};
+use kube::{Api, Client, Config};
 use tokio::sync::mpsc;
 
 use crate::app::trust;
 use crate::compile::{self, ClassSelection, Compiled, DEFAULT_CLASS, Externals};
 use crate::limit::Presumed;
-use crate::source::{Change, Kind, Object, ObjectKey, kubernetes};
+use crate::source::{Kind, ObjectKey, kubernetes};
 use crate::store::Store;
 
 /// Flags that say which cluster.
@@ -70,13 +71,11 @@ impl Cluster {
         Ok(compile::Settings { class, backend_tls: trust::backends()?, externals: Externals::default() })
     }
 
-    /// An object of it, if it is there.
-    pub(super) async fn object(&self, key: &ObjectKey) -> anyhow::Result<Option<Object>> {
+    /// A ConfigMap of it, if it is there.
+    pub(super) async fn config_map(&self, key: &ObjectKey) -> anyhow::Result<Option<ConfigMap>> {
         let client = Client::try_from(self.config().await?).context("the cluster cannot be spoken to")?;
-        Ok(match kubernetes::named(&client, key).await {
-            Some(Change::Upsert(object, _)) => Some(object),
-            Some(_) | None => None,
-        })
+        let maps = Api::<ConfigMap>::namespaced(client, &key.namespace);
+        maps.get_opt(&key.name).await.with_context(|| format!("{key} cannot be read"))
     }
 
     /// What it declares comes to now.

@@ -13,10 +13,12 @@ mod canary;
 mod external_auth;
 mod fallback;
 mod headers;
+mod instead;
 mod limit;
 mod mirror;
 mod name;
 mod path;
+mod service;
 mod settings;
 mod unread;
 

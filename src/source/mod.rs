@@ -142,6 +142,11 @@ impl ObjectKey {
     }
 }
 
+/// The two parts of `NAMESPACE/NAME`, if it is that.
+pub fn namespace_and_name(text: &str) -> Option<(&str, &str)> {
+    text.split_once('/').filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty() && !name.contains('/'))
+}
+
 /// Namespaces that a thread remembers.
 const NAMESPACES: usize = 1024;
 

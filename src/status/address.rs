@@ -12,6 +12,8 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
 use tokio::sync::watch;
 
+use crate::source::namespace_and_name;
+
 /// Where the addresses come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Publish {
@@ -89,12 +91,8 @@ impl FromStr for ServiceName {
     type Err = ServiceNameError;
 
     fn from_str(text: &str) -> Result<Self, ServiceNameError> {
-        match text.split_once('/') {
-            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
-            }
-            Some(_) | None => Err(ServiceNameError(text.to_owned())),
-        }
+        let (namespace, name) = namespace_and_name(text).ok_or_else(|| ServiceNameError(text.to_owned()))?;
+        Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
     }
 }
 

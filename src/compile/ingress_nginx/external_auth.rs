@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use http::uri::{PathAndQuery, Uri};
 
-use super::super::gateway_route::{Scope, backend_of_filter};
+use super::super::gateway_route::Scope;
 use super::super::lowered::{DraftAuthService, DraftAuthTarget};
 use super::annotations::Annotations;
-use crate::api::BackendObjectRef;
+use super::service;
 use crate::filter::{ExternalAuth, HeaderRules, Shown, SignIn};
 use crate::path::parse_path;
 use crate::table::HostKey;
@@ -53,17 +53,7 @@ pub(super) fn read(scope: &mut Scope<'_, '_>, annotations: &mut Annotations<'_>)
             (words.into(), DraftAuthTarget::Host(host.map(Into::into)))
         }
         Place::Service(name, namespace, port) => {
-            let declared = BackendObjectRef {
-                group: String::new(),
-                kind: "Service".to_owned(),
-                name: name.to_owned(),
-                namespace: Some(namespace.to_owned()),
-                port: port.into(),
-            };
-            let mut problems = Vec::new();
-            let from = scope.lowered.object.clone();
-            let resolved = backend_of_filter(scope.lookup, &from, "", &declared, &mut problems);
-            annotations.tell(URL, problems);
+            let resolved = service::resolve(scope, annotations, URL, (Some(namespace), name, port.into()));
             (resolved.name, DraftAuthTarget::Backend(resolved.target))
         }
     };

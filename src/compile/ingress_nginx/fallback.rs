@@ -1,27 +1,18 @@
 //! Who gets a request while the rule's own backend has nobody to take it.
 
-use super::super::gateway_route::{Scope, backend_of_filter};
+use super::super::gateway_route::Scope;
 use super::super::lowered::DraftBackend;
 use super::annotations::Annotations;
-use crate::api::BackendObjectRef;
+use super::service;
 
 const NAME: &str = "default-backend";
 
 /// Reads who that is: a Service of the Ingress's namespace, by its first port.
 pub(super) fn read(scope: &mut Scope<'_, '_>, annotations: &mut Annotations<'_>) -> Option<DraftBackend> {
     let name = annotations.take(NAME)?;
-    let from = scope.lowered.object.clone();
-    let port = scope.lookup.service(&from.namespace, name).and_then(|service| service.spec.ports.first());
-    let declared = BackendObjectRef {
-        group: String::new(),
-        kind: "Service".to_owned(),
-        name: name.to_owned(),
-        namespace: None,
-        port: port.map_or(0, |port| port.port),
-    };
-    let mut problems = Vec::new();
-    let resolved = backend_of_filter(scope.lookup, &from, "", &declared, &mut problems);
-    annotations.tell(NAME, problems);
+    let found = scope.lookup.service(&scope.lowered.object.namespace, name);
+    let port = found.and_then(|service| service.spec.ports.first()).map_or(0, |port| port.port);
+    let resolved = service::resolve(scope, annotations, NAME, (None, name, port));
     resolved.target.is_ok().then(|| DraftBackend {
         name: resolved.name,
         weight: 1,

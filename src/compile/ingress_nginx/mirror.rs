@@ -1,10 +1,10 @@
 //! Who gets a copy of each request.
 
-use super::super::gateway_route::{Scope, backend_of_filter};
+use super::super::gateway_route::Scope;
 use super::super::lowered::DraftMirror;
 use super::annotations::Annotations;
 use super::external_auth::{Place, place};
-use crate::api::BackendObjectRef;
+use super::service;
 
 const NAME: &str = "mirror-target";
 const HOST: &str = "mirror-host";
@@ -30,16 +30,6 @@ pub(super) fn read(scope: &mut Scope<'_, '_>, annotations: &mut Annotations<'_>)
         );
         return None;
     };
-    let declared = BackendObjectRef {
-        group: String::new(),
-        kind: "Service".to_owned(),
-        name: name.to_owned(),
-        namespace: Some(namespace.to_owned()),
-        port: port.into(),
-    };
-    let mut problems = Vec::new();
-    let from = scope.lowered.object.clone();
-    let resolved = backend_of_filter(scope.lookup, &from, "", &declared, &mut problems);
-    annotations.tell(NAME, problems);
+    let resolved = service::resolve(scope, annotations, NAME, (Some(namespace), name, port.into()));
     Some(DraftMirror { percent: 100, name: resolved.name, target: resolved.target })
 }

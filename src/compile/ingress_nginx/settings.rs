@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use super::super::code::Code;
 use super::super::report::Problem;
+use super::instead::{self, Families};
 
 /// What takes the place of settings whose names begin so; the first that fits counts.
-const INSTEAD: &[(&str, &str)] = &[
+const INSTEAD: &Families = &[
     ("access-log-", ACCESS_LOG),
     ("add-headers", RESPONSE_HEADERS),
     ("allow-backend-server-header", "nothing: what a backend says of itself is passed on"),
@@ -89,7 +90,6 @@ const HSTS: &str =
 const IP_ACCESS: &str =
     "the annotation allowlist-source-range or denylist-source-range on each Ingress, or a filter of type IPAccess";
 const LOG: &str = "HEADGATE_LOG (logs.level of the chart)";
-const NOTHING: &str = "nothing, this version does not have it";
 const PER_INGRESS: &str = "the annotation of this name on each Ingress, or timeouts and retry in a GatewayRoute";
 const RESPONSE_HEADERS: &str =
     "the annotation custom-headers on each Ingress, or a filter of type ResponseHeaderModifier";
@@ -115,7 +115,7 @@ fn problem(name: &str, value: &str) -> Option<Problem> {
     if asks_nothing(name, value) {
         return None;
     }
-    let instead = INSTEAD.iter().find(|(family, _)| name.starts_with(family)).map_or(NOTHING, |(_, instead)| instead);
+    let instead = instead::of(INSTEAD, name);
     let what = if keeps_out(name) {
         "it keeps requests out of every Ingress, and lets them in here"
     } else {
@@ -158,9 +158,7 @@ mod tests {
 
     #[test]
     fn no_family_hides_another() {
-        for (number, (family, _)) in INSTEAD.iter().enumerate() {
-            assert_eq!(INSTEAD.iter().position(|(other, _)| family.starts_with(other)), Some(number), "{family}");
-        }
+        instead::assert_no_family_hides_another(INSTEAD);
     }
 
     #[test]

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::super::code::Code;
 use super::super::report::Problem;
+use super::instead::{self, Families, NOTHING};
 use super::name::field;
 
 /// What takes the place of those whose names begin so; the first that fits counts.
-const INSTEAD: [(&str, &str); 27] = [
+const INSTEAD: &Families = &[
     ("auth-tls-match-cn", "an authority of their own for those who may come in"),
     ("auth-tls-verify-depth", "nothing: chains are as long as authorities make them"),
     ("auth-tls-", NOTHING),
@@ -39,7 +40,6 @@ const INSTEAD: [(&str, &str); 27] = [
 const SESSION: &str = "a GatewayRoute with sessionPersistence";
 const TRACES: &str = "--otlp-endpoint, and a GatewayRoute with observability.traceSamplePercent";
 const TUNING: &str = "nothing, there are no such buffers to tune";
-const NOTHING: &str = "nothing, this version does not have it";
 
 /// What is to be told of annotations, by their names without what they all begin with.
 pub(super) fn problems(left: &BTreeMap<&str, &str>) -> Vec<Problem> {
@@ -47,7 +47,7 @@ pub(super) fn problems(left: &BTreeMap<&str, &str>) -> Vec<Problem> {
 }
 
 fn problem(name: &str, value: &str) -> Option<Problem> {
-    let instead = INSTEAD.iter().find(|(family, _)| name.starts_with(family)).map_or(NOTHING, |(_, instead)| instead);
+    let instead = instead::of(INSTEAD, name);
     if keeps_out(name, value) {
         let what = "it keeps requests out and is not read; so that nobody gets in who should not, the rules answer 500";
         return Some(Problem::new(Code::Unguarded, field(name), what, format!("remove it, and declare {instead}")));
@@ -80,9 +80,7 @@ mod tests {
 
     #[test]
     fn no_family_hides_another() {
-        for (number, (family, _)) in INSTEAD.iter().enumerate() {
-            assert_eq!(INSTEAD.iter().position(|(other, _)| family.starts_with(other)), Some(number), "{family}");
-        }
+        instead::assert_no_family_hides_another(INSTEAD);
     }
 
     #[test]
