@@ -30,7 +30,7 @@ use super::report::Problem;
 use crate::api::GatewayRoute;
 use crate::api::gateway_route::{GatewayRouteSpec, Tls};
 use crate::source::ObjectKey;
-use crate::table::{ClientValidation, HostKey, Listeners};
+use crate::table::{CertificateHeaders, ClientValidation, HostKey, Listeners};
 
 pub(super) use self::backends::{of_filter as backend_of_filter, terms as backend_terms};
 use self::identity::Providers;
@@ -84,6 +84,8 @@ pub(super) fn lower(
     // What is wrong with the object as a whole spoils every rule: none of it may be served as if it said less.
     let spoilt = validation.is_err() || lowered.problems.iter().any(spoils);
     let validation = validation.unwrap_or_default();
+    let asked = tls.as_ref().and_then(|tls| tls.client_validation.as_ref());
+    let forwarded = asked.filter(|asked| asked.forward_certificate).map(|_| CertificateHeaders::ClientCert);
     let mut scope = Scope { settings, keyring, lookup: &mut lookup, lowered: &mut lowered };
     let mut providers = Providers::lower(&mut scope, jwt_providers, rules);
     // A rule that uses none of them is served whatever is wrong with them.
@@ -98,6 +100,7 @@ pub(super) fn lower(
         let mut scope = Scope { settings, keyring, lookup: &mut lookup, lowered: &mut lowered };
         let mut of_rule = rule::lower(&mut scope, key, index, rule, common);
         of_rule.draft.access.client_validation.clone_from(&validation);
+        of_rule.draft.access.certificate = forwarded;
         let field = format!("spec.rules[{index}]");
         let (jwt, basic) = (rule.jwt.as_deref(), rule.basic_auth.as_ref());
         let requirement = providers.requirement(&mut scope, &field, jwt, basic, &mut of_rule.problems);

@@ -10,6 +10,7 @@ mod annotations;
 mod answer;
 mod backend;
 mod canary;
+mod error_pages;
 mod external_auth;
 mod fallback;
 mod headers;
@@ -38,7 +39,7 @@ pub use self::settings::problems as setting_problems;
 use super::backend::{Balancing, Speak};
 use super::code::Code;
 use super::gateway_route::Scope;
-use super::lowered::{Draft, DraftAuthService, DraftBackend, DraftMirror};
+use super::lowered::{Draft, DraftAuthService, DraftBackend, DraftErrorPages, DraftMirror};
 use super::report::Problem;
 use crate::filter::{Filter, HeaderRules, HeaderTemplate, PathRewrite, Redirect, Rewrite};
 use crate::table::{Access, ClientValidation, HostKey, Observe, RateLimits};
@@ -64,6 +65,7 @@ pub(super) struct Asked {
     backends: Backends,
     fallback: Option<DraftBackend>,
     mirror: Option<DraftMirror>,
+    error_pages: Option<DraftErrorPages>,
     host: Option<HeaderValue>,
     headers: Headers,
     prefix: Option<HeaderRules>,
@@ -88,13 +90,15 @@ impl Asked {
             return Self { canary: Some(canary), problems: annotations.into_problems(), ..Self::default() };
         }
         let answers = Answers::read(&mut annotations, has_tls);
+        let fallback = fallback::read(scope, &mut annotations);
         let mut asked = Self {
             guards: Guards::read(scope, &mut annotations, answers.https_only),
             auth_service: external_auth::read(scope, &mut annotations),
             answers,
             limits: limit::read(&mut annotations, &scope.lowered.object, former).map(Arc::new),
             backends: Backends::read(scope, &mut annotations),
-            fallback: fallback::read(scope, &mut annotations),
+            error_pages: error_pages::read(&mut annotations, &scope.lowered.object, fallback.as_ref()),
+            fallback,
             mirror: mirror::read(scope, &mut annotations),
             paths: Paths::read(&mut annotations),
             aliases: aliases(&mut annotations),
@@ -137,8 +141,10 @@ impl Asked {
             filters.push(Filter::Rewrite(Rewrite { hostname: self.host.clone(), path: rewrite }));
         }
         let Backends { speak: _, balancing: _, hash_on, session, timeouts, retry } = &self.backends;
+        let error_pages = self.error_pages.as_ref();
         self.guarded(Draft {
             filters,
+            error_pages: error_pages.map(|pages| error_pages::of(pages, backends.first().map(|it| &it.name))),
             backends: backends.into_iter().chain(self.fallback.clone()).collect(),
             mirrors: self.mirror.iter().cloned().collect(),
             hash_on: hash_on.clone(),
@@ -172,13 +178,14 @@ impl Asked {
 
     /// A rule that keeps out who is not to come in, whatever it does with the others; all if nobody can tell them apart.
     fn guarded(&self, draft: Draft) -> Draft {
-        let Guards { ip, cors, body, requirement, validation, vouched } = &self.guards;
+        let Guards { ip, cors, body, requirement, validation, vouched, certificate } = &self.guards;
         let access = Access {
             ip: ip.clone(),
             cors: cors.clone(),
             body: *body,
             client_validation: validation.clone(),
             vouched: vouched.clone(),
+            certificate: *certificate,
             external_auth: None,
         };
         let mut draft = Draft {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::class::Owner;
@@ -82,6 +82,7 @@ pub(super) struct Draft {
     pub(super) requirement: Option<Arc<Requirement>>,
     pub(super) auth_service: Option<DraftAuthService>,
     pub(super) mirrors: Vec<DraftMirror>,
+    pub(super) error_pages: Option<DraftErrorPages>,
     pub(super) filters: Vec<Filter>,
     pub(super) backends: Vec<DraftBackend>,
     pub(super) hash_on: Option<HashOn>,
@@ -114,6 +115,15 @@ pub(super) struct DraftMirror {
     pub(super) percent: u32,
     pub(super) name: Arc<str>,
     pub(super) target: Result<ClusterKey, StatusCode>,
+}
+
+/// Who makes pages in place of answers of a [`Draft`]'s backends, and what it is told of the rule.
+#[derive(Clone, Debug)]
+pub(super) struct DraftErrorPages {
+    pub(super) statuses: Vec<StatusCode>,
+    pub(super) name: Arc<str>,
+    pub(super) target: Result<ClusterKey, StatusCode>,
+    pub(super) told: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// A backend of a [`Draft`].
@@ -261,6 +271,7 @@ impl Draft {
             requirement: None,
             auth_service: None,
             mirrors: Vec::new(),
+            error_pages: None,
             filters: Vec::new(),
             backends: Vec::new(),
             hash_on: None,

@@ -13,7 +13,9 @@ use super::findings::Findings;
 use super::ingress::Beside;
 use super::keyring::Keyring;
 use super::lookup::{Dependency, Lookup};
-use super::lowered::{Draft, DraftAuthService, DraftAuthTarget, DraftBackend, DraftMirror, Lowered, TlsClaim};
+use super::lowered::{
+    Draft, DraftAuthService, DraftAuthTarget, DraftBackend, DraftErrorPages, DraftMirror, Lowered, TlsClaim,
+};
 use super::policy::{self, Attachments};
 use super::report::Problem;
 use super::{gateway_route, ingress, ingress_nginx};
@@ -21,7 +23,9 @@ use crate::persistent::Map;
 use crate::slot::{Slot, Slots};
 use crate::source::{Kind, Object, ObjectKey};
 use crate::store::Store;
-use crate::table::{AuthService, AuthTarget, Backend, Backends, HostKey, Mirror, RateLimits, Route, RouteId, Target};
+use crate::table::{
+    AuthService, AuthTarget, Backend, Backends, ErrorPages, HostKey, Mirror, RateLimits, Route, RouteId, Target,
+};
 
 /// Every object that is compiled.
 #[derive(Debug, Default)]
@@ -385,6 +389,7 @@ fn place(
             requirement,
             auth_service,
             mirrors,
+            error_pages,
             filters,
             backends,
             hash_on,
@@ -424,6 +429,10 @@ fn place(
             Mirror { percent, name, target: resolve(target) }
         });
         let mirrors = mirrors.collect();
+        let error_pages = error_pages.map(|pages| {
+            let DraftErrorPages { statuses, name, target, told } = pages;
+            Box::new(ErrorPages { statuses: statuses.into(), name, target: resolve(target), told: told.into() })
+        });
         let backends = backends.into_iter().map(|backend| {
             let DraftBackend { name, weight, fallback, grpc, limits, filters, target } = backend;
             Backend { name, weight, fallback, grpc, limits, filters: filters.into(), target: resolve(target) }
@@ -441,6 +450,7 @@ fn place(
             requirement,
             filters,
             mirrors,
+            error_pages,
             backends,
             hash_on: hash_on.map(Box::new),
             timeouts,

@@ -7,14 +7,15 @@
 //! 2. IP access;
 //! 3. CORS: a preflight request is answered here, and what every other answer says of it is prepared;
 //! 4. rate limits that need no identity;
-//! 5. authentication: headers that speak of who is asking are dropped from what the client sent; then the token, or name
-//!    and password, then external authorization;
+//! 5. authentication: headers that speak of who is asking are dropped from what the client sent, and say of its certificate
+//!    what is so; then the token, or name and password, then external authorization;
 //! 6. rate limits that need an identity;
 //! 7. bounds on the request's body are armed, and a body that is to be held is read;
 //! 8. the rule's filters on the request, in their declared order: headers, rewrite; a redirect or a fixed response ends
 //!    the chain; then, of what they have left, copies for mirrors;
 //! 9. the choice of a backend, its filters on the request in their declared order, and the exchange with an endpoint;
-//! 10. the backend's filters on the response, then the rule's, both in their declared order, then compression.
+//! 10. the backend's filters on the response, then the rule's, both in their declared order, then compression;
+//! 11. a page in place of an answer that says that something is wrong, whoever says it.
 //!
 //! Before all of them a connection over TLS must give what the host and the route ask of it, the client's certificate
 //! included: it may have been made for another host.

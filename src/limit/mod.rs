@@ -23,7 +23,7 @@ mod token_bucket;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use local::{DEFAULT_MEMORY, LocalStore, Usage};
+pub use local::{DEFAULT_MEMORY, LocalStore, Place, Usage};
 pub use quota::{Algorithm, Precision, Quota};
 pub use shared_store::{Answer, Ask, Deciding, Presumed, SharedStore, SyncMode, Unavailable};
 pub use tally::{Tally, Verdict};

@@ -32,6 +32,9 @@ pub enum Algorithm {
     },
     /// A bound on every span of `period`.
     SlidingWindow(Precision),
+    /// A bound on how many are under way at once, whatever the period is. Only a process knows what it has under way, so this
+    /// is never asked of a [`SharedStore`](super::SharedStore).
+    Concurrency,
 }
 
 /// How exactly a sliding window counts.
@@ -51,6 +54,7 @@ impl Quota {
             Algorithm::TokenBucket { burst } => Algorithm::TokenBucket { burst: part(burst) },
             Algorithm::LeakyBucket { burst, max_delay } => Algorithm::LeakyBucket { burst: part(burst), max_delay },
             Algorithm::SlidingWindow(precision) => Algorithm::SlidingWindow(precision),
+            Algorithm::Concurrency => Algorithm::Concurrency,
         };
         Self { algorithm, requests: part(self.requests), period: self.period }
     }
@@ -60,7 +64,7 @@ impl Quota {
         match self.algorithm {
             Algorithm::TokenBucket { burst } => burst.get(),
             Algorithm::LeakyBucket { burst, max_delay: _ } => burst.get().saturating_add(1),
-            Algorithm::SlidingWindow(_) => self.requests.get(),
+            Algorithm::SlidingWindow(_) | Algorithm::Concurrency => self.requests.get(),
         }
     }
 }
@@ -68,8 +72,12 @@ impl Quota {
 impl fmt::Display for Quota {
     /// `100 in 60s by TokenBucket, burst 20`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.algorithm == Algorithm::Concurrency {
+            return write!(f, "{} at once", self.requests);
+        }
         write!(f, "{} in {:?} by ", self.requests, self.period)?;
         match self.algorithm {
+            Algorithm::Concurrency => Ok(()),
             Algorithm::TokenBucket { burst } => write!(f, "TokenBucket, burst {burst}"),
             Algorithm::LeakyBucket { burst, max_delay } if max_delay.is_zero() => {
                 write!(f, "LeakyBucket, burst {burst}")

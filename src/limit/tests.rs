@@ -29,6 +29,7 @@ impl State {
             Algorithm::TokenBucket { .. } | Algorithm::LeakyBucket { .. } => Self::Turn(Turn::default()),
             Algorithm::SlidingWindow(Precision::Exact) => Self::Log(Log::default()),
             Algorithm::SlidingWindow(Precision::Approximate) => Self::Counters(Counters::default()),
+            Algorithm::Concurrency => unreachable!("it knows no time"),
         }
     }
 
@@ -53,7 +54,7 @@ impl State {
                 log.forget(quota.period, now);
                 log.decide(quota, now, cost)
             }
-            (Self::Turn(_), Algorithm::SlidingWindow(_)) => unreachable!(),
+            (Self::Turn(_), Algorithm::SlidingWindow(_) | Algorithm::Concurrency) => unreachable!(),
         }
     }
 
@@ -116,6 +117,7 @@ impl Model {
                 let left = period - u128::from(now) % period;
                 (before * left + (of(window) + u128::from(cost)) * period <= requests * period, moment(now))
             }
+            Algorithm::Concurrency => unreachable!("it knows no time"),
         };
         if passes {
             self.passed.push((now, turn, cost));

@@ -1,21 +1,16 @@
 //! Sending a request once more because its route asks for that, and telling an endpoint's health how it went.
 
 use std::cell::Cell;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use http_body::Body;
 
 use super::attempt::{Attempt, FULL};
 use super::body::RequestBody;
 use super::error::Error;
 use super::replay::Replay;
 use crate::upstream::health::Change;
-use crate::upstream::pool::UpstreamBody;
 use crate::upstream::{Bound, Endpoint, Outcome, Permit, Repeat};
 
 /// What an exchange keeps so that its request can go out again.
@@ -197,20 +192,5 @@ impl Attempt<'_> {
                 tracing::info!(%service, endpoint = %endpoint.address, circuit = "closed", "endpoint is used again");
             }
         }
-    }
-}
-
-/// The most that is read of an answer that nobody wants.
-const DISCARDED: usize = 64 * 1024;
-
-/// Reads what has come already of an answer that nobody wants, so that its connection can be used again.
-pub(super) fn discard(mut body: UpstreamBody<RequestBody>) {
-    let mut cx = Context::from_waker(Waker::noop());
-    let mut read = 0;
-    while read < DISCARDED
-        && let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx)
-    {
-        // Trailers count for something too, or an endpoint that sends nothing else would not end.
-        read += frame.data_ref().map_or(1, Bytes::len).max(1);
     }
 }

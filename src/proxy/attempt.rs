@@ -12,9 +12,9 @@ use http::header::{self, HeaderMap};
 use http::uri::PathAndQuery;
 use http::{Method, StatusCode};
 
-use super::again::{Again, discard};
+use super::again::Again;
 use super::answer::{Answer, Given};
-use super::body::{RequestBody, ResponseBody, Upload};
+use super::body::{RequestBody, ResponseBody, Upload, discard};
 use super::clock::Deadline;
 use super::connection::Client;
 use super::error::Error;

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
@@ -346,6 +346,9 @@ enum Kind {
     Webbed(Box<Webbed>),
 }
 
+/// The most that is read of an answer that nobody wants.
+const DISCARDED: usize = 64 * 1024;
+
 /// A backend's body as it comes.
 pub(super) struct Upstream {
     body: UpstreamBody<RequestBody>,
@@ -391,6 +394,13 @@ impl ResponseBody {
         Self { kind, record }
     }
 
+    /// Nobody wants it.
+    pub(super) fn discard(self) {
+        if let Kind::Upstream(Upstream { body, .. }) = self.kind {
+            discard(body);
+        }
+    }
+
     /// Has the exchange recorded once this body is done with.
     pub(super) fn record(&mut self, mut record: Record) {
         // Nobody asks a body for its end that has none: the answer to a HEAD, a 204, a 304.
@@ -398,6 +408,18 @@ impl ResponseBody {
             record.completed();
         }
         self.record = Some(record);
+    }
+}
+
+/// Reads what has come already of an answer that nobody wants, so that its connection can be used again.
+pub(super) fn discard(mut body: UpstreamBody<RequestBody>) {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut read = 0;
+    while read < DISCARDED
+        && let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut body).poll_frame(&mut cx)
+    {
+        // Trailers count for something too, or an endpoint that sends nothing else would not end.
+        read += frame.data_ref().map_or(1, Bytes::len).max(1);
     }
 }
 

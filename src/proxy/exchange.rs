@@ -26,7 +26,9 @@ use super::limits::{self, Look};
 use super::marks::Marks;
 use super::mirror::Mirrored;
 use super::record::Record;
-use super::{Worker, external_auth, grpc_web, hash, hold, identity, pressure, session, upgrade};
+use super::{
+    Worker, client_certificate, error_page, external_auth, grpc_web, hash, hold, identity, pressure, session, upgrade,
+};
 use crate::field_kinds::FieldKinds;
 use crate::filter::{self, Filter, Flow, Matched, Reply, ReplyReason, RequestParts, Rewritten};
 use crate::path::normalise;
@@ -66,6 +68,10 @@ pub(super) async fn answer(
         answer.give(error.response(Some(&request_id), record.trace()))
     });
     record.limits(&marks.limits);
+    if let Some(pages) = marks.pages {
+        // What panics here costs the page.
+        let _ = caught(Box::pin(error_page::put(worker, pages, parts, &mut record, answer, &given)).as_mut()).await;
+    }
     answer.edit(&given, |response| {
         let headers = response.headers_mut();
         marks.put(worker, headers);
@@ -129,6 +135,7 @@ async fn exchange<'t>(
     };
     let Match { route, path: pattern, params, prefix } = table.find(asked.host(), &head).ok_or(Error::NoRoute)?;
     record.route(route, pattern, parts);
+    marks.pages = route.error_pages.as_deref();
     let due = route.timeouts.request.map(|limit| attempt::after(worker.clock.now(), limit));
     let validation = route.access.client_validation.as_deref();
     if let Some(tls) = &client.tls {
@@ -182,9 +189,14 @@ async fn exchange<'t>(
         if let Err(refused) = look.pass(&mut marks.limits).await {
             return limits::answer(refused, limits, record).map(|response| answer.give(response));
         }
+        record.enters(marks.limits.take_places());
     }
     // 5.
     route.access.vouched.strip(&mut parts.headers);
+    if let Some(told) = route.access.certificate {
+        let shown = client.tls.as_ref().and_then(|tls| tls.certificate.as_deref());
+        client_certificate::tell(told, shown, &mut parts.headers);
+    }
     let known = match &route.requirement {
         Some(requirement) => {
             match identity::check(worker, client.secure(), requirement, &mut parts.headers, query).await {
@@ -202,8 +214,8 @@ async fn exchange<'t>(
         let (method, authority, host) = (&parts.method, &asked.authority, asked.host());
         let question = external_auth::Asked { method, authority, host, target: &target };
         // Boxed, since it is rare and would make the future of every exchange larger.
-        let refusal =
-            Box::pin(external_auth::ask(worker, table, service, question, &mut parts.headers, record)).await?;
+        let (headers, cookies) = (&mut parts.headers, &mut marks.cookies);
+        let refusal = Box::pin(external_auth::ask(worker, table, service, question, headers, cookies, record)).await?;
         if let Some(refusal) = refusal {
             return Ok(answer.give(refusal));
         }
@@ -218,6 +230,7 @@ async fn exchange<'t>(
         if let Err(refused) = look.pass(&mut marks.limits).await {
             return limits::answer(refused, limits, record).map(|response| answer.give(response));
         }
+        record.enters(marks.limits.take_places());
     }
     // 7.
     let bounds = route.access.body;

@@ -24,7 +24,7 @@ use super::Worker;
 use super::body::ResponseBody;
 use super::error::Error;
 use super::record::Record;
-use crate::limit::{Decision, Outcome, Verdict};
+use crate::limit::{Algorithm, Decision, Outcome, Verdict};
 use crate::table::{KeySource, OnMissing, RateLimit, RateLimits, RequestHead, Scope};
 use crate::telemetry::Reason;
 
@@ -113,9 +113,16 @@ impl<'t> Look<'_, 't> {
                 rest.shared = true;
                 continue;
             }
-            let decision = desk.with_key(rate, &self.source, |ask| desk.local.check(&ask, rate.limit.quota, self.at));
+            let quota = rate.limit.quota;
+            let decision = desk.with_key(rate, &self.source, |ask| match quota.algorithm {
+                Algorithm::Concurrency => desk.local.enter(&ask, quota, self.at),
+                _ => (desk.local.check(&ask, quota, self.at), None),
+            });
             let taken = match decision {
-                Ok(decision) => self.take(rate, decision, mark),
+                Ok((decision, place)) => {
+                    place.into_iter().for_each(|place| mark.entered(place));
+                    self.take(rate, decision, mark)
+                }
                 Err(missing) => self.take_missing(rate, missing, mark),
             };
             match taken {
@@ -171,8 +178,8 @@ impl<'t> Look<'_, 't> {
         let desk = &self.worker.desk;
         for (_, rate) in self.limits().take_while(|(number, _)| *number < before) {
             if let Scope::Local = rate.scope {
-                // A shadow may have refused, and so counted nothing.
-                if !rate.shadow {
+                // A shadow may have refused, and so counted nothing; and a place is given back by itself.
+                if !rate.shadow && rate.limit.quota.algorithm != Algorithm::Concurrency {
                     let _ =
                         desk.with_key(rate, &self.source, |ask| desk.local.give_back(&ask, rate.limit.quota, self.at));
                 }

@@ -13,6 +13,7 @@ use super::noted::{Noted, Part};
 use super::{forward, traces};
 use crate::auth::Claims;
 use crate::field_kinds::FieldKinds;
+use crate::limit::Place;
 use crate::slot::Slot;
 use crate::table::{PathMatch, Route};
 use crate::telemetry::trace::{Caller, Finished, Traced};
@@ -39,6 +40,8 @@ pub(super) struct Record {
     noted: Option<Box<Noted>>,
     /// The trace it belongs to, if it belongs to one.
     trace: Option<TraceIds>,
+    /// Its places among those that are under way, where it is bounded how many there may be.
+    places: Vec<Place>,
 }
 
 impl Record {
@@ -61,6 +64,7 @@ impl Record {
             upload: None,
             noted: None,
             trace: None,
+            places: Vec::new(),
         }
     }
 
@@ -164,6 +168,16 @@ impl Record {
         }
     }
 
+    /// It is under way from here on, by these places.
+    pub(super) fn enters(&mut self, mut places: Vec<Place>) {
+        self.places.append(&mut places);
+    }
+
+    /// It is over as far as answers go, and stays under way as a tunnel.
+    pub(super) fn take_places(&mut self) -> Vec<Place> {
+        std::mem::take(&mut self.places)
+    }
+
     /// Its caller has proved these claims. Who that is, is personal: it is remembered only where it was asked for.
     pub(super) fn identified(&mut self, claims: &Claims) {
         if let Some(noted) = &mut self.noted
@@ -220,6 +234,11 @@ impl Record {
     pub(super) fn streaming(&mut self, status: StatusCode) {
         self.status = status;
         self.reason = Reason::ClientClosed;
+    }
+
+    /// A page of this status takes the place of its answer.
+    pub(super) fn paged(&mut self, status: StatusCode) {
+        self.status = status;
     }
 
     /// So much of the body has been handed on.

@@ -1,6 +1,7 @@
 //! TLS towards clients: the certificate of the name they ask for, from the table that is current.
 
 use std::fmt;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::client_certificate::ClientCertificate;
 use crate::snapshot::Reader;
 use crate::table::{Certificates, ClientValidation, HostPolicy, Table, TlsVersion};
 
@@ -34,6 +36,8 @@ pub(super) struct Session {
     pub(super) http2: bool,
     /// The name that the client asked for.
     pub(super) name: Option<Box<str>>,
+    /// The certificate that it has shown, which is a good one then.
+    pub(super) certificate: Option<Rc<ClientCertificate>>,
     /// What its certificate was asked for, if it was asked at all.
     validation: Option<Arc<ClientValidation>>,
 }
@@ -105,8 +109,10 @@ impl Tls {
             _ => TlsVersion::Tls12,
         };
         let http2 = connection.alpn_protocol() == Some(b"h2");
+        let shown = connection.peer_certificates().and_then(|chain| chain.first());
+        let certificate = shown.map(|shown| Rc::new(ClientCertificate::new(shown.clone().into_owned())));
         // Apart, since it is large and is handed on a few times.
-        Ok((Box::new(stream), Session { version, http2, name, validation }))
+        Ok((Box::new(stream), Session { version, http2, name, certificate, validation }))
     }
 }
 

@@ -18,6 +18,7 @@ use super::body::{RequestBody, ResponseBody};
 use super::clock::Deadline;
 use super::error::Error;
 use super::forward;
+use crate::limit::Place;
 use crate::upstream::Outcome;
 use crate::upstream::pool::{Answered, Lease, Stream};
 
@@ -30,6 +31,8 @@ pub(super) struct Tunnel {
     deadline: Deadline,
     /// The endpoint is busy with it.
     _lease: Lease<RequestBody>,
+    /// Nor is the client's own bound on what is under way free of it.
+    _places: Vec<Place>,
 }
 
 /// A side of a tunnel that tells when something has moved.
@@ -99,7 +102,9 @@ pub(super) async fn forward(attempt: &mut Attempt<'_>) -> Result<Response<Respon
     attempt.keep_client(&endpoint, &mut headers);
     let body = if status == StatusCode::SWITCHING_PROTOCOLS {
         let (stream, read) = lease.take_stream().filter(|_| agreed).ok_or(Error::UpstreamProtocol)?;
-        attempt.client.open_tunnel(Tunnel { stream, read, idle: timeouts.idle, deadline, _lease: lease });
+        let places = attempt.record.take_places();
+        let idle = timeouts.idle;
+        attempt.client.open_tunnel(Tunnel { stream, read, idle, deadline, _lease: lease, _places: places });
         attempt.record.answered(status, crate::telemetry::Reason::Ok);
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -121,7 +126,7 @@ impl Tunnel {
         early: &[u8],
         mut is_over: impl FnMut(&mut Context<'_>) -> bool,
     ) -> io::Result<()> {
-        let Self { stream, read, idle, mut deadline, _lease } = self;
+        let Self { stream, read, idle, mut deadline, _lease, _places } = self;
         let moved = Cell::new(true);
         let mut client = Watched { io: client, moved: &moved, sent: Frames::default() };
         let mut backend = Watched { io: stream, moved: &moved, sent: Frames::default() };

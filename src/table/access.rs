@@ -1,5 +1,6 @@
 //! What a request is asked before its route's filters see it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderName;
@@ -22,8 +23,22 @@ pub struct Access {
     pub vouched: Reserved,
     /// What the clients' certificates are asked for; no certificate is when there is nothing.
     pub client_validation: Option<Arc<ClientValidation>>,
+    /// How backends are told of the certificate that a client has shown; not at all when there is nothing.
+    pub certificate: Option<CertificateHeaders>,
     /// Bounds on the request's body.
     pub body: BodyBounds,
+}
+
+/// How backends are told of the certificate that a client has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateHeaders {
+    /// `Client-Cert` (RFC 9440).
+    ClientCert,
+    /// `Ssl-Client-Verify`, `-Subject-Dn` and `-Issuer-Dn`, as ingress-nginx has it.
+    SslClient {
+        /// `Ssl-Client-Cert` as well, with all of it.
+        whole: bool,
+    },
 }
 
 /// A service that is asked whether requests may pass.
@@ -71,11 +86,13 @@ impl Access {
 
     /// What is made sure of before a token or a password is looked at.
     pub(super) fn at_identity(&self) -> Vec<String> {
-        if self.vouched.is_empty() {
-            return Vec::new();
+        let mut steps = Vec::new();
+        if !self.vouched.is_empty() {
+            let names: Vec<_> = self.vouched.iter().map(|name| Title(name).to_string()).collect();
+            steps.push(format!("clients cannot send {}", names.join(", ")));
         }
-        let names: Vec<_> = self.vouched.iter().map(|name| Title(name).to_string()).collect();
-        vec![format!("clients cannot send {}", names.join(", "))]
+        steps.extend(self.certificate.map(|told| format!("the backend is told of the client's certificate: {told}")));
+        steps
     }
 
     /// Those that come after the token or the password.
@@ -98,5 +115,18 @@ impl Access {
     pub fn unforgeable(&self) -> impl Iterator<Item = &HeaderName> {
         let passed_on = self.external_auth.iter().flat_map(|service| &service.auth.passed_on);
         self.vouched.iter().chain(passed_on)
+    }
+}
+
+impl fmt::Display for CertificateHeaders {
+    /// `Ssl-Client-Verify, Ssl-Client-Subject-Dn, Ssl-Client-Issuer-Dn`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientCert => f.write_str("Client-Cert"),
+            Self::SslClient { whole } => {
+                f.write_str("Ssl-Client-Verify, Ssl-Client-Subject-Dn, Ssl-Client-Issuer-Dn")?;
+                f.write_str(if *whole { ", Ssl-Client-Cert" } else { "" })
+            }
+        }
     }
 }

@@ -226,6 +226,7 @@ fn filters(route: &Route) -> Vec<String> {
     let mut steps = route.access.steps();
     steps.extend(route.filters.iter().map(ToString::to_string));
     steps.extend(route.mirrors.iter().map(ToString::to_string));
+    steps.extend(route.error_pages.as_ref().map(ToString::to_string));
     steps.extend(route.compression.as_ref().map(ToString::to_string));
     steps
 }

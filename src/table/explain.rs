@@ -103,6 +103,7 @@ fn steps(found: Match<'_, '_>, host: &str, head: &RequestHead<'_, '_>) -> Vec<St
     steps.extend(limits(&route.limits, true));
     steps.extend(route.filters.iter().map(ToString::to_string));
     steps.extend(route.mirrors.iter().map(ToString::to_string));
+    steps.extend(route.error_pages.as_ref().map(ToString::to_string));
     steps.extend(route.compression.as_ref().map(ToString::to_string));
     steps.extend(route.retry.as_ref().map(ToString::to_string));
     steps.extend(route.session.as_ref().map(ToString::to_string));

@@ -5,6 +5,7 @@ mod certificate;
 mod client_validation;
 pub mod cookie;
 mod describe;
+mod error_pages;
 mod explain;
 mod host;
 mod limit;
@@ -23,10 +24,11 @@ mod trie;
 
 use std::sync::Arc;
 
-pub use access::{Access, AuthService, AuthTarget, BodyBounds};
+pub use access::{Access, AuthService, AuthTarget, BodyBounds, CertificateHeaders};
 pub use certificate::{Certificate, Certificates, HostPolicy, TlsVersion};
 pub use client_validation::{ClientAuth, ClientValidation};
 pub use describe::{Description, PolicyStanding};
+pub use error_pages::ErrorPages;
 pub use explain::{Candidate, Explanation, Verdict};
 pub use host::{HostKey, HostKeyError, Hosts};
 pub use limit::{

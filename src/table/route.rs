@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::HeaderName;
 use smallvec::SmallVec;
 
-use super::{Access, Mirror, RateLimits, Retry, Session};
+use super::{Access, ErrorPages, Mirror, RateLimits, Retry, Session};
 use crate::auth::Requirement;
 use crate::filter::{Compression, Filter};
 use crate::slot::Slot;
@@ -62,6 +62,8 @@ pub struct Route {
     pub filters: Box<[Filter]>,
     /// Who gets copies of requests, as the filters have left them.
     pub mirrors: Box<[Mirror]>,
+    /// Who makes a page in place of an answer that says that something is wrong.
+    pub error_pages: Option<Box<ErrorPages>>,
     /// Which responses are compressed, if any.
     pub compression: Option<Box<Compression>>,
     /// How a client stays with its endpoint, if it is to.
@@ -88,7 +90,8 @@ pub struct Observe {
 impl Route {
     /// Whether it passes every request on as it is, whoever asks.
     pub fn is_open(&self) -> bool {
-        let Access { ip, cors: _, external_auth, vouched: _, client_validation, body: _ } = &self.access;
+        let Access { ip, cors: _, external_auth, vouched: _, client_validation, certificate: _, body: _ } =
+            &self.access;
         let anybody = ip.is_none() && external_auth.is_none() && client_validation.is_none();
         anybody && self.requirement.is_none() && self.filters.is_empty()
     }

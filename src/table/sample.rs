@@ -21,6 +21,7 @@ pub(crate) fn route(name: &str) -> Route {
         requirement: None,
         filters: Box::default(),
         mirrors: Box::default(),
+        error_pages: None,
         backends: Backends::default(),
         hash_on: None,
         timeouts: Timeouts::default(),

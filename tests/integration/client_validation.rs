@@ -1,9 +1,13 @@
 //! Certificates of clients: who is let in, and that there is no way round.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{DnType, DnValue};
 use rustls::ClientConfig;
 use rustls::version::{TLS12, TLS13};
 
@@ -252,6 +256,104 @@ fn what_clients_say_of_their_own_certificate_is_dropped() {
             assert_eq!(passed, [&("X-Other", "kept")]);
         }
     }
+}
+
+/// As RFC 9440 has it for routes, and for Ingresses as ingress-nginx has it; OpenSSL, which nginx asks, says what the names are.
+#[test]
+fn backends_are_told_of_a_certificate_where_that_is_wanted() {
+    let (bench, backend) = (Bench::new(), Backend::named("b"));
+    let route = |name: &str, more: &str| {
+        let tls = asking(&format!("{{mode: Optional, caCertificateRefs: [{{name: partners}}]{more}}}"));
+        format!(
+            "---\napiVersion: headgate.dev/v1alpha1\nkind: GatewayRoute\nmetadata: {{name: {name}}}\nspec:\n  hostnames: \
+             [{name}.t.test]\n  tls: {{{tls}}}\n  rules: [{{backendRefs: [{{name: b, port: 80}}]}}]\n"
+        )
+    };
+    let ingress = |name: &str, more: &str| {
+        format!(
+            "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\n  annotations:\n    \
+             nginx.ingress.kubernetes.io/auth-tls-secret: default/authority\n    \
+             nginx.ingress.kubernetes.io/auth-tls-verify-client: optional\n{more}spec:\n  tls: [{{hosts: [{name}.t.test], \
+             secretName: hosts}}]\n  rules: [{{host: {name}.t.test, http: {{paths: [{{path: /, pathType: Prefix, backend: \
+             {{service: {{name: b, port: {{number: 80}}}}}}}}]}}}}]\n"
+        )
+    };
+    let authority =
+        bench.partners.bundle("authority").replace("ConfigMap", "Secret").replace("\"data\"", "\"stringData\"");
+    let pass = "    nginx.ingress.kubernetes.io/auth-tls-pass-certificate-to-upstream: \"true\"\n";
+    let gateway = Gateway::start(
+        &[
+            bench.hosts.secret("hosts"),
+            bench.partners.bundle("partners"),
+            authority,
+            backend.service("b"),
+            route("silent", ""),
+            route("whole", ", forwardCertificate: true"),
+            ingress("names", ""),
+            ingress("passed", pass),
+        ]
+        .concat(),
+    );
+    let shown = bench.partners.issue_to(&[
+        (DnType::OrganizationName, "Smith, Jones + \"Sons\" <1>; Ltd\\".into()),
+        (DnType::CommonName, DnValue::Utf8String("J\u{fc}rg #1 ".to_owned())),
+        (DnType::OrganizationalUnitName, DnValue::BmpString("\u{20ac}".parse().unwrap())),
+        (DnType::CustomDnType(vec![0, 9, 2342, 19_200_300, 100, 1, 1]), "#ann".into()),
+        (DnType::CustomDnType(vec![1, 2, 3, 4]), "private".into()),
+    ]);
+    let names = openssl(&["x509", "-noout", "-subject", "-issuer", "-nameopt", "RFC2253"], shown.chain.as_bytes());
+    let name = |which: &str| names.lines().find_map(|line| line.strip_prefix(which)).unwrap().to_owned();
+    let (subject, issuer) = (name("subject="), name("issuer="));
+    assert!(subject.contains("1.2.3.4=#0C07") && subject.contains("\\+") && subject.contains("\\C3\\BC"), "{subject}");
+    let told = |host: &str, certificate: Option<&Leaf>| {
+        let forged =
+            [("Client-Cert", ":aaaa:"), ("Ssl-Client-Subject-Dn", "CN=root"), ("Ssl-Client-Verify", "SUCCESS")];
+        let host = format!("{host}.t.test");
+        let mut client = Client::tls(gateway.https, &bench.client(certificate), &host).unwrap();
+        // The second time by what was made for the first.
+        let [first, second] = [(); 2].map(|()| {
+            assert_eq!(client.request("GET", &host, "/", &forged).unwrap().status, 200);
+            let seen = backend.seen().remove(0).headers;
+            backend.forget();
+            let names = [
+                "client-cert",
+                "ssl-client-verify",
+                "ssl-client-subject-dn",
+                "ssl-client-issuer-dn",
+                "ssl-client-cert",
+            ];
+            names.map(|name| {
+                let values: Vec<_> =
+                    seen.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect();
+                values.join(" and ")
+            })
+        });
+        assert_eq!(first, second);
+        first
+    };
+    let bytes = format!(":{}:", STANDARD.encode(&shown.der));
+    let names = [subject.as_str(), &issuer];
+    assert_eq!(told("silent", Some(&shown)), [""; 5]);
+    assert_eq!(told("whole", Some(&shown)), [&bytes, "", "", "", ""]);
+    assert_eq!(told("whole", None), [""; 5]);
+    assert_eq!(told("names", Some(&shown)), ["", "SUCCESS", names[0], names[1], ""]);
+    assert_eq!(told("names", None), ["", "NONE", "", "", ""]);
+    let [none, verified, of, by, escaped] = told("passed", Some(&shown));
+    assert_eq!([&none, &verified, &of, &by].map(String::as_str), ["", "SUCCESS", names[0], names[1]]);
+    assert!(escaped.starts_with("-----BEGIN%20CERTIFICATE-----%0A") && !escaped.contains(['+', '/', '=']), "{escaped}");
+    let pem =
+        escaped.replace("%20", " ").replace("%0A", "\n").replace("%2B", "+").replace("%2F", "/").replace("%3D", "=");
+    assert_eq!(pem, shown.chain.replace('\r', ""));
+}
+
+/// What `openssl` makes of this input.
+fn openssl(arguments: &[&str], input: &[u8]) -> String {
+    let mut command = Command::new("openssl");
+    let mut child = command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// `openssl s_client` with further arguments, and what it says of the connection after a request.

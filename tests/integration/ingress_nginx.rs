@@ -6,11 +6,12 @@ use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
 
-use crate::harness::backend::Backend;
+use crate::harness::backend::{Backend, service};
 use crate::harness::client::Client;
 use crate::harness::gateway::Gateway;
 use crate::harness::http::{Response as Answer, get_host, request};
 use crate::harness::issuer::secret;
+use crate::harness::raw::{RawClient, Recorder};
 
 /// An Ingress of this name for the host `NAME.test`, with these annotations and this path to the Service `b`.
 fn ingress(name: &str, annotations: &[(&str, &str)], (path_type, path): (&str, &str)) -> String {
@@ -161,18 +162,72 @@ fn who_is_kept_out_stays_out() {
     assert!(gateway.metrics().contains(refused), "{}", gateway.metrics());
 }
 
+/// What is counted is requests, whatever connections they come by.
+#[test]
+fn only_so_many_requests_of_a_client_are_under_way() {
+    let backend = Recorder::answering(|message| {
+        if message.all("upgrade").is_empty() {
+            return b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n".to_vec();
+        }
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".to_vec()
+    });
+    let any = ("Prefix", "/");
+    let one = [("limit-connections", "1"), ("limit-rpm", "1000")];
+    let declared = [
+        service("b", &[backend.address]),
+        ingress("one", &one, any),
+        ingress("friend", &[("limit-connections", "1"), ("limit-allowlist", "127.0.0.0/8")], any),
+        ingress("other", &[], any),
+    ];
+    let gateway = Gateway::start(&declared.concat());
+    let under_way = |host: &str, (method, fields): (&str, &str), until: &str| {
+        let mut client = RawClient::connect(gateway.http);
+        client.send(format!("{method} / HTTP/1.1\r\nHost: {host}.test\r\n{fields}\r\n\r\n").as_bytes());
+        while !String::from_utf8_lossy(&client.received).contains(until) {
+            assert!(client.read());
+        }
+        client.received.clear();
+        client
+    };
+    let upload = ("POST", "Expect: 100-continue\r\nContent-Length: 1");
+    for _ in 0..3 {
+        let mut first = under_way("one", upload, "100 Continue");
+        let refused = get(&gateway, "one", "/");
+        assert_eq!((refused.status, refused.json()["reason"].as_str()), (429, Some("rate_limited")));
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert_eq!(refused.headers("ratelimit-policy"), [r#""limit-rpm";q=1000;w=60"#]);
+        assert_eq!(get(&gateway, "other", "/").status, 200);
+        first.send(b"x");
+        assert_eq!(first.reply(false).status, 200);
+        gateway.wait_until("the place is free", || get(&gateway, "one", "/").status == 200);
+        // Gone without its answer.
+        drop(under_way("one", upload, "100 Continue"));
+        gateway.wait_until("the place is free again", || get(&gateway, "one", "/").status == 200);
+    }
+    let _first = under_way("friend", upload, "100 Continue");
+    assert_eq!(get(&gateway, "friend", "/").status, 200);
+    let socket = ("GET", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a");
+    let tunnel = under_way("one", socket, "101 Switching");
+    assert_eq!(get(&gateway, "one", "/").status, 429);
+    drop(tunnel);
+    gateway.wait_until("the tunnel is gone", || get(&gateway, "one", "/").status == 200);
+    let explained = gateway.api("explain?url=http://one.test/").to_string();
+    assert!(explained.contains("limit-connections 1 at once"), "{explained}");
+}
+
 /// As oauth2-proxy is set up beside ingress-nginx: what is asked is served on the same host by another Ingress.
 #[test]
 fn somebody_served_here_is_asked_for_leave() {
     let backend = Backend::answering(|seen| {
         let text = format!("{} {}", seen.method, seen.uri);
         let known = seen.headers.get("cookie").is_some_and(|cookie| cookie == "session=ann");
-        let (status, user) = match (seen.uri.path(), known) {
-            ("/oauth2/auth", false) => (401, ""),
-            ("/oauth2/auth", true) => (202, "ann"),
-            _ => (200, ""),
+        let (status, user, cookie) = match (seen.uri.path(), known) {
+            ("/oauth2/auth", false) => (401, "", "session="),
+            ("/oauth2/auth", true) => (202, "ann", "session=longer"),
+            _ => (200, "", "basket=1"),
         };
-        Response::builder().status(status).header("x-auth-user", user).body(Full::new(Bytes::from(text))).unwrap()
+        let answer = Response::builder().status(status).header("x-auth-user", user).header("set-cookie", cookie);
+        answer.body(Full::new(Bytes::from(text))).unwrap()
     });
     let proxy = ("Prefix", "/oauth2");
     let at_host = |url: &str| url.replace("HOST", "$host");
@@ -203,9 +258,12 @@ fn somebody_served_here_is_asked_for_leave() {
         (answer.status, answer.header("location")),
         (302, Some("https://shop.test/oauth2/start?rd=%2Fa%3Fb%3D1"))
     );
+    assert_eq!(answer.headers("set-cookie"), ["session="]);
     assert_eq!(backend.seen().len(), 1, "the question and no more");
     let answer = ask("shop.test", "session=ann");
     assert_eq!((answer.status, answer.text().as_str()), (200, "GET /a?b=1"));
+    // A session that is prolonged by being asked about.
+    assert_eq!(answer.headers("set-cookie"), ["basket=1", "session=longer"]);
     let seen = backend.seen();
     assert_eq!(seen[0].headers["x-original-url"], "http://shop.test/a?b=1");
     assert_eq!(seen[1].headers.get_all("x-auth-user").iter().collect::<Vec<_>>(), ["ann"]);
@@ -315,6 +373,100 @@ fn the_default_backend_has_requests_while_the_own_has_no_endpoint() {
         problems.contains("default-backend") && problems.contains("Service default/spare does not exist"),
         "{problems}"
     );
+}
+
+#[test]
+fn pages_take_the_place_of_answers_that_say_that_something_is_wrong() {
+    let backend = Backend::answering(|seen| {
+        let status: u16 = seen.uri.path().trim_start_matches('/').parse().unwrap();
+        let answer = Response::builder().status(status).header("x-own", "1").header("retry-after", "7");
+        answer.body(Full::new(Bytes::from("own"))).unwrap()
+    });
+    let errors = Backend::answering(|seen| {
+        let status: u16 = seen.headers["x-code"].to_str().unwrap().parse().unwrap();
+        // One of whom it has no page of its own.
+        let (status, size) = if status == 502 { (200, 2 << 20) } else { (status, 0) };
+        let body = format!("sorry, {} {}", seen.headers["x-code"].to_str().unwrap(), "x".repeat(size));
+        Response::builder()
+            .status(status)
+            .header("content-type", "text/html")
+            .body(Full::new(Bytes::from(body)))
+            .unwrap()
+    });
+    let any = ("Prefix", "/");
+    let pages = [("custom-http-errors", "404,410, 502,500"), ("default-backend", "errors")];
+    let (users, limited) = (
+        secret("users", "auth", &format!("ann:{}\n", bcrypt::hash("right", 4).unwrap())),
+        [pages[1], ("custom-http-errors", "401,429")],
+    );
+    let declared = [
+        backend.service("b"),
+        errors.service("errors"),
+        service("nobody", &[]),
+        users,
+        ingress("shop", &pages, any),
+        ingress("away", &[pages[0], ("default-backend", "nobody")], any),
+        ingress("none", &[pages[0]], any),
+        ingress("staff", &[&limited[..], &[("auth-type", "basic"), ("auth-secret", "users")]].concat(), any),
+    ];
+    let gateway = Gateway::start(&declared.concat());
+    let page = get(&gateway, "shop", "/404?a=1");
+    assert_eq!((page.status, page.text().as_str()), (404, "sorry, 404 "));
+    assert_eq!(
+        (page.header("content-type"), page.header("x-own"), page.header("retry-after")),
+        (Some("text/html"), None, Some("7"))
+    );
+    let asked = errors.seen().remove(0);
+    assert_eq!((asked.method.as_str(), asked.uri.path()), ("GET", "/"));
+    for (name, value) in [
+        ("x-code", "404"),
+        ("x-original-uri", "/404?a=1"),
+        ("x-namespace", "default"),
+        ("x-ingress-name", "shop"),
+        ("x-service-name", "b"),
+        ("x-service-port", "80"),
+        ("host", "shop.test"),
+        ("x-forwarded-for", "127.0.0.1"),
+    ] {
+        assert_eq!(asked.headers[name], value, "{name}");
+    }
+    errors.forget();
+    for http2 in [false, true] {
+        let mut client = if http2 { Client::http2(gateway.http) } else { Client::http1(gateway.http) };
+        let fields = [("accept", "application/json"), ("x-code", "200"), ("x-ingress-name", "forged")];
+        let page = client.request("POST", "shop.test", "/410", &fields).unwrap();
+        assert_eq!((page.status, page.text().as_str()), (410, "sorry, 410 "));
+        let asked = errors.seen().remove(0);
+        assert_eq!(
+            (&asked.headers["x-format"], &asked.headers["x-ingress-name"]),
+            (&"application/json".parse().unwrap(), &"shop".parse().unwrap())
+        );
+        errors.forget();
+        let head = client.request("HEAD", "shop.test", "/404", &[]).unwrap();
+        assert_eq!((head.status, head.text().as_str()), (404, ""));
+        errors.forget();
+        // What is not listed, and of what there is no page that could be given.
+        for (host, path, status, body) in [
+            ("shop.test", "/200", 200, "own"),
+            ("shop.test", "/503", 503, "own"),
+            ("shop.test", "/502", 502, "own"),
+            ("away.test", "/404", 404, "own"),
+            ("none.test", "/404", 404, "own"),
+        ] {
+            let answer = client.request("GET", host, path, &[]).unwrap();
+            assert_eq!((answer.status, answer.text().as_str()), (status, body), "{host}{path}");
+        }
+        errors.forget();
+        // An answer of ours, for a request that does not come through.
+        let page = client.request("GET", "staff.test", "/200", &[]).unwrap();
+        assert_eq!((page.status, page.text().as_str()), (401, "sorry, 401 "));
+        assert_eq!(page.header("www-authenticate"), Some("Basic realm=\"Authentication Required\", charset=\"UTF-8\""));
+        errors.forget();
+    }
+    let told = gateway.api("problems").to_string();
+    assert!(told.contains("nobody makes the pages"), "{told}");
+    let explained = gateway.api("explain?url=http://shop.test/").to_string();
+    assert!(explained.contains("answers of 404, 410, 502, 500 are pages of default/errors:80"), "{explained}");
 }
 
 #[test]

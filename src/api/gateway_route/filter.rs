@@ -61,7 +61,7 @@ pub struct Filter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Box<Cors>>,
     /// Settings of ExternalAuth: a service that is asked about every request. An answer of 2xx lets it pass; any other
-    /// is given to the client.
+    /// is given to the client. Cookies that it sets reach the client either way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external_auth: Option<Box<ExternalAuth>>,
     /// Settings of RequestHeaderModifier: headers changed on the way to the backend, first remove, then set, then add.

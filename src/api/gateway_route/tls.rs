@@ -49,6 +49,9 @@ pub struct ClientValidation {
     /// Authorities that may have signed a client's certificate. While one of them cannot be read, nobody is let in.
     #[schemars(length(min = 1, max = 8))]
     pub ca_certificate_refs: Vec<CaCertificateRef>,
+    /// Tells backends of the certificate that a client has shown, in the header Client-Cert (RFC 9440).
+    #[serde(default)]
+    pub forward_certificate: bool,
 }
 
 /// Whether a client must show a certificate.

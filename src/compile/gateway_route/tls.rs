@@ -29,7 +29,7 @@ pub(in super::super) fn validation(
     declared: &api::gateway_route::ClientValidation,
     problems: &mut Vec<Problem>,
 ) -> Result<Arc<ClientValidation>, ()> {
-    let api::gateway_route::ClientValidation { mode, ca_certificate_refs } = declared;
+    let api::gateway_route::ClientValidation { mode, ca_certificate_refs, forward_certificate: _ } = declared;
     let field = "spec.tls.clientValidation.caCertificateRefs";
     if ca_certificate_refs.is_empty() {
         let what = "no authority is trusted, so nobody could be let in";

@@ -11,7 +11,7 @@ use crate::api::gateway_route::{self as api, BasicAuth, ClientValidationMode};
 use crate::api::{CaCertificateRef, LocalObjectKind, SecretObjectRef};
 use crate::auth::{Requirement, Reserved};
 use crate::filter::{Cors, IpAccess, Listed, Origin, Origins};
-use crate::table::{BodyBounds, ClientValidation};
+use crate::table::{BodyBounds, CertificateHeaders, ClientValidation};
 
 /// What ingress-nginx allows when nothing is said.
 const METHODS: &str = "GET, PUT, POST, DELETE, PATCH, OPTIONS";
@@ -29,15 +29,19 @@ pub(super) struct Guards {
     pub(super) validation: Option<Arc<ClientValidation>>,
     /// Headers that speak of a client's certificate where one is asked for.
     pub(super) vouched: Reserved,
+    /// Which of them backends are told of it in.
+    pub(super) certificate: Option<CertificateHeaders>,
 }
 
 impl Guards {
     /// Reads what asks something of a request; `https_only` says that requests in clear are sent away anyway.
     pub(super) fn read(scope: &mut Scope<'_, '_>, annotations: &mut Annotations<'_>, https_only: bool) -> Self {
         let validation = validation(scope, annotations);
+        let whole = annotations.flag("auth-tls-pass-certificate-to-upstream") == Some(true);
         let reserved = certificate_headers().filter(|_| validation.is_some());
         Self {
             vouched: Reserved::new(reserved),
+            certificate: validation.is_some().then_some(CertificateHeaders::SslClient { whole }),
             validation,
             ip: ip(annotations).map(Box::new),
             cors: cors(annotations).map(Box::new),
@@ -156,7 +160,7 @@ fn validation(scope: &mut Scope<'_, '_>, annotations: &mut Annotations<'_>) -> O
         }
     };
     let authority = CaCertificateRef { group: String::new(), kind: LocalObjectKind::Secret, name, namespace };
-    let declared = api::ClientValidation { mode, ca_certificate_refs: vec![authority] };
+    let declared = api::ClientValidation { mode, ca_certificate_refs: vec![authority], forward_certificate: false };
     let mut problems = Vec::new();
     let made = client_validation(scope, &declared, &mut problems);
     annotations.found(SECRET, problems, made)

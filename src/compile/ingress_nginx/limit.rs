@@ -28,7 +28,7 @@ pub(super) fn read(
     // No policy has a name with a space in it.
     let policy: Arc<str> = ingress.to_string().into();
     let mut list = Vec::new();
-    for (name, seconds) in [("limit-rps", 1), ("limit-rpm", 60)] {
+    for (name, seconds) in [("limit-rps", Some(1)), ("limit-rpm", Some(60)), ("limit-connections", None)] {
         let Some(value) = annotations.take(name) else { continue };
         let Ok(number) = value.parse::<u32>() else {
             annotations.close(name, format!("\"{}\" is no number", value.escape_debug()), "write digits alone");
@@ -38,8 +38,12 @@ pub(super) fn read(
         let Some(requests) = NonZeroU32::new(number) else { continue };
         // One passes in its turn, and so many more may come before theirs.
         let burst = requests.saturating_mul(NonZeroU32::new(multiplier).unwrap_or(requests)).saturating_add(1);
-        let quota =
-            Quota { algorithm: Algorithm::TokenBucket { burst }, requests, period: Duration::from_secs(seconds) };
+        let (algorithm, seconds) = match seconds {
+            Some(seconds) => (Algorithm::TokenBucket { burst }, seconds),
+            // There, too, requests are counted and not connections: one that waits for the next is none.
+            None => (Algorithm::Concurrency, 1),
+        };
+        let quota = Quota { algorithm, requests, period: Duration::from_secs(seconds) };
         let key = KeyPart::ClientIp { v4: 32, v6: 64 };
         let known = former.and_then(|former| former.list.iter().find(|known| *known.limit.name == *name));
         list.push(RateLimit {

@@ -23,7 +23,7 @@ const INSTEAD: &Families = &[
     ("brotli-", COMPRESSION),
     ("client-", "nothing: heads may have 32 KiB, and a client that is slow with its head or body is cut off"),
     ("compute-full-forwarded-for", FORWARDED),
-    ("custom-http-errors", "nothing: answers of backends are passed on, and those of the gateway are problem+json"),
+    ("custom-http-errors", "the annotation custom-http-errors on each Ingress, with default-backend"),
     ("denylist-source-range", IP_ACCESS),
     ("disable-access-log", ACCESS_LOG),
     ("enable-access-log-", ACCESS_LOG),

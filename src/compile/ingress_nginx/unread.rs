@@ -20,7 +20,6 @@ const INSTEAD: &Families = &[
     ("satisfy", "nothing: address and password are both asked for"),
     ("whitelist-source-range", "allowlist-source-range, which is there too"),
     ("limit-rate", NOTHING),
-    ("limit-connections", NOTHING),
     ("limit-", "a RateLimitPolicy that targets this Ingress"),
     ("canary-", "canary: \"true\" beside it"),
     ("proxy-request-buffering", "a GatewayRoute with request.buffering"),

@@ -7,6 +7,7 @@ use super::super::code::Code;
 use super::super::report::Problem;
 use crate::api::rate_limit_policy as api;
 use crate::filter::rate_limit;
+use crate::limit::Algorithm;
 use crate::table::{HeaderStyle, LimitAnswer, RateLimit};
 
 /// The answer; what is wrong with it is told.
@@ -50,7 +51,9 @@ pub(super) fn lower(
         api::HeaderStyle::Both => HeaderStyle::Both,
         api::HeaderStyle::None => HeaderStyle::None,
     };
-    let told: Vec<_> = limits.iter().filter(|rate| !rate.shadow).map(|rate| &rate.limit).collect();
+    // What is told of a quota is told of a period.
+    let told = limits.iter().filter(|rate| !rate.shadow).map(|rate| &rate.limit);
+    let told: Vec<_> = told.filter(|limit| limit.quota.algorithm != Algorithm::Concurrency).collect();
     LimitAnswer {
         status,
         headers,

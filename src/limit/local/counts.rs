@@ -43,6 +43,12 @@ impl Counts {
         self.buckets.capacity() * size_of::<[Slot; WAYS]>()
     }
 
+    /// How many have not run out.
+    #[cfg(test)]
+    pub(super) fn live(&self, now: u64) -> usize {
+        self.buckets.iter().flatten().filter(|slot| slot.expires > now).count()
+    }
+
     /// The count of a key that has one.
     pub(super) fn get(&mut self, hash: u64) -> Option<&mut Slot> {
         let index = self.index(hash);

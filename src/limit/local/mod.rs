@@ -11,7 +11,7 @@ use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -20,7 +20,7 @@ use self::counts::{Counts, Slot};
 use self::logs::Logs;
 use super::pace::{Pace, Turn};
 use super::sliding_window::Counters;
-use super::{Algorithm, Ask, Decision, Precision, Quota, leaky_bucket, token_bucket};
+use super::{Algorithm, Ask, Decision, Outcome, Precision, Quota, leaky_bucket, token_bucket};
 
 /// How much memory counts may take unless something else is said.
 pub const DEFAULT_MEMORY: usize = 64 << 20;
@@ -52,6 +52,15 @@ struct Inner {
 struct Budget {
     used: AtomicUsize,
     limit: usize,
+}
+
+/// A request's place among those that are under way, given back when it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    store: Arc<LocalStore>,
+    hash: u64,
+    quota: Quota,
+    cost: u32,
 }
 
 /// What a store holds.
@@ -91,6 +100,15 @@ impl LocalStore {
     pub fn give_back(&self, ask: &Ask<'_>, quota: Quota, then: Instant) {
         let hash = self.hash(ask, quota);
         self.take_back(hash, quota, self.nanoseconds(then), ask.cost.get());
+    }
+
+    /// Decides about one question by a quota of what may be under way at once. What passes is under way until its place is
+    /// dropped.
+    pub fn enter(self: &Arc<Self>, ask: &Ask<'_>, quota: Quota, now: Instant) -> (Decision, Option<Place>) {
+        let (hash, cost) = (self.hash(ask, quota), ask.cost.get());
+        let decision = self.decide(hash, quota, self.nanoseconds(now), cost);
+        let place = decision.passes().then(|| Place { store: self.clone(), hash, quota, cost });
+        (decision, place)
     }
 
     /// What it holds.
@@ -134,6 +152,7 @@ impl LocalStore {
                 slot.set_counters(counters, quota.period);
                 decision
             }
+            Algorithm::Concurrency => slot.enter(quota.requests.get(), cost),
         };
         drop(inner);
         decision
@@ -157,6 +176,11 @@ impl LocalStore {
                 if let Some(slot) = inner.counts.get(hash) {
                     let pace = Pace::of(quota);
                     slot.set_turn(pace.give_back(slot.turn(), cost), pace);
+                }
+            }
+            Algorithm::Concurrency => {
+                if let Some(slot) = inner.counts.get(hash) {
+                    slot.leave(cost);
                 }
             }
         }
@@ -194,9 +218,37 @@ impl Shard {
     }
 }
 
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Self { store, hash, quota, cost } = self;
+        store.take_back(*hash, *quota, 0, *cost);
+    }
+}
+
 // === impl Slot ===
 
 impl Slot {
+    /// One more is under way, unless that would be more than `most`. Such a count does not run out by itself.
+    fn enter(&mut self, most: u32, cost: u32) -> Decision {
+        let [taken, _] = self.state;
+        let most = u64::from(most);
+        let with = taken.saturating_add(cost.into());
+        let fits = with <= most;
+        if fits {
+            (self.state, self.expires) = ([with, 0], u64::MAX);
+        }
+        let remaining = most.saturating_sub(if fits { with } else { taken });
+        let outcome = if fits { Outcome::Allowed } else { Outcome::Refused { retry_after: Duration::ZERO } };
+        Decision { outcome, remaining: u32::try_from(remaining).unwrap_or(u32::MAX), reset_after: Duration::ZERO }
+    }
+
+    /// One is not under way any more. Its count may have been dropped meanwhile for lack of room.
+    fn leave(&mut self, cost: u32) {
+        let [taken, _] = self.state;
+        let left = taken.saturating_sub(cost.into());
+        (self.state, self.expires) = ([left, 0], if left == 0 { 0 } else { u64::MAX });
+    }
+
     fn turn(&self) -> Turn {
         let [high, low] = self.state;
         Turn(u128::from(high) << 64 | u128::from(low))

@@ -144,3 +144,29 @@ fn counts_that_have_run_out_make_room_for_others() {
         assert!(usage.keys < 16_384, "40,000 keys have been there, {usage:?}");
     }
 }
+
+#[test]
+fn only_so_many_are_under_way_at_once_and_leave_their_place_to_others() {
+    let store = Arc::new(LocalStore::new(DEFAULT_MEMORY));
+    let quota = quota(Algorithm::Concurrency, 2);
+    let (one, other) = (limit("l", quota), limit("m", quota));
+    let now = Instant::now();
+    let enter = |limit, key: &[u8]| store.enter(&ask(limit, key), quota, now);
+    let (decision, first) = enter(&one, b"a");
+    assert_eq!((decision.outcome, decision.remaining), (Outcome::Allowed, 1));
+    let (decision, second) = enter(&one, b"a");
+    assert_eq!((decision.outcome, decision.remaining), (Outcome::Allowed, 0));
+    let (decision, third) = enter(&one, b"a");
+    assert_eq!((decision.passes(), decision.remaining, third.is_some()), (false, 0, false));
+    // Neither another client nor another limit is concerned.
+    let others = [enter(&one, b"b"), enter(&other, b"a")];
+    assert!(others.iter().all(|(decision, _)| decision.passes()));
+    drop(first);
+    let (decision, fourth) = enter(&one, b"a");
+    assert!(decision.passes());
+    drop((second, fourth, others));
+    // Nobody is left, so the places of these keys are free for others.
+    let later = now + Duration::from_secs(1);
+    let shards = store.shards.iter().map(|shard| shard.lock().counts.live(store.nanoseconds(later)));
+    assert_eq!(shards.sum::<usize>(), 0);
+}

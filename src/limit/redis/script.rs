@@ -123,7 +123,7 @@ impl Verdict {
 fn decision(&[fits, remaining, wait, retry, reset]: &[i64; 5], ask: &Ask<'_>) -> Decision {
     let waits = match ask.limit.quota.algorithm {
         Algorithm::LeakyBucket { max_delay, .. } => !max_delay.is_zero(),
-        Algorithm::TokenBucket { .. } | Algorithm::SlidingWindow(_) => false,
+        Algorithm::TokenBucket { .. } | Algorithm::SlidingWindow(_) | Algorithm::Concurrency => false,
     };
     let outcome = match (fits, wait) {
         (..=0, _) => Outcome::Refused { retry_after: time(retry) },
@@ -154,7 +154,8 @@ fn describe(asks: &[Ask<'_>], arguments: &mut Vec<String>) {
             Algorithm::LeakyBucket { burst, max_delay } => {
                 ("b", u64::from(burst.get()) + 1, (!max_delay.is_zero()).then_some(max_delay))
             }
-            Algorithm::SlidingWindow(Precision::Exact) => ("e", u64::from(requests), None),
+            // The latter is never asked for here.
+            Algorithm::SlidingWindow(Precision::Exact) | Algorithm::Concurrency => ("e", u64::from(requests), None),
             Algorithm::SlidingWindow(Precision::Approximate) => ("a", u64::from(requests), None),
         };
         arguments.push(algorithm.to_owned());

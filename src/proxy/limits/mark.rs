@@ -9,7 +9,7 @@ use super::Desk;
 use crate::filter::rate_limit::{
     RATELIMIT, RATELIMIT_POLICY, X_RATELIMIT_LIMIT, X_RATELIMIT_REMAINING, X_RATELIMIT_RESET, append_remaining, seconds,
 };
-use crate::limit::Decision;
+use crate::limit::{Algorithm, Decision, Place};
 use crate::table::{RateLimit, RateLimits};
 
 /// What is told of the limits that have been looked at.
@@ -21,6 +21,8 @@ pub(in super::super) struct Mark<'t> {
     /// The limit with the least left.
     tightest: Option<Tightest<'t>>,
     retry_after: Option<Duration>,
+    /// The request's places among those that are under way.
+    places: Vec<Place>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +41,10 @@ impl<'t> Mark<'t> {
     /// Takes in what a limit has decided.
     pub(super) fn tell(&mut self, desk: &Desk, rate: &'t RateLimit, decision: Decision) {
         let Some(RateLimits { answer, .. }) = self.limits else { return };
+        // Those headers know quotas of a period only.
+        if rate.limit.quota.algorithm == Algorithm::Concurrency {
+            return;
+        }
         let Decision { outcome: _, remaining, reset_after } = decision;
         if answer.headers.is_ietf() {
             let before = std::mem::take(&mut self.items);
@@ -50,6 +56,16 @@ impl<'t> Mark<'t> {
         if self.tightest.is_none_or(|tightest| remaining < tightest.remaining) {
             self.tightest = Some(Tightest { rate, remaining, reset_after });
         }
+    }
+
+    /// The request has a place among those that are under way.
+    pub(super) fn entered(&mut self, place: Place) {
+        self.places.push(place);
+    }
+
+    /// Its places, to be kept for as long as it is.
+    pub(in super::super) fn take_places(&mut self) -> Vec<Place> {
+        std::mem::take(&mut self.places)
     }
 
     /// The limit with the least left of those that have been asked, with its policy and what is left.
@@ -65,7 +81,9 @@ impl<'t> Mark<'t> {
 
     /// Puts it all into the answer. `wall` is the time in milliseconds since 1970.
     pub(in super::super) fn put(self, headers: &mut HeaderMap, desk: &Desk, wall: u64) {
-        let Self { limits: Some(RateLimits { answer, .. }), items, tightest, retry_after } = self else { return };
+        let Self { limits: Some(RateLimits { answer, .. }), items, tightest, retry_after, places: _ } = self else {
+            return;
+        };
         let number = |number: u64| {
             let text = desk.text(|text| text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()));
             HeaderValue::from_maybe_shared(text).unwrap_or(HeaderValue::from_static("0"))

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, DnValue, IsCa, KeyPair,
+    date_time_ymd,
+};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -38,6 +41,16 @@ impl Authority {
     pub(crate) fn issue_expired(&self, names: &[&str]) -> Leaf {
         let mut params = CertificateParams::new(owned(names)).unwrap();
         params.not_after = date_time_ymd(2020, 1, 1);
+        self.sign(params)
+    }
+
+    /// A new certificate for whoever has this distinguished name.
+    pub(crate) fn issue_to(&self, name: &[(DnType, DnValue)]) -> Leaf {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name = DistinguishedName::new();
+        for (kind, value) in name {
+            params.distinguished_name.push(kind.clone(), value.clone());
+        }
         self.sign(params)
     }
 

@@ -22,6 +22,12 @@ impl Response {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// All fields of that name.
+    pub(crate) fn headers(&self, name: &str) -> Vec<&str> {
+        let those = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        those.map(|(_, value)| value.as_str()).collect()
+    }
+
     /// The body as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()

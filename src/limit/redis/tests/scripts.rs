@@ -25,6 +25,7 @@ impl Model {
             Algorithm::TokenBucket { .. } | Algorithm::LeakyBucket { .. } => Self::Bucket(Turn::default()),
             Algorithm::SlidingWindow(Precision::Exact) => Self::Log(Log::default()),
             Algorithm::SlidingWindow(Precision::Approximate) => Self::Counters(Counters::default()),
+            Algorithm::Concurrency => unreachable!("never asked of a shared store"),
         }
     }
 
@@ -49,7 +50,9 @@ impl Model {
                 *counters = next;
                 decision
             }
-            (Self::Bucket(_), Algorithm::SlidingWindow(_)) => unreachable!("made by its algorithm"),
+            (Self::Bucket(_), Algorithm::SlidingWindow(_) | Algorithm::Concurrency) => {
+                unreachable!("made by its algorithm")
+            }
         }
     }
 }
