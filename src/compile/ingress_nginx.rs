@@ -178,9 +178,11 @@ impl Asked {
 
     /// A rule that keeps out who is not to come in, whatever it does with the others; all if nobody can tell them apart.
     fn guarded(&self, draft: Draft) -> Draft {
-        let Guards { ip, cors, body, requirement, validation, vouched, certificate } = &self.guards;
+        let Guards { ip, any, cors, body, requirement, validation, vouched, certificate } = &self.guards;
+        let asks = requirement.is_some() || self.auth_service.is_some();
         let access = Access {
             ip: ip.clone(),
+            either: *any && ip.is_some() && asks,
             cors: cors.clone(),
             body: *body,
             client_validation: validation.clone(),

@@ -160,9 +160,11 @@ async fn exchange<'t>(
         return Err(Error::InClear);
     }
     // 2.
-    if route.access.ip.as_ref().is_some_and(|access| !access.admits(client.ip())) {
+    let is_outside = route.access.ip.as_ref().is_some_and(|access| !access.admits(client.ip()));
+    if is_outside && !route.access.either {
         return Err(Error::IpDenied);
     }
+    let must_prove = is_outside || !route.access.either;
     // 3.
     if let Some(cors) = &route.access.cors {
         if filter::preflight(&parts.method, &parts.headers).is_some() {
@@ -198,7 +200,7 @@ async fn exchange<'t>(
         client_certificate::tell(told, shown, &mut parts.headers);
     }
     let known = match &route.requirement {
-        Some(requirement) => {
+        Some(requirement) if must_prove => {
             match identity::check(worker, client.secure(), requirement, &mut parts.headers, query).await {
                 Ok(known) => {
                     known.claims().into_iter().for_each(|claims| record.identified(claims));
@@ -207,9 +209,11 @@ async fn exchange<'t>(
                 Err(denied) => return Ok(answer.give(denied.response(&parts.headers, record))),
             }
         }
-        None => Known::default(),
+        Some(_) | None => Known::default(),
     };
-    if let Some(service) = &route.access.external_auth {
+    if let Some(service) = route.access.external_auth.as_ref().filter(|_| !must_prove) {
+        service.auth.pass_on(None, &mut parts.headers);
+    } else if let Some(service) = &route.access.external_auth {
         let target = target(&asked.target, &path, query, None, known.query.as_deref())?;
         let (method, authority, host) = (&parts.method, &asked.authority, asked.host());
         let question = external_auth::Asked { method, authority, host, target: &target };

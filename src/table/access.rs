@@ -14,6 +14,8 @@ use crate::filter::{Cors, ExternalAuth, IpAccess, Title};
 pub struct Access {
     /// Which addresses of clients may pass; all when there is none.
     pub ip: Option<Box<IpAccess>>,
+    /// Whether an address that may pass has nothing to prove, and whoever proves what is asked may come from anywhere.
+    pub either: bool,
     /// Which pages of other origins may use the route; it is not spoken of when there is none.
     pub cors: Option<Box<Cors>>,
     /// Another service that is asked whether a request may pass.
@@ -80,7 +82,8 @@ impl Access {
     /// Those that need not know who asks.
     pub(super) fn before_identity(&self) -> Vec<String> {
         let validation = self.client_validation.iter().map(|validation| format!("clientValidation: {validation}"));
-        let ip = self.ip.iter().map(|ip| format!("IPAccess: {ip}"));
+        let or = if self.either { "; or else who proves who they are, which nobody else has to" } else { "" };
+        let ip = self.ip.iter().map(|ip| format!("IPAccess: {ip}{or}"));
         validation.chain(ip).chain(self.cors.iter().map(|cors| format!("CORS: {cors}"))).collect()
     }
 

@@ -133,25 +133,36 @@ fn who_is_kept_out_stays_out() {
     let any = ("Prefix", "/");
     let long = (0..100).map(|number| format!("10.0.{number}.0/24")).chain(["127.0.0.0/8".to_owned()]);
     let long = long.collect::<Vec<_>>().join(", ");
+    let staff = [("auth-type", "basic"), ("auth-secret", "users"), ("auth-realm", "Staff")];
     let (_backend, gateway) = serve(&[
         users,
         ingress("inside", &[("whitelist-source-range", &long)], any),
         ingress("outside", &[("allowlist-source-range", "10.0.0.0/8")], any),
         ingress("denied", &[("denylist-source-range", "127.0.0.1/32")], any),
-        ingress("staff", &[("auth-type", "basic"), ("auth-secret", "users"), ("auth-realm", "Staff")], any),
+        ingress("staff", &staff, any),
+        // One of both is enough, or both are needed; of one alone nothing is said by that.
+        ingress("near", &[&staff[..], &[("allowlist-source-range", "127.0.0.0/8"), ("satisfy", "any")]].concat(), any),
+        ingress("far", &[&staff[..], &[("allowlist-source-range", "10.0.0.0/8"), ("satisfy", "any")]].concat(), any),
+        ingress("both", &[&staff[..], &[("allowlist-source-range", "10.0.0.0/8"), ("satisfy", "all")]].concat(), any),
+        ingress("open", &[("allowlist-source-range", "127.0.0.0/8"), ("satisfy", "any")], any),
         ingress("misread", &[("denylist-source-range", "everybody")], any),
         ingress("shown", &[("auth-tls-secret", "authorities"), ("permanent-redirect", "https://example.com")], any),
         ingress("small", &[("proxy-body-size", "1k")], any),
         ingress("rare", &[("limit-rpm", "1"), ("limit-burst-multiplier", "1")], any),
     ]);
+    for (name, status) in [("near", 200), ("far", 401), ("both", 403), ("open", 200)] {
+        assert_eq!(get(&gateway, name, "/").status, status, "{name}");
+    }
     for (name, status) in
         [("inside", 200), ("outside", 403), ("denied", 403), ("staff", 401), ("misread", 500), ("shown", 500)]
     {
         assert_eq!(get(&gateway, name, "/").status, status, "{name}");
     }
     let mut client = Client::http1(gateway.http);
-    let answer = client.request("GET", "staff.test", "/", &[("authorization", "Basic YW5uOnJpZ2h0")]).unwrap();
-    assert_eq!(answer.status, 200);
+    for (name, status) in [("staff", 200), ("far", 200), ("both", 403)] {
+        let ann = [("authorization", "Basic YW5uOnJpZ2h0")];
+        assert_eq!(client.request("GET", &format!("{name}.test"), "/", &ann).unwrap().status, status, "{name}");
+    }
     for (size, status) in [(1024, 200), (1025, 413)] {
         let answer = request(gateway.http, "POST", "small.test", "/", &[], &vec![b'x'; size]).unwrap();
         assert_eq!(answer.status, status, "{size}");
@@ -243,6 +254,13 @@ fn somebody_served_here_is_asked_for_leave() {
         on_host("proxy", "shop", &[], proxy),
         // Asked on another host, without a place to sign in.
         on_host("other", "other", &[("auth-url", "https://shop.test/oauth2/auth")], ("Prefix", "/")),
+        // Whoever comes from here need not be asked about, and cannot say who they are either.
+        on_host(
+            "near",
+            "near",
+            &[&guards[..], &[("allowlist-source-range", "127.0.0.0/8"), ("satisfy", "any")]].concat(),
+            ("Prefix", "/"),
+        ),
         // Whom nobody may ask who is kept out.
         on_host("loop", "loop", &[("auth-url", &auth)], ("Prefix", "/")),
         on_host("kept", "kept", &[("auth-url", "http://nobody.test/")], ("Prefix", "/")),
@@ -270,6 +288,9 @@ fn somebody_served_here_is_asked_for_leave() {
     assert_eq!(ask("other.test", "session=bob").status, 401);
     assert_eq!(ask("other.test", "session=ann").status, 200);
     assert_eq!(backend.seen()[0].headers["host"], "shop.test");
+    assert_eq!(ask("near.test", "session=bob").status, 200);
+    let seen = backend.seen();
+    assert_eq!((seen.len(), seen[0].headers.get("x-auth-user")), (1, None));
     for host in ["loop.test", "kept.test"] {
         let answer = ask(host, "session=ann");
         assert_eq!((answer.status, answer.json()["reason"].as_str()), (503, Some("ext_auth_error")), "{host}");

@@ -23,6 +23,8 @@ const MAX_AGE: u32 = 1_728_000;
 #[derive(Debug, Default)]
 pub(super) struct Guards {
     pub(super) ip: Option<Box<IpAccess>>,
+    /// One of address and password, or whoever is asked for leave, is enough.
+    pub(super) any: bool,
     pub(super) cors: Option<Box<Cors>>,
     pub(super) body: BodyBounds,
     pub(super) requirement: Option<Arc<Requirement>>,
@@ -44,9 +46,26 @@ impl Guards {
             certificate: validation.is_some().then_some(CertificateHeaders::SslClient { whole }),
             validation,
             ip: ip(annotations).map(Box::new),
+            any: any(annotations),
             cors: cors(annotations).map(Box::new),
             body: BodyBounds { most: body_size(annotations), held: false },
             requirement: basic(scope, annotations, https_only),
+        }
+    }
+}
+
+fn any(annotations: &mut Annotations<'_>) -> bool {
+    const NAME: &str = "satisfy";
+    match annotations.take(NAME) {
+        None | Some("all") => false,
+        Some("any") => true,
+        Some(other) => {
+            annotations.unusable(
+                NAME,
+                format!("\"{}\" is neither any nor all", other.escape_debug()),
+                "write one of them",
+            );
+            false
         }
     }
 }

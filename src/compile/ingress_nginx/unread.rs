@@ -15,9 +15,12 @@ const INSTEAD: &Families = &[
     ("auth-secret", "auth-type: basic beside it, which asks for passwords"),
     ("auth-realm", "auth-type: basic beside it, which asks for passwords"),
     ("auth-cache-", "nothing: each request is asked about"),
+    ("auth-keepalive", TUNING),
+    ("auth-request-redirect", "nothing: who is asked is told what was asked for, without its host"),
+    ("auth-proxy-set-headers", "nothing: who is asked is shown the headers of the request"),
+    ("auth-snippet", NOTHING),
     ("auth-", "auth-url beside it, or a GatewayRoute with a filter of type ExternalAuth"),
     ("enable-global-auth", "a GatewayRoute with a filter of type ExternalAuth"),
-    ("satisfy", "nothing: address and password are both asked for"),
     ("whitelist-source-range", "allowlist-source-range, which is there too"),
     ("limit-rate", NOTHING),
     ("limit-", "a RateLimitPolicy that targets this Ingress"),
@@ -31,6 +34,7 @@ const INSTEAD: &Families = &[
     ("enable-opentelemetry", TRACES),
     ("opentelemetry-", TRACES),
     ("service-upstream", "nothing: endpoints are what requests go to"),
+    ("http2-push-preload", "nothing, browsers take no pushes any more"),
     ("proxy-buffer", TUNING),
     ("client-body-buffer-size", TUNING),
     ("proxy-max-temp-file-size", TUNING),
@@ -69,6 +73,8 @@ fn asks_nothing(name: &str, value: &str) -> bool {
         "proxy-buffering" | "proxy-request-buffering" => value == "off",
         "proxy-http-version" => value == "1.1",
         "affinity-mode" => value == "persistent",
+        // Cookies of who is asked reach the client on every answer, and a redirect keeps the path as it was.
+        "auth-always-set-cookie" | "preserve-trailing-slash" => value == "true",
         _ => value.is_empty() || (name.starts_with("enable-") && value == "false"),
     }
 }
