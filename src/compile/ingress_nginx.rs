@@ -19,6 +19,7 @@ mod limit;
 mod mirror;
 mod name;
 mod path;
+mod places;
 mod service;
 mod settings;
 mod unread;
@@ -41,7 +42,7 @@ use super::code::Code;
 use super::gateway_route::Scope;
 use super::lowered::{Draft, DraftAuthService, DraftBackend, DraftErrorPages, DraftMirror};
 use super::report::Problem;
-use crate::filter::{Filter, HeaderRules, HeaderTemplate, PathRewrite, Redirect, Rewrite};
+use crate::filter::{Filter, HeaderRules, HeaderTemplate, PathRewrite, Places, Redirect, Rewrite};
 use crate::table::{Access, ClientValidation, HostKey, Observe, RateLimits};
 
 /// What the annotations of one Ingress ask for.
@@ -68,6 +69,7 @@ pub(super) struct Asked {
     error_pages: Option<DraftErrorPages>,
     host: Option<HeaderValue>,
     headers: Headers,
+    places: Option<Places>,
     prefix: Option<HeaderRules>,
     observe: Observe,
 }
@@ -104,6 +106,7 @@ impl Asked {
             aliases: aliases(&mut annotations),
             host: host(&mut annotations),
             headers: Headers::read(scope, &mut annotations),
+            places: places::read(&mut annotations),
             prefix: forwarded_prefix(&mut annotations),
             observe: Observe {
                 access_log: annotations.flag("enable-access-log").filter(|wanted| !wanted),
@@ -135,7 +138,9 @@ impl Asked {
         if let Some(redirect) = &self.answers.redirect {
             return self.redirect(rule, redirect.clone());
         }
-        let mut filters: Vec<_> = self.headers.filters().collect();
+        // Headers that are set stay as they are set.
+        let places = self.places.clone().map(|places| Filter::ResponsePlaces(Box::new(places)));
+        let mut filters: Vec<_> = places.into_iter().chain(self.headers.filters()).collect();
         filters.extend(self.prefix.clone().filter(|_| rewrite.is_some()).map(Filter::RequestHeaders));
         if rewrite.is_some() || self.host.is_some() {
             filters.push(Filter::Rewrite(Rewrite { hostname: self.host.clone(), path: rewrite }));

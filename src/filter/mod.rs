@@ -29,6 +29,7 @@ mod cors;
 mod external_auth;
 mod headers;
 mod ip_access;
+mod places;
 pub mod rate_limit;
 mod redirect;
 mod rewrite;
@@ -47,6 +48,7 @@ pub use external_auth::{ExternalAuth, Ruling, Shown};
 pub(crate) use headers::Title;
 pub use headers::{HeaderRules, HeaderTemplate};
 pub use ip_access::IpAccess;
+pub use places::{Places, Swap};
 pub use redirect::{DirectResponse, Redirect};
 pub use rewrite::{Captured, PathRewrite, Rewrite};
 pub use sign_in::SignIn;
@@ -63,6 +65,8 @@ pub enum Filter {
     RequestHeaders(HeaderRules),
     /// Changes the response's headers.
     ResponseHeaders(HeaderRules),
+    /// Changes where the response says that things are.
+    ResponsePlaces(Box<Places>),
     /// Changes the request's path or host.
     Rewrite(Rewrite),
     /// Answers with a redirect.
@@ -150,7 +154,7 @@ impl Filter {
     pub fn on_request(&self, parts: &mut RequestParts<'_>, matched: &Matched<'_>) -> Flow {
         match self {
             Self::RequestHeaders(rules) => rules.apply(parts.headers, &matched.params),
-            Self::ResponseHeaders(_) => {}
+            Self::ResponseHeaders(_) | Self::ResponsePlaces(_) => {}
             Self::Rewrite(rewrite) => return rewrite.apply(parts, matched),
             Self::Redirect(redirect) => return Flow::Respond(redirect.reply(parts, matched)),
             Self::Respond(response) => return Flow::Respond(response.reply()),
@@ -166,6 +170,7 @@ impl Filter {
     pub fn on_response(&self, headers: &mut HeaderMap, matched: &Matched<'_>) {
         match self {
             Self::ResponseHeaders(rules) => rules.apply(headers, &matched.params),
+            Self::ResponsePlaces(places) => places.apply(headers),
             Self::RequestHeaders(_) | Self::Rewrite(_) | Self::Redirect(_) | Self::Respond(_) | Self::Refuse(_) => {}
         }
     }
@@ -177,6 +182,7 @@ impl fmt::Display for Filter {
         match self {
             Self::RequestHeaders(rules) => write!(f, "RequestHeaderModifier: {rules}"),
             Self::ResponseHeaders(rules) => write!(f, "ResponseHeaderModifier: {rules}"),
+            Self::ResponsePlaces(places) => write!(f, "{places}"),
             Self::Rewrite(rewrite) => write!(f, "URLRewrite: {rewrite}"),
             Self::Redirect(redirect) => write!(f, "RequestRedirect: {redirect}"),
             Self::Respond(response) => write!(f, "DirectResponse: {response}"),

@@ -490,6 +490,43 @@ fn pages_take_the_place_of_answers_that_say_that_something_is_wrong() {
     assert!(explained.contains("answers of 404, 410, 502, 500 are pages of default/errors:80"), "{explained}");
 }
 
+/// An application that takes itself to be somewhere else than where its clients find it.
+#[test]
+fn answers_speak_of_places_as_clients_know_them() {
+    let backend = Backend::answering(|_| {
+        let answer = Response::builder().status(302).header("location", "http://b.internal/login");
+        let answer = answer.header("set-cookie", "a=1; Path=/app/; Domain=b.internal").header("set-cookie", "b=2");
+        answer.body(Full::new(Bytes::new())).unwrap()
+    });
+    let moved = [
+        ("proxy-redirect-from", "http://b.internal/"),
+        ("proxy-redirect-to", "https://shop.test/"),
+        ("proxy-cookie-path", "/app/ /"),
+        ("proxy-cookie-domain", "b.internal shop.test"),
+    ];
+    let wrong = [
+        ("proxy-redirect-from", "http://b.internal/"),
+        ("proxy-redirect-to", "$scheme://shop.test/"),
+        ("proxy-cookie-path", "~*^/(.*) /$1"),
+        ("proxy-cookie-domain", "b.internal"),
+    ];
+    let off = [("proxy-redirect-from", "default"), ("proxy-cookie-path", "off"), ("proxy-cookie-domain", "off")];
+    let any = ("Prefix", "/");
+    let declared =
+        [backend.service("b"), ingress("shop", &moved, any), ingress("odd", &wrong, any), ingress("off", &off, any)];
+    let gateway = Gateway::start(&declared.concat());
+    let answer = get(&gateway, "shop", "/");
+    assert_eq!(answer.headers("location"), ["https://shop.test/login"]);
+    assert_eq!(answer.headers("set-cookie"), ["a=1; Path=/; Domain=shop.test", "b=2"]);
+    for host in ["odd", "off"] {
+        let answer = get(&gateway, host, "/");
+        assert_eq!(answer.headers("location"), ["http://b.internal/login"]);
+        assert_eq!(answer.headers("set-cookie"), ["a=1; Path=/app/; Domain=b.internal", "b=2"]);
+    }
+    let problems = gateway.api("problems").to_string();
+    assert_eq!(problems.matches("without variables and expressions").count(), 3, "{problems}");
+}
+
 #[test]
 fn copies_go_to_the_mirror_target() {
     let (own, mirror) = (Backend::named("own"), Backend::named("mirror"));

@@ -115,7 +115,9 @@ pub(super) fn of_backend(
 pub(super) fn answer(filters: &[Filter]) -> bool {
     filters.iter().any(|filter| match filter {
         Filter::Redirect(_) | Filter::Respond(_) | Filter::Refuse(_) => true,
-        Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::Rewrite(_) => false,
+        Filter::RequestHeaders(_) | Filter::ResponseHeaders(_) | Filter::ResponsePlaces(_) | Filter::Rewrite(_) => {
+            false
+        }
     })
 }
 
