@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::HeaderValue;
 
-use crate::path::push_encoded;
+use crate::path::push_component;
 
 /// An address with parts of the request in it, by the variables that nginx has for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,16 +70,7 @@ impl SignIn {
                 Piece::Scheme => address.extend_from_slice(scheme.as_bytes()),
                 Piece::Host => address.extend_from_slice(host.as_bytes()),
                 Piece::Uri => address.extend_from_slice(target.as_bytes()),
-                Piece::EscapedUri => {
-                    for byte in target.bytes() {
-                        // RFC 3986 2.3
-                        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-                            address.push(byte);
-                        } else {
-                            push_encoded(&mut address, byte);
-                        }
-                    }
-                }
+                Piece::EscapedUri => push_component(&mut address, target),
             }
         }
         HeaderValue::try_from(address).ok()

@@ -70,23 +70,21 @@ impl Quota {
 }
 
 impl fmt::Display for Quota {
-    /// `100 in 60s by TokenBucket, burst 20`.
+    /// `100 in 60s by TokenBucket, burst 20`, `5 at once`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.algorithm == Algorithm::Concurrency {
-            return write!(f, "{} at once", self.requests);
-        }
-        write!(f, "{} in {:?} by ", self.requests, self.period)?;
-        match self.algorithm {
-            Algorithm::Concurrency => Ok(()),
-            Algorithm::TokenBucket { burst } => write!(f, "TokenBucket, burst {burst}"),
+        let Self { algorithm, requests, period } = self;
+        let rate = format!("{requests} in {period:?} by");
+        match algorithm {
+            Algorithm::TokenBucket { burst } => write!(f, "{rate} TokenBucket, burst {burst}"),
             Algorithm::LeakyBucket { burst, max_delay } if max_delay.is_zero() => {
-                write!(f, "LeakyBucket, burst {burst}")
+                write!(f, "{rate} LeakyBucket, burst {burst}")
             }
             Algorithm::LeakyBucket { burst, max_delay } => {
-                write!(f, "LeakyBucket, burst {burst}, waiting at most {max_delay:?}")
+                write!(f, "{rate} LeakyBucket, burst {burst}, waiting at most {max_delay:?}")
             }
-            Algorithm::SlidingWindow(Precision::Exact) => f.write_str("SlidingWindow"),
-            Algorithm::SlidingWindow(Precision::Approximate) => f.write_str("SlidingWindow, approximate"),
+            Algorithm::SlidingWindow(Precision::Exact) => write!(f, "{rate} SlidingWindow"),
+            Algorithm::SlidingWindow(Precision::Approximate) => write!(f, "{rate} SlidingWindow, approximate"),
+            Algorithm::Concurrency => write!(f, "{requests} at once"),
         }
     }
 }

@@ -12,5 +12,5 @@ pub use params::{MAX_PARAMS, Params};
 
 pub(crate) use declared::{Param, is_param_name, param_name, parse_path};
 pub(crate) use expression::parse_expression;
-pub(crate) use normal::{hex_value, push_encoded};
+pub(crate) use normal::{hex_value, push_component};
 pub(crate) use params::Spans;

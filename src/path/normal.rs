@@ -204,6 +204,17 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
+/// Appends a text so that nothing in it means anything in a URL: all but what is unreserved (RFC 3986 2.3) is encoded.
+pub(crate) fn push_component(out: &mut Vec<u8>, text: &str) {
+    for byte in text.bytes() {
+        if is_unreserved(byte) {
+            out.push(byte);
+        } else {
+            push_encoded(out, byte);
+        }
+    }
+}
+
 /// Appends `%` and two upper-case digits.
 pub(crate) fn push_encoded(out: &mut Vec<u8>, byte: u8) {
     let digit = |value: u8| if value < 10 { b'0' + value } else { b'A' + value - 10 };

@@ -29,6 +29,11 @@ impl Answer {
         Given(())
     }
 
+    /// The status of what has been given.
+    pub(super) fn status(&self, _: &Given) -> Option<StatusCode> {
+        self.0.borrow().as_ref().map(Response::status)
+    }
+
     /// Changes what has been given.
     pub(super) fn edit(&self, _: &Given, edit: impl FnOnce(&mut Response<ResponseBody>)) {
         if let Some(response) = &mut *self.0.borrow_mut() {

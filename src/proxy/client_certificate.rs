@@ -11,6 +11,7 @@ use x509_parser::asn1_rs::{Any, Tag, ToDer};
 use x509_parser::prelude::{FromDer, X509Certificate};
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
+use crate::path::push_component;
 use crate::table::CertificateHeaders;
 
 const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
@@ -81,7 +82,9 @@ impl ClientCertificate {
                 pem.push('\n');
             }
             pem.push_str("-----END CERTIFICATE-----\n");
-            value(&escape(&pem))
+            let mut escaped = Vec::new();
+            push_component(&mut escaped, &pem);
+            HeaderValue::from_bytes(&escaped).unwrap_or(HeaderValue::from_static(""))
         })
     }
 
@@ -122,18 +125,6 @@ pub(super) fn tell(told: CertificateHeaders, certificate: Option<&ClientCertific
 /// A text of visible ASCII.
 fn value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""))
-}
-
-/// All but what RFC 3986 2.3 has as unreserved becomes `%XX`.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len() + text.len() / 8);
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => escaped.push(char::from(byte)),
-            _ => hexadecimal(&mut escaped, "%", &[byte]),
-        }
-    }
-    escaped
 }
 
 /// A name as RFC 2253 writes it, and as nginx does: the last part first.

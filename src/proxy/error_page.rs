@@ -50,8 +50,7 @@ pub(super) async fn put(
     answer: &Answer,
     given: &Given,
 ) {
-    let mut code = None;
-    answer.edit(given, |response| code = Some(response.status()).filter(|status| pages.are_for(*status)));
+    let code = answer.status(given).filter(|status| pages.are_for(*status));
     let (Some(code), Target::Cluster(cluster)) = (code, &pages.target) else { return };
     let mut asked = HeaderMap::new();
     for name in SHOWN {
